@@ -1,0 +1,17 @@
+"""Lightning callbacks that are chosen by name. A new one is a file here and a line below."""
+
+from typing import Any
+
+from rl4bio.registry import Registry
+
+CALLBACKS: Registry[Any] = Registry(
+    "callback",
+    {
+        "kl_monitor": "rl4bio.callbacks.kl:KLMonitor",
+        "reward_histogram": "rl4bio.callbacks.reward_histogram:RewardHistogram",
+        "completion_table": "rl4bio.callbacks.completion_table:CompletionTable",
+        "precision_by_capability": "rl4bio.callbacks.precision:PrecisionByCapability",
+    },
+)
+
+__all__ = ["CALLBACKS"]

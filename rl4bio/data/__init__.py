@@ -1,0 +1,18 @@
+"""Corpora: files in, samples (text) out. A new one is a file here and a line below.
+
+`rl4bio.data.module` wraps a corpus in a LightningDataModule; this package itself imports neither
+torch nor lightning.
+"""
+
+from rl4bio.data.base import Corpus
+from rl4bio.registry import Registry
+
+CORPORA: Registry[Corpus] = Registry(
+    "data",
+    {
+        "pubmedqa": "rl4bio.data.pubmedqa:PubMedQACorpus",
+        "trials": "rl4bio.data.trials:TrialsCorpus",
+    },
+)
+
+__all__ = ["CORPORA", "Corpus"]

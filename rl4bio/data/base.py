@@ -1,0 +1,59 @@
+"""What a corpus is, and the arithmetic of splits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rl4bio.types import Prompt, Sample
+
+Split = Literal["train", "val", "test"]
+CountTokens = Callable[[Prompt], int]
+
+
+@dataclass(kw_only=True)
+class Corpus:
+    """Samples of one task. A subclass is a dataclass whose fields are the `data.options`."""
+
+    batch_size: int = 8
+    """Prompts per rank and step."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: got {self.batch_size}, needs at least 1")
+
+    def samples(self, split: Split) -> Sequence[Sample]:
+        """All samples of a split, in a fixed order. Raises DataError for files that do not read."""
+        raise RuntimeError(f"{type(self).__name__} does not define samples")
+
+    def shorten(self, sample: Sample, fits: Callable[[Sample], bool]) -> Sample | None:
+        """The sample with less context such that `fits` holds, or None where nothing can be cut."""
+        return None
+
+
+def stratified_subset(samples: Sequence[Sample], size: int | None, *, seed: int) -> list[Sample]:
+    """A seeded subset that keeps the label mix, in the corpus's own order.
+
+    Every label gets its share rounded by largest remainder, so the counts add up to `size`.
+
+    Args:
+        samples: rows with `target` as their label.
+        size: wanted number of rows; None or more than there are gives all.
+        seed: of the draw inside each label.
+    """
+    if size is None or size >= len(samples):
+        return list(samples)
+    by_label: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        by_label.setdefault(str(sample.target), []).append(index)
+    exact = {label: size * len(rows) / len(samples) for label, rows in by_label.items()}
+    take = {label: int(share) for label, share in exact.items()}
+    remainder = sorted(exact, key=lambda label: (take[label] - exact[label], label))
+    for label in remainder[: size - sum(take.values())]:
+        take[label] += 1
+    chosen: set[int] = set()
+    for label, rows in by_label.items():
+        chosen.update(random.Random(f"{seed}/{label}").sample(rows, take[label]))
+    return [samples[index] for index in sorted(chosen)]

@@ -1,0 +1,126 @@
+"""Parts found by name: a table of built-in names, imported on first use, plus what plugins register.
+
+The tables are plain strings, so that a configuration is checked without importing torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rl4bio.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    """"; did you mean 'x'?" for the nearest known word, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class Registry(Generic[T]):
+    """Names and the dataclass behind each; the dataclass's fields are the part's options.
+
+    Args:
+        kind: what the parts are, for messages ("reward").
+        builtin: name -> "module:Class".
+    """
+
+    def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._builtin = dict(builtin)
+        self._registered: dict[str, type[T]] = {}
+
+    def names(self) -> list[str]:
+        return sorted({*self._builtin, *self._registered})
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator for plugins; a name that is taken by another class is refused."""
+
+        def add(cls: type[T]) -> type[T]:
+            taken = self._registered.get(name)
+            same = taken is not None and taken.__qualname__ == cls.__qualname__
+            if name in self._builtin or (taken is not None and not same):
+                raise ConfigError(f"{self.kind} {name!r} is already registered; choose another name")
+            if not dataclasses.is_dataclass(cls):
+                raise ConfigError(f"{self.kind} {name!r}: {cls.__name__} must be a dataclass")
+            self._registered[name] = cls
+            return cls
+
+        return add
+
+    def get(self, name: str, *, where: str = "name") -> type[T]:
+        """The class behind a name.
+
+        Raises:
+            ConfigError: no part has this name.
+        """
+        if name in self._registered:
+            return self._registered[name]
+        if name not in self._builtin:
+            raise ConfigError(
+                f"{where}: unknown {self.kind} {name!r}{did_you_mean(name, self.names())}; "
+                f"known: {', '.join(self.names())}"
+            )
+        module, _, attribute = self._builtin[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def build(self, name: str, options: Mapping[str, Any] | None = None, *, where: str = "") -> T:
+        """The part, made from checked options.
+
+        Args:
+            name: registered name.
+            options: values for the dataclass's fields; types are converted as OmegaConf does.
+            where: key of the part in the configuration, put in front of every message.
+
+        Raises:
+            ConfigError: unknown name or option, wrong type, or refused by the part itself.
+        """
+        cls = self.get(name, where=f"{where}.name" if where else "name")
+        return build_dataclass(cls, options or {}, where=f"{where}.options" if where else "options")
+
+
+def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> T:
+    """An instance of a dataclass from a mapping of options, checked and converted.
+
+    Raises:
+        ConfigError: unknown option, wrong type, missing mandatory option, or a ValueError or
+            ConfigError of the class's own `__post_init__`; the message starts with `where`.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    for key in options:
+        if key not in fields:
+            raise ConfigError(
+                f"{where}.{key}: unknown option{did_you_mean(str(key), fields)}; "
+                f"known: {', '.join(sorted(fields)) or 'none'}"
+            )
+    for key, field in fields.items():
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if required and key not in options:
+            raise ConfigError(f"{where}.{key}: this option is required")
+    hints = typing.get_type_hints(cls)
+    schema = dataclasses.make_dataclass(
+        cls.__name__, [(key, hints[key], dataclasses.field(default=None)) for key in options]
+    )
+    try:
+        checked = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(options)))
+    except OmegaConfBaseException as error:
+        key = f".{error.full_key}" if error.full_key else ""
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"{where}{key}: {reason}") from None
+    try:
+        return cls(**{key: getattr(checked, key) for key in options})
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None

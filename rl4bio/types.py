@@ -1,0 +1,124 @@
+"""The values that travel between parts. Imports nothing of the package, and torch only to name types.
+
+Shapes use these letters everywhere: B prompts per rank and step, G completions per prompt,
+N = B*G rows (row n belongs to prompt n // G), P prompt length, C completion length (both padded),
+V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Message(TypedDict):
+    """One chat turn; role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+Prompt = str | list[Message]
+"""A raw prompt (the tokenizer adds its BOS), or chat turns for the model's chat template."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Sample:
+    """One corpus row, as text."""
+
+    uid: str
+    """Stable identifier of the record (the PMID for PubMedQA)."""
+    prompt: Prompt
+    target: str | None = None
+    """The gold answer that verdict-like rewards compare with; None where there is none."""
+    question: str = ""
+    context: str = ""
+    """The evidence as the prompt shows it (already shortened where the prompt was)."""
+    reference: str = ""
+    """A gold long answer."""
+    demonstration: str = ""
+    """The completion to imitate in supervised fine-tuning."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What only one task needs (template family, scaffold, property targets, ...)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PromptBatch:
+    """The samples of one step on one rank."""
+
+    samples: list[Sample]  # B
+    indices: list[int] = field(default_factory=list)
+    """Global position of each prompt in the step over all ranks; seeds its sampling noise."""
+
+    def to(self, device: Any) -> PromptBatch:
+        """Itself: a batch is text. Lightning calls this on transfer."""
+        return self
+
+
+@dataclass(slots=True, kw_only=True)
+class Rollout:
+    """All completions of a step. Prompts are left-padded, completions right-padded."""
+
+    prompt_ids: Tensor  # int [N, P]
+    prompt_mask: Tensor  # bool [N, P]; True = real token
+    completion_ids: Tensor  # int [N, C]
+    completion_mask: Tensor  # bool [N, C]; True up to and including the first end token
+    logprobs: Tensor  # float [N, C], of the sampling policy at the sampling temperature
+    completions: list[str]  # N, special tokens removed
+    truncated: Tensor  # bool [N]; True = ended by the length limit
+    samples: list[Sample]  # B
+    group_size: int
+
+    @property
+    def row_samples(self) -> list[Sample]:
+        """The sample of each row, N in all."""
+        return [s for s in self.samples for _ in range(self.group_size)]
+
+
+@dataclass(slots=True, kw_only=True)
+class Scores:
+    """The rewards of a rollout; NaN = could not be scored."""
+
+    total: Tensor  # float [N], the weighted sum over the parts that could be scored
+    parts: dict[str, Tensor]  # name -> float [N]
+    weights: dict[str, float]
+
+
+@dataclass(slots=True, kw_only=True)
+class Experience:
+    """What the update needs of a step."""
+
+    rollout: Rollout
+    advantages: Tensor  # float [N]
+    ref_logprobs: Tensor | None  # float [N, C]; None where the KL term is off
+
+
+@dataclass(slots=True, kw_only=True)
+class LossTerms:
+    """The loss and what is logged with it, all scalars (shape []).
+
+    Every field is a sum over tokens that was divided by a denominator of the whole window, so the
+    terms of micro-batches add up to the terms of the full batch.
+    """
+
+    total: Tensor
+    policy: Tensor
+    kl: Tensor
+    clip_fraction: Tensor
+    ratio_mean: Tensor
+    entropy: Tensor
+
+
+class Scorer(Protocol):
+    """Rewards behind one call, so that they can move to worker processes later."""
+
+    def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> dict[str, Any]:
+        """Score N completions.
+
+        Returns:
+            {"parts": {name: list of N floats}, "weights": {name: float}, "total": list of N floats}.
+        """
