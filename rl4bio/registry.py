@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl4bio.errors import ConfigError
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """"; did you mean 'x'?" for the nearest known word, or an empty string."""
+    """"A hint "; did you mean X?" at the nearest known word, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -110,7 +110,7 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
             raise ConfigError(f"{where}.{key}: this option is required")
     hints = typing.get_type_hints(cls)
     schema = dataclasses.make_dataclass(
-        cls.__name__, [(key, hints[key], dataclasses.field(default=None)) for key in options]
+        cls.__name__, [(key, hints[key], MISSING) for key in options]
     )
     try:
         checked = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(options)))

@@ -113,12 +113,18 @@ class LossTerms:
     entropy: Tensor
 
 
+@dataclass(slots=True, kw_only=True)
+class ScoreTable:
+    """What a scorer returns: plain lists of N floats; NaN = could not be scored."""
+
+    total: list[float]
+    """Weighted sum over the parts that could be scored; NaN where none could."""
+    parts: dict[str, list[float]]
+    weights: dict[str, float]
+
+
 class Scorer(Protocol):
     """Rewards behind one call, so that they can move to worker processes later."""
 
-    def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> dict[str, Any]:
-        """Score N completions.
-
-        Returns:
-            {"parts": {name: list of N floats}, "weights": {name: float}, "total": list of N floats}.
-        """
+    def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
+        """Score N completions, given the sample that each of them answers."""
