@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """"A hint "; did you mean X?" at the nearest known word, or an empty string."""
+    """A hint such as `; did you mean X?` at the nearest known word, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
