@@ -120,7 +120,7 @@ def _numbers(rng: random.Random, outcome: str, finding: Finding) -> tuple[str, s
 
 
 def report(
-    rng: random.Random, entities: Entities, outcome: str, finding: Finding, name: str
+    rng: random.Random, entities: Entities, outcome: str, finding: Finding, wording_name: str
 ) -> str:
     """One result sentence: which outcome, then what was found, in words, numbers or both."""
     wording = WORDINGS[wording_name]
