@@ -1,0 +1,269 @@
+"""Rows of JSON, JSON lines, CSV and Parquet files, each with the place it came from.
+
+A file that cannot be read ends in a DataError that names the file and the line; no row is guessed,
+filled in or left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rl4bio.errors import DataError
+
+SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
+MAX_MESSAGES = 10
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One record as the file has it."""
+
+    fields: dict[str, Any]
+    place: str
+    """file:line of its first character; file:row for Parquet, which has no lines."""
+    key: str | None = None
+    """Its key in a JSON object of records; None for the other forms."""
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """A value of user data for a message: escaped and cut."""
+    text = ascii(value)
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def raise_problems(problems: list[str]) -> None:
+    """Raise one DataError for a list of problems, the first ten spelled out."""
+    if problems:
+        more = len(problems) - MAX_MESSAGES
+        rest = [f"and {more} more"] if more > 0 else []
+        raise DataError("; ".join(problems[:MAX_MESSAGES] + rest))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows of one file, chosen by its suffix.
+
+    A .json file holds an object of records by id, a list of records, or one record a line. A byte
+    order mark, CRLF line ends and blank lines at the end are accepted.
+
+    Raises:
+        DataError: the file is missing, empty, of another kind, not UTF-8, or has a broken row.
+    """
+    readers: dict[str, Callable[[Path], Iterable[Row]]] = {
+        ".json": lambda p: _read_json(p, _read_text(p)),
+        ".jsonl": lambda p: _read_lines(p, _read_text(p)),
+        ".csv": lambda p: _read_csv(p, _read_text(p)),
+        ".parquet": _read_parquet,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"{path}: unknown kind of file {path.suffix!r}; needs {', '.join(SUFFIXES)}"
+        )
+    rows = list(reader(path))
+    if not rows:
+        raise DataError(f"{path}:1: the file has no records")
+    return rows
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check data.source") from None
+    start = data[:512].lstrip().lower()
+    if not data.strip():
+        raise DataError(f"{path}:1: the file is empty; fetch it again")
+    if data.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path}:1: a git-lfs pointer, not the data; run `git lfs pull`")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(f"{path}:1: a web page, not data; download the raw file again")
+    return data
+
+
+def _read_text(path: Path) -> str:
+    data = _read_bytes(path)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path}:1: UTF-16 text; save the file as UTF-8")
+    if data.startswith((b"PAR1", b"\x1f\x8b", b"PK\x03\x04")):
+        raise DataError(f"{path}:1: a binary file under a text name; rename or unpack it")
+    if (nul := data.find(b"\0")) >= 0:
+        line = data.count(b"\n", 0, nul) + 1
+        raise DataError(f"{path}:{line}: a NUL byte; the file is damaged or not UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        bad = data[error.start]
+        raise DataError(
+            f"{path}:{line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8"
+        ) from None
+
+
+def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {shown(twice)} appears twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_object, parse_constant=_refuse_constant)
+
+
+class _Scanner:
+    """A position in a JSON text that knows its line."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.text, self.at = path, text, 0
+        self._line, self._counted = 1, 0
+
+    @property
+    def line(self) -> int:
+        self._line += self.text.count("\n", self._counted, self.at)
+        self._counted = self.at
+        return self._line
+
+    def peek(self) -> str:
+        """The next character that is no white space; empty at the end."""
+        while self.at < len(self.text) and self.text[self.at] in " \t\r\n":
+            self.at += 1
+        return self.text[self.at : self.at + 1]
+
+    def expect(self, allowed: str) -> str:
+        found = self.peek()
+        if not found:
+            raise DataError(f"{self.path}:{self.line}: the file ends early; fetch it again")
+        if found not in allowed:
+            wanted = " or ".join(allowed)
+            raise DataError(f"{self.path}:{self.line}: found {shown(found)}, expected {wanted}")
+        self.at += 1
+        return found
+
+    def value(self) -> Any:
+        self.peek()
+        try:
+            value, self.at = _DECODER.raw_decode(self.text, self.at)
+        except json.JSONDecodeError as error:
+            early = error.pos >= len(self.text.rstrip()) or error.msg.startswith("Unterminated")
+            hint = "; the file may be cut off, fetch it again" if early else ""
+            raise DataError(
+                f"{self.path}:{error.lineno}:{error.colno}: {error.msg}{hint}"
+            ) from None
+        except RecursionError:
+            raise DataError(f"{self.path}:{self.line}: nested too deeply") from None
+        except ValueError as error:
+            raise DataError(f"{self.path}:{self.line}: {error}") from None
+        return value
+
+
+def _record(value: Any, place: str, key: str | None = None) -> Row:
+    if not isinstance(value, dict):
+        name = f" ({key})" if key is not None else ""
+        raise DataError(f"{place}{name}: {shown(value)} is not a record; expected an object")
+    return Row(fields=value, place=place, key=key)
+
+
+def _read_json(path: Path, text: str) -> Iterator[Row]:
+    scanner = _Scanner(path, text)
+    opening = scanner.expect("{[")
+    if opening == "{" and _is_lines(text):
+        yield from _read_lines(path, text)
+        return
+    closing = "}" if opening == "{" else "]"
+    keys: set[str] = set()
+    if scanner.peek() == closing:
+        scanner.at += 1
+    else:
+        while True:
+            scanner.peek()
+            place, key = f"{path}:{scanner.line}", None
+            if opening == "{":
+                key = scanner.value()
+                if not isinstance(key, str):
+                    raise DataError(f"{place}: key {shown(key)} is not a string")
+                if key in keys:
+                    raise DataError(f"{place} ({key}): this id appears twice")
+                keys.add(key)
+                scanner.expect(":")
+            yield _record(scanner.value(), place, key)
+            if scanner.expect("," + closing) == closing:
+                break
+    if scanner.peek():
+        raise DataError(f"{path}:{scanner.line}: text after the end of the records")
+
+
+def _is_lines(text: str) -> bool:
+    """Whether a text is one object a line, as hub exports named .json are."""
+    try:
+        first = json.loads(text.lstrip().partition("\n")[0])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and not all(isinstance(v, dict) for v in first.values())
+
+
+def _read_lines(path: Path, text: str) -> Iterator[Row]:
+    problems: list[str] = []
+    # Not splitlines: U+2028 and friends are legal inside a JSON string.
+    for number, line in enumerate(text.rstrip().split("\n"), start=1):
+        place = f"{path}:{number}"
+        try:
+            yield _record(_parse_line(line), place)
+        except json.JSONDecodeError as error:
+            problems.append(f"{place}:{error.colno}: {error.msg}")
+        except RecursionError:
+            problems.append(f"{place}: nested too deeply")
+        except ValueError as error:
+            problems.append(f"{place}: {error}")
+    raise_problems(problems)
+
+
+def _parse_line(line: str) -> Any:
+    if not line.strip():
+        raise ValueError("a blank line between the records; remove it")
+    return json.loads(line, object_pairs_hook=_unique_object, parse_constant=_refuse_constant)
+
+
+def _read_csv(path: Path, text: str) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(reader)
+        if len(set(header)) < len(header):
+            raise DataError(f"{path}:1: a column name appears twice")
+        line = reader.line_num + 1
+        for cells in reader:
+            place = f"{path}:{line}"
+            line = reader.line_num + 1
+            if not cells:
+                if line <= text.rstrip().count("\n") + 1:
+                    raise DataError(f"{place}: a blank line between the records; remove it")
+                continue
+            if len(cells) != len(header):
+                raise DataError(f"{place}: {len(cells)} columns, the header has {len(header)}")
+            yield Row(fields=dict(zip(header, cells, strict=True)), place=place)
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}") from None
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    _read_bytes(path)  # says what is wrong with a pointer, a web page or an empty file
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}:1: not a readable Parquet file ({reason})") from None
+    for number, fields in enumerate(rows, start=1):
+        yield Row(fields=fields, place=f"{path}:row {number}")
