@@ -1,0 +1,185 @@
+"""What the hardware allows: precision, attention kernel and 4-bit compute type, each with a reason.
+
+The decisions are pure functions of the model's family and the GPU's compute capability, so that a
+table can test them; torch is imported only where the machine itself is asked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+from rl4bio.errors import ConfigError, MissingPackageError
+
+Capability = tuple[int, int]
+
+FLOAT16_OVERFLOWS = ("gemma", "gpt_oss", "qwen3_5", "qwen3_moe", "glm4_moe")
+"""Families (by prefix) whose activations pass float16's largest number, 65504: inf, then NaN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A decision and why it was made, for the log."""
+
+    value: str
+    reason: str
+
+
+def model_family(model_type: str) -> str:
+    """The family of a transformers `config.model_type`: gemma3_text -> gemma3, llama -> llama."""
+    return model_type.lower().removesuffix("_text")
+
+
+def lowest_capability() -> Capability | None:
+    """The lowest compute capability of the visible CUDA devices; None without one (CPU, MPS).
+
+    The lowest, since every process of a run must use the same precision.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    devices = range(torch.cuda.device_count())
+    return min(torch.cuda.get_device_capability(index) for index in devices)
+
+
+def flash_available() -> bool:
+    """Whether the flash-attn package is installed."""
+    return importlib.util.find_spec("flash_attn") is not None
+
+
+def _named(capability: Capability | None) -> str:
+    return "no CUDA device" if capability is None else f"sm_{capability[0]}{capability[1]}"
+
+
+def _overflows(family: str) -> bool:
+    return family.startswith(FLOAT16_OVERFLOWS)
+
+
+def resolve_precision(requested: str, *, family: str, capability: Capability | None) -> Choice:
+    """The Lightning precision of a run.
+
+    Bfloat16 is decided by capability 8.0, not by `torch.cuda.is_bf16_supported`, which is True on
+    GPUs that only emulate it.
+
+    Args:
+        requested: auto, 32-true, bf16-mixed, bf16-true or 16-mixed.
+        family: of `model_family`.
+        capability: of `lowest_capability`; None is a CPU.
+
+    Raises:
+        ConfigError: the request would overflow, be emulated, or be replaced silently.
+    """
+    where, device = "trainer.precision", _named(capability)
+    if requested == "auto":
+        return _best_precision(family, capability)
+    if requested in ("32-true", "64-true"):
+        return Choice(requested, "requested; safe on every device")
+    if requested in ("bf16-mixed", "bf16-true"):
+        if capability is not None and capability < (8, 0):
+            raise ConfigError(
+                f"{where}: {requested} needs sm_80, the lowest GPU is {device} and would only "
+                "emulate it; use auto"
+            )
+        return Choice(requested, f"requested; bfloat16 has float32's range ({device})")
+    if requested == "16-mixed":
+        if capability is None:
+            raise ConfigError(
+                f"{where}: 16-mixed needs a GPU (a CPU would silently run bf16-mixed); use auto"
+            )
+        if _overflows(family):
+            raise ConfigError(
+                f"{where}: 16-mixed overflows with {family}, whose activations pass 65504; use auto "
+                "(32-true below sm_80, bf16-mixed from there)"
+            )
+        return Choice(requested, f"requested; {family} stays inside float16's range ({device})")
+    if requested == "16-true":
+        raise ConfigError(
+            f"{where}: 16-true trains float16 weights without loss scaling, small updates vanish "
+            "and Gemma overflows; use auto"
+        )
+    raise ConfigError(
+        f"{where}: unknown precision {requested!r}; known: auto, 32-true, bf16-mixed, bf16-true, "
+        "16-mixed"
+    )
+
+
+def _best_precision(family: str, capability: Capability | None) -> Choice:
+    device = _named(capability)
+    if capability is None:
+        return Choice("32-true", f"{device}: float32 is exact and not slower than bfloat16")
+    if capability >= (8, 0):
+        return Choice("bf16-mixed", f"{device} computes in bfloat16, float32 keeps the weights")
+    if _overflows(family):
+        return Choice("32-true", f"{device} has no bfloat16, and {family} overflows float16")
+    if capability < (7, 0):
+        return Choice("32-true", f"{device} has no fast float16")
+    return Choice("16-mixed", f"{device} has no bfloat16; {family} stays inside float16's range")
+
+
+def resolve_attention(
+    requested: str,
+    *,
+    family: str,
+    capability: Capability | None,
+    flash_available: bool,
+    precision: str = "bf16-mixed",
+) -> Choice:
+    """The `attn_implementation` to load a model with.
+
+    Args:
+        requested: auto, eager, sdpa or flash_attention_2.
+        family: of `model_family`.
+        capability: of `lowest_capability`; None is a CPU.
+        flash_available: whether flash-attn is installed.
+        precision: of `resolve_precision`; the flash kernel has no float32.
+
+    Raises:
+        ConfigError: the model or the GPU does not run the request.
+        MissingPackageError: flash_attention_2 without the package.
+    """
+    where, device = "policy.attention", _named(capability)
+    flash_runs = capability is not None and capability >= (8, 0) and precision.startswith("bf16")
+    if requested == "auto":
+        if flash_available and flash_runs:
+            return Choice("flash_attention_2", f"flash-attn is installed and {device} runs it")
+        why = "flash-attn is not installed" if flash_runs else f"{device} in {precision}"
+        if family == "gemma2":
+            return Choice("eager", f"{why}; Gemma 2 caps attention scores, which sdpa cannot")
+        return Choice("sdpa", f"{why}; sdpa is torch's own fused kernel")
+    if requested == "eager":
+        return Choice(requested, "requested; runs everywhere")
+    if requested == "sdpa":
+        if family == "gemma2":
+            raise ConfigError(
+                f"{where}: Gemma 2 refuses sdpa (it caps attention scores); use eager or auto"
+            )
+        return Choice(requested, "requested; torch's own fused kernel")
+    if requested == "flash_attention_2":
+        if not flash_runs:
+            raise ConfigError(
+                f"{where}: flash_attention_2 needs sm_80 and bfloat16, this is {device} in "
+                f"{precision}; use auto"
+            )
+        if not flash_available:
+            raise MissingPackageError(
+                f"{where}: flash_attention_2 needs the extra [flash]; after torch run "
+                "`pip install flash-attn --no-build-isolation`, or use auto"
+            )
+        return Choice(requested, f"requested; {device} runs it")
+    raise ConfigError(
+        f"{where}: unknown kernel {requested!r}; known: auto, eager, sdpa, flash_attention_2"
+    )
+
+
+def resolve_4bit_dtype(*, family: str, capability: Capability | None) -> Choice:
+    """The name of the torch dtype that nf4 weights are multiplied in."""
+    if capability is not None and capability >= (8, 0):
+        return Choice("bfloat16", f"{_named(capability)} computes in bfloat16")
+    if capability is None or capability < (7, 0):
+        return Choice("float32", f"{_named(capability)} has no fast 16-bit type")
+    if _overflows(family):
+        return Choice(
+            "float32", f"{_named(capability)} has no bfloat16, {family} overflows float16"
+        )
+    return Choice("float16", f"{_named(capability)} has no bfloat16")
