@@ -1,0 +1,101 @@
+"""Single cases side by side: the same question to every model, and the CSV of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
+
+_DIRECTION_MARKS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseAnswer:
+    """One model's completion for a case."""
+
+    model: str
+    completion: str
+    verdict: str | None
+    """By the strict parser; None = no answer."""
+    lenient: str | None
+    truncated: bool = False
+    rewards: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A question with its gold answer and what the models said."""
+
+    uid: str
+    question: str
+    context: str
+    gold: str
+    answers: list[CaseAnswer]
+
+
+def judgement(gold: str, verdict: str | None) -> str:
+    """Right, wrong, or no answer."""
+    if verdict is None:
+        return "no answer"
+    return "right" if verdict == gold else "wrong"
+
+
+def visible(text: str) -> str:
+    """The text with control characters shown as symbols and lone surrogates replaced.
+
+    Direction marks become their code point in brackets, so that a text cannot reorder its line.
+    """
+    shown = []
+    for char in text:
+        code = ord(char)
+        if code < 0x20 and char not in "\n\t":
+            char = chr(0x2400 + code)  # control pictures
+        elif 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in (0xFFFE, 0xFFFF):
+            char = "\N{REPLACEMENT CHARACTER}"
+        elif char in _DIRECTION_MARKS:
+            char = f"[U+{code:04X}]"
+        shown.append(char)
+    return "".join(shown)
+
+
+def safe_cell(text: str) -> str:
+    """Text that a spreadsheet does not run as a formula: a leading = + - @ gets an apostrophe."""
+    text = visible(text)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
+
+
+def side_by_side_csv(cases: Sequence[Case]) -> str:
+    """One line a case: question, gold, then completion, verdict and rewards of each model."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    names = [answer.model for answer in cases[0].answers] if cases else []
+    parts = list(cases[0].answers[0].rewards) if names else []
+    header = ["uid", "question", "context", "gold"]
+    for name in names:
+        columns = ("verdict", "verdict_lenient", "judgement", "truncated", "completion")
+        header += [f"{name}_{column}" for column in columns]
+        header += [f"{name}_reward_{part}" for part in parts]
+    writer.writerow(safe_cell(cell) for cell in header)
+    for case in cases:
+        cells = [safe_cell(t) for t in (case.uid, case.question, case.context, case.gold)]
+        for answer in case.answers:
+            cells += [
+                answer.verdict or "",
+                answer.lenient or "",
+                judgement(case.gold, answer.verdict),
+                "yes" if answer.truncated else "no",
+                safe_cell(answer.completion),
+            ]
+            cells += [_number(answer.rewards.get(part, math.nan)) for part in parts]
+        writer.writerow(cells)
+    return stream.getvalue()
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,90 @@
+"""rl4bio.evaluation.cases: the side-by-side CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import pytest
+
+from rl4bio.evaluation.cases import (
+    Case,
+    CaseAnswer,
+    judgement,
+    safe_cell,
+    side_by_side_csv,
+    visible,
+)
+
+
+def case(completion: str, question: str = "Does it work?") -> Case:
+    return Case(
+        uid="10808977",
+        question=question,
+        context="It worked (P<0.05).",
+        gold="yes",
+        answers=[
+            CaseAnswer(
+                model="base",
+                completion=completion,
+                verdict=None,
+                lenient="yes",
+                truncated=True,
+                rewards={"structure": 0.25, "total": math.nan},
+            ),
+            CaseAnswer(
+                model="tuned",
+                completion="<thought>It worked.</thought><answer>yes</answer>",
+                verdict="yes",
+                lenient="yes",
+                rewards={"structure": 1.0, "total": -0.5},
+            ),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    "start", ["=1+1", "+1", "-2", "@SUM(A1)", " =1", "\t=1", "\n=1", "＝1", "=cmd|' /C calc'!A0"]
+)
+def test_formulas_are_quoted(start: str) -> None:
+    assert safe_cell(start).startswith("'")
+    rows = list(csv.DictReader(io.StringIO(side_by_side_csv([case(start, question=start)]))))
+    assert rows[0]["base_completion"].startswith("'")
+    assert rows[0]["question"].startswith("'")
+
+
+@pytest.mark.parametrize("plain", ["", "yes", "5 = 5", "<answer>-1</answer>", "p - q", "'=1"])
+def test_other_text_is_kept(plain: str) -> None:
+    assert safe_cell(plain) == plain
+
+
+def test_csv_reads_back() -> None:
+    completion = 'He said "no",\nthen "yes"; p = 0.03, 25·5%'
+    rows = list(csv.DictReader(io.StringIO(side_by_side_csv([case(completion), case("b")]))))
+    assert len(rows) == 2
+    assert rows[0]["base_completion"] == completion
+    assert rows[0]["uid"] == "10808977"
+    assert rows[0]["base_verdict"] == ""
+    assert rows[0]["base_verdict_lenient"] == "yes"
+    assert rows[0]["base_judgement"] == "no answer"
+    assert rows[0]["base_truncated"] == "yes"
+    assert rows[0]["base_reward_structure"] == "0.25"
+    assert rows[0]["base_reward_total"] == ""  # could not be scored
+    assert rows[0]["tuned_judgement"] == "right"
+    assert float(rows[0]["tuned_reward_total"]) == -0.5  # our own number, no apostrophe
+
+
+def test_no_cases_give_a_header_alone() -> None:
+    assert side_by_side_csv([]) == '"uid","question","context","gold"\n'
+
+
+def test_judgement() -> None:
+    assert [judgement("no", v) for v in ("no", "yes", None)] == ["right", "wrong", "no answer"]
+
+
+def test_unprintable_characters_become_visible() -> None:
+    assert visible("a\x00b\x1b[31m") == "a␀b␛[31m"
+    assert visible("abc\u202ecba") == "abc[U+202E]cba"
+    assert visible("\ud800").encode() == "\N{REPLACEMENT CHARACTER}".encode()
+    assert visible("µ ≥ 5 °C\n\tü 日本") == "µ ≥ 5 °C\n\tü 日本"
