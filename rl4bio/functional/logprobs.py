@@ -1,0 +1,167 @@
+"""Log-probabilities and entropies of tokens from logits, exact and lean in memory.
+
+The logits of a step are its largest tensor (rows x tokens x vocabulary; Gemma 3 has 262k words).
+Autograd through log_softmax would keep float32 copies of all of it. Here the forward keeps the
+logits as the model gave them and a few numbers a token, and the backward computes the softmax
+again, block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rl4bio.functional.shapes import at_least_float32, require_shape
+
+BLOCK_ELEMENTS = 2**24
+"""Logits that are upcast at a time: 64 MiB a float32 temporary."""
+
+
+def token_logprobs(logits: Tensor, ids: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Log-probability of each given token: log softmax(logits / temperature)[ids].
+
+    Args:
+        logits: float [N, C, V] of any precision; logits[:, t] predicts ids[:, t].
+        ids: int [N, C], each in [0, V), padding included.
+        temperature: of the distribution that the tokens were sampled from, above 0.
+
+    Returns:
+        [N, C], float32, or float64 for float64 logits; differentiable once.
+
+    Raises:
+        ShapeError: ids does not have the first two dimensions of logits.
+        ValueError: temperature is not above 0.
+    """
+    return _statistics("token_logprobs", logits, ids, temperature, with_entropy=False)[0]
+
+
+def token_entropy(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Entropy of each next-token distribution in nats: -sum_v p_v log p_v.
+
+    Args:
+        logits: float [N, C, V] of any precision; -inf takes a token out.
+        temperature: divides the logits, above 0.
+
+    Returns:
+        [N, C], float32, or float64 for float64 logits; differentiable once.
+
+    Raises:
+        ShapeError: logits is not three-dimensional.
+        ValueError: temperature is not above 0.
+    """
+    require_shape("token_entropy", "logits", logits, ("N", "C", "V"))
+    ids = torch.zeros(logits.shape[:2], dtype=torch.long, device=logits.device)
+    return _statistics("token_entropy", logits, ids, temperature, with_entropy=True)[1]
+
+
+def logprobs_and_entropy(
+    logits: Tensor, ids: Tensor, *, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """`token_logprobs` and `token_entropy` for the price of one softmax.
+
+    Args:
+        logits: float [N, C, V] of any precision.
+        ids: int [N, C], each in [0, V), padding included.
+        temperature: divides the logits, above 0.
+
+    Returns:
+        Log-probabilities [N, C] and entropies [N, C], both differentiable once.
+
+    Raises:
+        ShapeError: ids does not have the first two dimensions of logits.
+        ValueError: temperature is not above 0.
+    """
+    return _statistics("logprobs_and_entropy", logits, ids, temperature, with_entropy=True)
+
+
+def _statistics(
+    where: str, logits: Tensor, ids: Tensor, temperature: float, *, with_entropy: bool
+) -> tuple[Tensor, Tensor]:
+    require_shape(where, "logits", logits, ("N", "C", "V"))
+    require_shape(where, "ids", ids, (logits.shape[0], logits.shape[1]))
+    if not temperature > 0:
+        raise ValueError(f"{where}: temperature is {temperature}, needs a number above 0")
+    return _TokenStatistics.apply(logits, ids.long(), temperature, with_entropy)
+
+
+def _blocks(shape: torch.Size) -> Iterator[tuple[slice, slice]]:
+    """Row and token slices that cover [N, C, V] with about BLOCK_ELEMENTS logits each.
+
+    Slices and not a flat view: a shifted view of the logits (logits[:, :-1]) is not contiguous, and
+    flattening it would copy everything.
+    """
+    num_rows, width, vocabulary = shape
+    tokens = max(1, BLOCK_ELEMENTS // max(1, vocabulary))
+    rows = max(1, tokens // max(1, width))
+    for n in range(0, num_rows, rows):
+        for t in range(0, width, tokens):
+            yield slice(n, n + rows), slice(t, t + tokens)
+
+
+def _shifted(logits: Tensor, maximum: Tensor, temperature: float) -> Tensor:
+    """(logits - maximum) / temperature, upcast first.
+
+    Subtracting before dividing keeps the error relative to the difference, not to the logits.
+    """
+    return (at_least_float32(logits) - maximum[..., None]) / temperature
+
+
+class _TokenStatistics(torch.autograd.Function):
+    """log p[id] and entropy of softmax(logits / temperature), with the softmax recomputed backward.
+
+    With z = logits / temperature, p = softmax(z) and H the entropy:
+    d log p[id] / dz_v = [v = id] - p_v and dH / dz_v = -p_v (log p_v + H).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, ids: Tensor, temperature: float, with_entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        maximum = at_least_float32(logits.amax(dim=-1))  # [N, C]
+        normalizer = torch.empty_like(maximum)  # log sum exp of the shifted logits
+        logprobs = torch.empty_like(maximum)
+        entropy = torch.zeros_like(maximum)
+        for block in _blocks(logits.shape):
+            shifted = _shifted(logits[block], maximum[block], temperature)
+            chosen = shifted.gather(-1, ids[block][..., None]).squeeze(-1)
+            normalizer[block] = shifted.exp().sum(dim=-1).log()
+            logprobs[block] = chosen - normalizer[block]
+            if with_entropy:
+                probabilities = (shifted - normalizer[block][..., None]).exp_()
+                entropy[block] = torch.special.entr(probabilities).sum(dim=-1)
+        ctx.save_for_backward(logits, ids, maximum, normalizer, entropy)
+        ctx.temperature = temperature
+        ctx.set_materialize_grads(False)  # an entropy that is only logged costs no backward
+        if not with_entropy:
+            ctx.mark_non_differentiable(entropy)
+        return logprobs, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None
+    ) -> tuple[Tensor | None, None, None, None]:
+        logits, ids, maximum, normalizer, entropy = ctx.saved_tensors
+        grad_logits = torch.empty_like(logits)
+        for block in _blocks(logits.shape):
+            shifted = _shifted(logits[block], maximum[block], ctx.temperature)
+            p = shifted.sub_(normalizer[block][..., None]).exp_()
+            grad = (
+                torch.zeros_like(p)
+                if grad_entropy is None
+                else _entropy_gradient(p, entropy[block], grad_entropy[block])
+            )
+            if grad_logprobs is not None:
+                g = grad_logprobs[block][..., None]
+                grad.addcmul_(p, g, value=-1).scatter_add_(-1, ids[block][..., None], g)
+            grad_logits[block] = grad / ctx.temperature
+        return grad_logits, None, None, None
+
+
+def _entropy_gradient(p: Tensor, entropy: Tensor, grad: Tensor) -> Tensor:
+    """grad * -p (log p + H); entr(p) is -p log p with 0 at p = 0, where p * log p would be NaN."""
+    return (torch.special.entr(p) - p * entropy[..., None]) * grad[..., None]

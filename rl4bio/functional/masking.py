@@ -1,0 +1,93 @@
+"""Which tokens are real: masks from lengths and end tokens, positions from masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rl4bio.functional.shapes import at_least_float32, require_mask, require_shape
+
+
+def lengths_to_mask(lengths: Tensor, width: int) -> Tensor:
+    """True at the first lengths[n] positions of row n.
+
+    Args:
+        lengths: int [N], in tokens.
+        width: C, the padded width; longer rows are True all along.
+
+    Returns:
+        bool [N, C].
+
+    Raises:
+        ShapeError: lengths is not one-dimensional.
+    """
+    require_shape("lengths_to_mask", "lengths", lengths, ("N",))
+    return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def completion_mask(ids: Tensor, stop_ids: Sequence[int], lengths: Tensor | None = None) -> Tensor:
+    """True up to and including the first end token of a row; everywhere where none was sampled.
+
+    Padding is never inferred from ids, so a pad token that doubles as an end token does no harm.
+
+    Args:
+        ids: int [N, C], right-padded completions; C may be 0.
+        stop_ids: every token that ends a completion (a model may declare several).
+        lengths: int [N], the number of sampled tokens, needed only where a row can be padded
+            without an end token in front of the padding.
+
+    Returns:
+        bool [N, C].
+
+    Raises:
+        ShapeError: ids is not two-dimensional, or lengths has another number of rows.
+    """
+    require_shape("completion_mask", "ids", ids, ("N", "C"))
+    is_stop = torch.isin(ids, torch.tensor(list(stop_ids), dtype=ids.dtype, device=ids.device))
+    stops_before = is_stop.long().cumsum(dim=1) - is_stop.long()
+    mask = stops_before == 0
+    if lengths is not None:
+        require_shape("completion_mask", "lengths", lengths, (ids.shape[0],))
+        mask = mask & lengths_to_mask(lengths, ids.shape[1])
+    return mask
+
+
+def position_ids(mask: Tensor) -> Tensor:
+    """The place of each token among the real tokens of its row: cumsum(mask) - 1, at least 0.
+
+    Models with learned positions (GPT-2, MolGPT) score a left-padded prompt wrongly without it.
+
+    Args:
+        mask: bool [N, T], True = real token; padding may be on either side.
+
+    Returns:
+        int [N, T].
+
+    Raises:
+        ShapeError: mask is not a two-dimensional boolean tensor.
+    """
+    require_mask("position_ids", mask, ("N", "T"))
+    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+
+
+def masked_mean(values: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
+    """Mean of the values where the mask is True; 0 where it is True nowhere.
+
+    Args:
+        values: float [...]; what the mask leaves out may be NaN.
+        mask: bool, shaped as values.
+        dim: the dimension to reduce; None reduces all.
+
+    Returns:
+        float, values without `dim`, or [].
+
+    Raises:
+        ShapeError: mask is not boolean or not shaped as values.
+    """
+    require_mask("masked_mean", mask, tuple(values.shape))
+    kept = at_least_float32(values).masked_fill(~mask, 0.0)
+    if dim is None:
+        return kept.sum() / mask.sum().clamp(min=1)
+    return kept.sum(dim=dim) / mask.sum(dim=dim).clamp(min=1)

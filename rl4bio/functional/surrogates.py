@@ -1,0 +1,173 @@
+"""The importance ratio, and what each loss makes of it: one term a token, before any averaging.
+
+Log-ratios are held within ±20 before they are exponentiated, which no paper says, so that an
+advantage of 0 never meets an infinite ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rl4bio.functional.shapes import at_least_float32, require_mask, require_shape
+
+if TYPE_CHECKING:
+    from rl4bio.sections import Level, LossKind
+
+MAX_LOG_RATIO = 20.0
+
+
+def log_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tensor:
+    """log(policy / old policy) of each token, within ±20; 0 where the mask is False. All [N, C]."""
+    difference = at_least_float32(logprobs) - at_least_float32(old_logprobs)
+    return difference.masked_fill(~mask, 0.0).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+
+
+def importance_ratio(
+    logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, *, level: Level = "token"
+) -> Tensor:
+    """rho: how much likelier the sampled tokens are now than when they were sampled.
+
+    token: exp(l - o). sequence: exp(mean over the row's tokens of l - o), one ratio a completion
+    (GSPO; Zheng et al., 2025, arXiv:2507.18071).
+
+    Args:
+        logprobs: float [N, C], of the policy.
+        old_logprobs: float [N, C], of the policy that sampled.
+        mask: bool [N, C], True = counts in the loss.
+        level: token or sequence.
+
+    Returns:
+        float [N, C] for token, 1 where the mask is False; [N, 1] for sequence, 1 for an empty row.
+
+    Raises:
+        ShapeError: the shapes differ, or mask is not boolean.
+        ValueError: level is not a known one.
+    """
+    require_mask("importance_ratio", mask, ("N", "C"))
+    require_shape("importance_ratio", "logprobs", logprobs, tuple(mask.shape))
+    require_shape("importance_ratio", "old_logprobs", old_logprobs, tuple(mask.shape))
+    difference = log_ratio(logprobs, old_logprobs, mask)
+    if level == "token":
+        return difference.exp()
+    if level == "sequence":
+        lengths = mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return (difference.sum(dim=1, keepdim=True) / lengths).exp()
+    raise ValueError(f"importance_ratio: unknown level {level!r}")
+
+
+def clipped_term(
+    ratio: Tensor,
+    advantages: Tensor,
+    *,
+    clip_low: float,
+    clip_high: float,
+    ratio_cap: float | None = None,
+) -> Tensor:
+    """-min(min(rho, cap) A, clip(rho, 1 - clip_low, 1 + clip_high) A).
+
+    PPO's pessimistic clip (Schulman et al., 2017, arXiv:1707.06347) as GRPO uses it, with separate
+    bounds (DAPO; Yu et al., 2025, arXiv:2503.14476) and an optional cap that also bounds the loss
+    of bad tokens that became likely (two-sided clip; INTELLECT-2, 2025, arXiv:2505.07291). Without
+    the cap those tokens, rho large and A < 0, are not clipped at all.
+
+    Args:
+        ratio: float [N, C] or [N, 1].
+        advantages: float [N, 1].
+        clip_low: how far below 1 the ratio may go.
+        clip_high: how far above 1.
+        ratio_cap: above 1 + clip_high, or None for no cap.
+
+    Returns:
+        float, shaped as ratio.
+    """
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    capped = ratio if ratio_cap is None else ratio.clamp(max=ratio_cap)
+    return -torch.minimum(capped * advantages, clipped * advantages)
+
+
+def cispo_term(logprobs: Tensor, ratio: Tensor, advantages: Tensor, *, cap: float) -> Tensor:
+    """-sg(min(rho, cap)) A l: a capped weight instead of a clip, so every token keeps a gradient.
+
+    CISPO (MiniMax-M1, 2025, arXiv:2506.13585), with an upper bound alone.
+
+    Args:
+        logprobs: float [N, C].
+        ratio: float [N, C] or [N, 1].
+        advantages: float [N, 1].
+        cap: the largest weight, as a ratio (5.0 is usual).
+
+    Returns:
+        float [N, C].
+    """
+    return -ratio.detach().clamp(max=cap) * advantages * logprobs
+
+
+def sapo_term(ratio: Tensor, advantages: Tensor, *, temperatures: Sequence[float]) -> Tensor:
+    """-(4 / tau) sigmoid(tau (rho - 1)) A: a gate that closes softly where a clip would cut.
+
+    SAPO (Gao et al., 2025, arXiv:2511.20347). Its gradient at rho = 1 is the plain -A.
+
+    Args:
+        ratio: float [N, C] or [N, 1].
+        advantages: float [N, 1].
+        temperatures: tau for A > 0 and for the others; a higher one closes sooner.
+
+    Returns:
+        float, shaped as ratio.
+    """
+    positive, negative = temperatures
+    tau = torch.where(advantages > 0, positive, negative).to(ratio.dtype)
+    return -(4 / tau) * torch.sigmoid(tau * (ratio - 1)) * advantages
+
+
+def vespo_term(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+    """-sg(phi(w)) A l with phi(w) = w^k exp(lam (1 - w)) and w the ratio of whole completions.
+
+    VESPO (2026, arXiv:2602.10693): w = exp(sum of the row's log-ratios), within [1e-8, e^20];
+    (k, lam) = (2, 3) where A >= 0, else (3, 2).
+
+    Args:
+        logprobs: float [N, C].
+        old_logprobs: float [N, C].
+        advantages: float [N, 1].
+        mask: bool [N, C].
+
+    Returns:
+        float [N, C].
+    """
+    total = log_ratio(logprobs, old_logprobs, mask).detach().sum(dim=1, keepdim=True)
+    log_w = total.clamp(math.log(1e-8), MAX_LOG_RATIO)
+    power = torch.where(advantages >= 0, 2.0, 3.0).to(log_w.dtype)
+    decay = torch.where(advantages >= 0, 3.0, 2.0).to(log_w.dtype)
+    phi = (decay + power * log_w - decay * log_w.exp()).exp()
+    return -phi * advantages * logprobs
+
+
+def clipped_tokens(
+    kind: LossKind, ratio: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float
+) -> Tensor:
+    """True where the ratio left its bounds on the side where the clip takes the gradient away.
+
+    For cispo: where the cap holds the weight. For sapo and vespo, which clip nothing, the same
+    region as for grpo: what a clip would have cut.
+
+    Args:
+        kind: the loss.
+        ratio: float [N, C] or [N, 1].
+        advantages: float [N, 1].
+        clip_low: as in the loss.
+        clip_high: as in the loss.
+
+    Returns:
+        bool, shaped as ratio.
+    """
+    if kind == "cispo":
+        return (ratio > clip_high) & (advantages != 0)
+    low = (ratio < 1 - clip_low) & (advantages < 0)
+    high = (ratio > 1 + clip_high) & (advantages > 0)
+    return low | high
