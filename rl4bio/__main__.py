@@ -1,0 +1,62 @@
+"""`rl4bio <command>`: a table of the commands, each imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from rl4bio import __version__
+
+COMMANDS = {
+    "fit": ("rl4bio.fit:main", "train a policy with GRPO or supervised fine-tuning"),
+    "evaluate": ("rl4bio.evaluate:main", "score a model on a test split, against its base"),
+    "score": ("rl4bio.score:main", "apply rewards to completions in a file"),
+    "doctor": ("rl4bio.doctor:main", "show what this machine has and what rl4bio would choose"),
+}
+"""name -> (module:function, summary); each function is `main(argv) -> exit code`."""
+
+
+def usage() -> str:
+    """The text of `rl4bio --help`."""
+    lines = [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: rl4bio <command> [options]",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`rl4bio <command> --help` shows the options of a command; `rl4bio --version`.",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command named by the first argument; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"rl4bio {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        from rl4bio.redaction import mask_secrets, one_line
+        from rl4bio.registry import did_you_mean
+
+        shown = one_line(mask_secrets(repr(name)))
+        print(
+            f"rl4bio: error[config]: unknown command {shown}{did_you_mean(name, COMMANDS)}; "
+            f"known: {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
+        return 2
+    module, _, function = COMMANDS[name][0].partition(":")
+    exit_code: int = getattr(importlib.import_module(module), function)(arguments[1:])
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

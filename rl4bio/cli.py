@@ -1,0 +1,214 @@
+"""The frame of every command: shared arguments, one-line errors, exit codes.
+
+Imports neither torch nor lightning, so that `--help` and configuration errors are instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rl4bio.errors import EXIT_OUT_OF_MEMORY, EXIT_RANK_FAILURE, ConfigError, Rl4bioError
+from rl4bio.redaction import mask_secrets, one_line
+
+Main = Callable[[argparse.Namespace], int | None]
+
+_RANK_FAILURES = {
+    "DistBackendError",
+    "DistNetworkError",
+    "DistStoreError",
+    "ProcessExitedException",
+    "ProcessRaisedException",
+}
+_STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_MEMORY_HINT = "lower grpo.tokens_per_micro_batch, rollout.max_completion_tokens or grpo.group_size"
+
+_run_folder: Path | None = None
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that no handler takes it for a failure."""
+
+
+def set_run_folder(folder: Path | None) -> None:
+    """Name the folder whose log.txt takes tracebacks; None goes back to the temporary folder."""
+    global _run_folder
+    _run_folder = folder
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add `--config FILE`, `key=value` overrides and `--debug`.
+
+    Args:
+        parser: of a command; abbreviated options are switched off on it, `--conf` is an error.
+        required: whether a run without `--config` is refused.
+    """
+    parser.allow_abbrev = False
+    parser.add_argument(
+        "--config", metavar="FILE", required=required, help="YAML file of a complete run"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="changes to the file, such as grpo.kl_coef=0.02 rewards.0.weight=2 data.name=trials",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run_command(
+    main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+) -> int:
+    """Parse the arguments, run a command and turn every way it can end into an exit code.
+
+    An error ends in one line, the last one on stderr; its traceback goes to log.txt of the run
+    folder, or to a temporary file, or with `--debug` to the screen.
+
+    Args:
+        main: the command; returns its exit code, None for 0.
+        parser: of the command, usually after `add_config_arguments`.
+        argv: arguments without the program name; None takes those of the process.
+    """
+    debug = False
+    try:
+        with _sigterm_raises():
+            arguments = parse(parser, sys.argv[1:] if argv is None else argv)
+            debug = bool(getattr(arguments, "debug", False))
+            return main(arguments) or 0
+    except BaseException as error:
+        if debug:
+            traceback.print_exception(error)
+        code, line = _verdict(error, debug)
+        sys.stdout.flush()
+        if line:
+            print(line, file=sys.stderr, flush=True)
+        return code
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; overrides may carry leading dashes and stand between options.
+
+    Raises:
+        ConfigError: what argparse refuses.
+    """
+    from rl4bio.registry import did_you_mean
+
+    def refuse(message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0]
+        hint = did_you_mean(unknown, options) if unknown.startswith("-") else ""
+        raise ConfigError(f"{message}{hint}; see {parser.prog} --help")
+
+    options = set(parser._option_string_actions)
+    parser.error = refuse  # type: ignore[method-assign]
+    takes_overrides = any(action.dest == "overrides" for action in parser._actions)
+    if takes_overrides:
+        argv = [_without_dashes(argument, options) for argument in argv]
+        return parser.parse_intermixed_args(argv)
+    return parser.parse_args(argv)
+
+
+def _without_dashes(argument: str, options: set[str]) -> str:
+    name, equals, _ = argument.partition("=")
+    if not (equals and name.startswith("--")) or name in options:
+        return argument
+    from rl4bio.sections import RunConfig
+
+    is_key = name.lstrip("-").split(".")[0].split("[")[0] in RunConfig.__dataclass_fields__
+    return argument.lstrip("-") if is_key or "." in name else argument
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Raise Terminated on the first SIGTERM and ignore the next ones while the run winds down.
+
+    Lightning puts its own handler around this one while it trains and stops after the current
+    batch; ours then does nothing, since an exception inside an optimiser step would leave weights
+    half updated.
+    """
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGTERM) is handle:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
+    """The exit code and the closing line of an exception."""
+    if isinstance(error, SystemExit) and type(error) is SystemExit:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            return _verdict(error.__context__, debug)
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0, ""
+        return 1, _error_line("internal", str(error.code))
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT, "rl4bio: stopped by Ctrl-C (SIGINT)"
+    if isinstance(error, Terminated) or type(error).__name__ == "SIGTERMException":
+        return 128 + signal.SIGTERM, "rl4bio: stopped by SIGTERM"
+    if isinstance(error, BrokenPipeError):
+        # The reader (`| head`) has left: nobody is there to be told, at interpreter exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE, ""
+    where = "" if debug else _keep_traceback(error)
+    if isinstance(error, Rl4bioError):
+        return error.exit_code, _error_line(error.kind, str(error))
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if _out_of_memory(error):
+        return EXIT_OUT_OF_MEMORY, _error_line("memory", f"{reason}; {_MEMORY_HINT}")
+    if type(error).__name__ in _RANK_FAILURES:
+        return EXIT_RANK_FAILURE, _error_line(
+            "rank", f"{reason}; another process of the run has failed, see its messages"
+        )
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
+        return 7, _error_line("storage", f"{reason}; make room or choose another output_dir")
+    return 1, _error_line("internal", f"{reason}{where}")
+
+
+def _error_line(kind: str, message: str) -> str:
+    return f"rl4bio: error[{kind}]: {one_line(mask_secrets(message))}"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _keep_traceback(error: BaseException) -> str:
+    """Write the traceback where it can be found; returns the end of the message that says where."""
+    expected = isinstance(error, Rl4bioError)
+    if expected and _run_folder is None:
+        return ""
+    text = mask_secrets("".join(traceback.format_exception(error)))
+    try:
+        if _run_folder is not None:
+            path = _run_folder / "log.txt"
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+                log.write(text)
+        else:
+            handle, name = tempfile.mkstemp(prefix="rl4bio-", suffix=".txt")
+            path = Path(name)
+            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
+                log.write(text)
+    except OSError:
+        return "; run again with --debug to see the traceback"
+    return f"; traceback in {path}"
