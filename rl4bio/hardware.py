@@ -89,8 +89,8 @@ def resolve_precision(requested: str, *, family: str, capability: Capability | N
             )
         if _overflows(family):
             raise ConfigError(
-                f"{where}: 16-mixed overflows with {family}, whose activations pass 65504; use auto "
-                "(32-true below sm_80, bf16-mixed from there)"
+                f"{where}: 16-mixed overflows with {family}, whose activations pass 65504; use "
+                "auto (32-true below sm_80, bf16-mixed from there)"
             )
         return Choice(requested, f"requested; {family} stays inside float16's range ({device})")
     if requested == "16-true":
