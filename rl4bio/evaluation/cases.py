@@ -49,10 +49,11 @@ def judgement(gold: str, verdict: str | None) -> str:
 def visible(text: str) -> str:
     """The text with control characters shown as symbols and lone surrogates replaced.
 
-    Direction marks become their code point in brackets, so that a text cannot reorder its line.
+    Line ends become a plain newline. Direction marks become their code point in brackets, so that
+    a text cannot reorder its line.
     """
     shown = []
-    for char in text:
+    for char in text.replace("\r\n", "\n"):
         code = ord(char)
         if code < 0x20 and char not in "\n\t":
             char = chr(0x2400 + code)  # control pictures

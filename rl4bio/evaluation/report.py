@@ -133,7 +133,7 @@ def _case(number: int, case: Case) -> str:
         f'<section class="case" id="case-{number}">'
         f"<h3>Case {number} <span>({text(case.uid)})</span></h3>"
         f"<p>{text(case.question)}</p>"
-        f"<details><summary>Abstract</summary><pre>{text(case.context)}</pre></details>"
+        f"<details><summary>Abstract</summary>{_block(case.context)}</details>"
         f"<p>Expert answer: <strong>{text(case.gold)}</strong></p>"
         f'<div class="pair">{answers}</div></section>'
     )
@@ -156,7 +156,11 @@ def _answer(gold: str, answer: CaseAnswer) -> str:
         f'<div class="answer {style}"><h3>{text(answer.model)}</h3>'
         f'<p><span class="badge">{text(judged.capitalize())}{text(said)}</span></p>'
         + "".join(f'<p class="note">{text(note)}</p>' for note in notes)
-        + f"<pre>{text(answer.completion)}</pre>"
+        + _block(answer.completion)
         + (f'<table class="rewards">{rewards}</table>' if rewards else "")
         + "</div>"
     )
+
+
+def _block(value: str) -> str:
+    return f"<pre>\n{text(value)}</pre>"  # HTML drops the first newline of a pre, so give it one
