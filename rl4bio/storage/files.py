@@ -1,0 +1,72 @@
+"""Writes that leave the old file or the new one, never half of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rl4bio.errors import StorageError
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about a write to `path` into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"{path}: cannot be written ({reason}); free space, or choose another output_dir"
+        ) from error
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's content, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace a file: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    Raises:
+        StorageError: the folder is missing or read-only, or the disk is full; the old file stays.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage_errors(path):
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_file(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, in one piece."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def require_free_space(folder: Path, num_bytes: int) -> None:
+    """Raise a StorageError where a folder's disk has less room than a run will need."""
+    with storage_errors(folder):
+        free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise StorageError(
+            f"{folder}: {free / 1e9:.2f} GB free, the run needs {num_bytes / 1e9:.2f} GB; free "
+            "space, or choose another output_dir"
+        )

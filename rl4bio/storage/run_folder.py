@@ -1,0 +1,154 @@
+"""The folder of a run: where each output goes, and who may write there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from rl4bio.errors import ConfigError, StorageError
+from rl4bio.storage.files import storage_errors, write_atomic
+
+MAY_DIFFER = ("trainer", "logging", "callbacks", "evaluation")
+"""Sections that a resumed run may change."""
+
+
+class RunFolder:
+    """Paths of one run. Making an object touches nothing; `RunFolder.open` claims the folder.
+
+    Args:
+        root: `<output_dir>/<name>`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.yaml"
+        self.metrics = root / "metrics.csv"
+        self.completions = root / "completions"
+        self.checkpoints = root / "checkpoints"
+        self.adapter = root / "adapter"
+        self.model = root / "model"
+        self.summary = root / "summary.json"
+        self.report = root / "report.html"
+        self.card = root / "README.md"
+        self.log = root / "log.txt"
+        self.resumed = False
+        """Whether `open` found this run started before."""
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        output_dir: Path,
+        name: str,
+        config_yaml: str,
+        *,
+        resume: bool = False,
+        may_differ: Sequence[str] = MAY_DIFFER,
+    ) -> RunFolder:
+        """Make or take up a run's folder, lock it for this process and store the configuration.
+
+        Call it on rank 0 alone. The lock ends with the process, however that ends.
+
+        Args:
+            output_dir: parent of all runs.
+            name: of the run.
+            config_yaml: the resolved configuration.
+            resume: continue a run that is there already; a fresh one is started where none is.
+            may_differ: top-level sections, or dotted keys, that resuming may change.
+
+        Raises:
+            StorageError: the name is taken and `resume` is off, the folder is no run's, another
+                process is using it, or it cannot be written.
+            ConfigError: `resume` with a configuration that is another run's.
+        """
+        folder = cls(output_dir / name)
+        with storage_errors(folder.root):
+            folder.root.mkdir(parents=True, exist_ok=True)
+            taken = [p.name for p in folder.root.iterdir() if not p.name.startswith(".")]
+        folder._claim()
+        try:
+            folder._check(taken, config_yaml, resume, may_differ)
+            folder.resumed = "config.yaml" in taken
+            # The configuration comes first: it is what makes the folder a run's.
+            write_atomic(folder.config, config_yaml)
+            with storage_errors(folder.root):
+                folder.completions.mkdir(exist_ok=True)
+                folder.checkpoints.mkdir(exist_ok=True)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
+    def close(self) -> None:
+        """Give up the lock; the folder stays."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _check(
+        self, taken: list[str], config_yaml: str, resume: bool, may_differ: Sequence[str]
+    ) -> None:
+        if not taken:
+            return
+        if "config.yaml" not in taken:
+            raise StorageError(
+                f"{self.root}: not empty and no run's folder (no config.yaml); choose another name="
+            )
+        if not resume:
+            raise StorageError(
+                f"{self.root}: a run of this name exists; add --resume to continue it, or choose "
+                "another name="
+            )
+        with storage_errors(self.config):
+            stored = self.config.read_text(encoding="utf-8")
+        changed = changed_keys(stored, config_yaml, may_differ)
+        if changed:
+            raise ConfigError(
+                f"{self.root}: --resume with another configuration ({'; '.join(changed[:5])}); "
+                f"use --config {self.config}, or choose another name="
+            )
+
+    def _claim(self) -> None:
+        path = self.root / ".lock"
+        with storage_errors(self.root):
+            lock = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "another process"
+            lock.close()
+            raise StorageError(
+                f"{self.root}: in use by {owner}; wait for it, or choose another name="
+            ) from None
+        lock.truncate(0)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+        lock.flush()
+        self._lock = lock
+
+
+def changed_keys(stored: str, wanted: str, may_differ: Sequence[str] = ()) -> list[str]:
+    """Dotted keys whose values differ between two YAML texts, as `key: old -> new`."""
+    old, new = (dict(_leaves(yaml.safe_load(text))) for text in (stored, wanted))
+    return [
+        f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+        and not any(key == free or key.startswith(f"{free}.") for free in may_differ)
+    ]
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict | list) or not value:
+        yield key, value
+        return
+    for name, child in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _leaves(child, f"{key}.{name}" if key else str(name))

@@ -1,0 +1,120 @@
+"""Claiming a run's folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rl4bio.errors import ConfigError, StorageError
+from rl4bio.storage import RunFolder
+from rl4bio.storage.run_folder import changed_keys
+
+CONFIG = (
+    "name: a\ngrpo: {kl_coef: 0.0, group_size: 8}\ntrainer: {max_steps: 10}\nrewards: [{w: 1}]\n"
+)
+
+
+def test_a_fresh_folder(tmp_path: Path) -> None:
+    folder = RunFolder.open(tmp_path / "runs", "a", CONFIG)
+    assert folder.root == tmp_path / "runs" / "a"
+    assert folder.config.read_text() == CONFIG
+    assert folder.completions.is_dir()
+    assert folder.checkpoints.is_dir()
+    assert not folder.resumed
+    folder.close()
+
+
+def test_a_name_that_is_taken(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, "a", CONFIG).close()
+    with pytest.raises(StorageError, match=r"add --resume to continue it, or choose another name="):
+        RunFolder.open(tmp_path, "a", CONFIG)
+
+
+def test_resume(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, "a", CONFIG).close()
+    longer = CONFIG.replace("max_steps: 10", "max_steps: 20")
+    folder = RunFolder.open(tmp_path, "a", longer, resume=True)
+    assert folder.resumed
+    assert folder.config.read_text() == longer
+    folder.close()
+
+
+def test_resume_of_nothing_starts(tmp_path: Path) -> None:
+    """The same command, with --resume, must do after a kill before the first write."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".config.yaml.1.tmp").write_text("name: a")
+    folder = RunFolder.open(tmp_path, "a", CONFIG, resume=True)
+    assert not folder.resumed
+    folder.close()
+
+
+def test_resume_with_another_configuration(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, "a", CONFIG).close()
+    other = CONFIG.replace("kl_coef: 0.0", "kl_coef: 0.1")
+    with pytest.raises(ConfigError, match=r"grpo\.kl_coef: 0\.0 -> 0\.1"):
+        RunFolder.open(tmp_path, "a", other, resume=True)
+    assert (tmp_path / "a" / "config.yaml").read_text() == CONFIG
+    # The refusal gave the lock back.
+    RunFolder.open(tmp_path, "a", CONFIG, resume=True).close()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_somebody_elses_folder(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.tex").write_text("precious")
+    with pytest.raises(StorageError, match=r"no run's folder \(no config\.yaml\)"):
+        RunFolder.open(tmp_path, "a", CONFIG, resume=resume)
+    assert (tmp_path / "a" / "thesis.tex").read_text() == "precious"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(StorageError, match=r"runs/a: cannot be written"):
+        RunFolder.open(tmp_path / "runs", "a", CONFIG)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders")
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(StorageError, match="Permission denied"):
+            RunFolder.open(tmp_path, "a", CONFIG)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    folder = RunFolder.open(tmp_path, "a", CONFIG)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom rl4bio.storage import RunFolder\n"
+        "from rl4bio.errors import StorageError\n"
+        "try:\n    RunFolder.open(Path(sys.argv[1]), 'a', sys.argv[2], resume=True)\n"
+        "except StorageError as error:\n    sys.exit(str(error))\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), CONFIG]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert f"in use by process {os.getpid()} on " in second.stderr
+    assert second.returncode == 1
+    folder.close()
+    third = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert third.returncode == 0, third.stderr
+
+
+def test_changed_keys() -> None:
+    new = CONFIG.replace("w: 1", "w: 2").replace("group_size: 8", "group_size: 4")
+    assert changed_keys(CONFIG, new) == ["grpo.group_size: 8 -> 4", "rewards.0.w: 1 -> 2"]
+    assert changed_keys(CONFIG, new, ("grpo", "rewards")) == []
+    assert changed_keys("a: 1\nb: []", "b: [3]") == [
+        "a: 1 -> None",
+        "b: [] -> None",
+        "b.0: None -> 3",
+    ]
+
+
+def test_import_loads_no_torch() -> None:
+    code = "import sys, rl4bio.storage; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
