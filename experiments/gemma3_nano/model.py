@@ -1,0 +1,108 @@
+"""The nano policy before any training: a Gemma 3 architecture and its own small tokenizer."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
+from transformers.generation import GenerationConfig
+
+from experiments.gemma3_nano.mix import WarmStartMix
+from rl4bio.types import Sample
+
+VOCABULARY = 2048
+SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+WORDS = ["<thought>", "</thought>", "<answer>", "</answer>", "yes", "no", "maybe"]
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% if messages[0]['role'] == 'system' %}"
+    "{% set first = messages[0]['content'] + '\n\n' %}{% set turns = messages[1:] %}"
+    "{% else %}{% set first = '' %}{% set turns = messages %}{% endif %}"
+    "{% for turn in turns %}"
+    "{% set role = 'model' if turn['role'] == 'assistant' else turn['role'] %}"
+    "{{ '<start_of_turn>' + role + '\n' + (first if loop.first else '') "
+    "+ turn['content'] | trim + '<end_of_turn>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+
+
+def train_tokenizer(records: Sequence[Sample], *, seed: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE with single digits, trained on real abstracts and on plain trials."""
+    mix = WarmStartMix(records, seed=seed)
+    trials = itertools.islice(mix.samples(copy=0.0, real=0.0), 4000)
+    texts = [text for sample in (*records, *records, *trials) for text in _texts(sample)]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(WORDS),
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tags = [AddedToken(word, special=False, normalized=False) for word in WORDS[:4]]
+    verdicts = [
+        AddedToken(word, special=False, normalized=False, single_word=True) for word in WORDS[4:]
+    ]
+    tokenizer.add_tokens([*tags, *verdicts])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_max_length=2048,
+    )
+
+
+def _texts(sample: Sample) -> list[str]:
+    turns = sample.prompt if isinstance(sample.prompt, list) else []
+    return [*(turn["content"] for turn in turns), sample.demonstration]
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Gemma3ForCausalLM:
+    """The architecture with random weights: 4 layers, width 192, window 512 in every other one."""
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=192,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=48,
+        query_pre_attn_scalar=48,
+        sliding_window=512,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(seed)
+    model = Gemma3ForCausalLM(config)
+    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=[tokenizer.eos_token_id, end],
+    )
+    return model
+
+
+def save(model: Gemma3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write bfloat16 safetensors and the tokenizer."""
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,223 @@
+"""A corpus as a LightningDataModule: shuffling, sharding, prompt limits, position for resume."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import lightning as L
+from torch.utils.data import DataLoader, IterableDataset
+
+from rl4bio.data.base import Corpus, CountTokens
+from rl4bio.errors import DataError
+from rl4bio.types import PromptBatch, Sample
+
+log = logging.getLogger("rl4bio")
+
+
+def fit_prompts(
+    corpus: Corpus,
+    samples: Sequence[Sample],
+    *,
+    limit: int,
+    policy: Literal["fail", "drop", "shorten"],
+    count_tokens: CountTokens,
+) -> list[Sample]:
+    """The samples whose prompts have at most `limit` tokens, after the policy for longer ones.
+
+    Args:
+        corpus: knows how to shorten a sample.
+        samples: in order.
+        limit: tokens of a prompt, `rollout.max_prompt_tokens`.
+        policy: fail with the record ids, drop the samples, or shorten their context.
+        count_tokens: length of a prompt in the policy's tokens.
+
+    Raises:
+        DataError: a prompt is too long under "fail", or nothing is left.
+    """
+
+    def fits(sample: Sample) -> bool:
+        return count_tokens(sample.prompt) <= limit
+
+    kept: list[Sample] = []
+    shortened, dropped = 0, []
+    for sample in samples:
+        if fits(sample):
+            kept.append(sample)
+            continue
+        shorter = corpus.shorten(sample, fits) if policy == "shorten" else None
+        if shorter is None:
+            dropped.append(sample)
+        else:
+            kept.append(shorter)
+            shortened += 1
+    if dropped and policy == "fail":
+        ids = ", ".join(sample.uid for sample in dropped[:5])
+        raise DataError(
+            f"{len(dropped)} of {len(samples)} prompts have more than {limit} tokens (ids {ids}"
+            f"{', ...' if len(dropped) > 5 else ''}); raise rollout.max_prompt_tokens or set "
+            "rollout.overlong_prompts to shorten or drop"
+        )
+    if not kept and samples:
+        raise DataError(
+            f"no prompt fits rollout.max_prompt_tokens={limit}; raise it (the first has "
+            f"{count_tokens(samples[0].prompt)} tokens)"
+        )
+    if shortened or dropped:
+        log.warning(
+            "prompts over %d tokens: %d shortened, %d dropped of %d",
+            limit,
+            shortened,
+            len(dropped),
+            len(samples),
+        )
+    return kept
+
+
+def draw(seed: int, size: int, number: int) -> int:
+    """Row of the n-th draw: a fresh shuffle of all rows in every pass, fixed by the seed."""
+    epoch, place = divmod(number, size)
+    return _shuffled(seed, epoch, size)[place]
+
+
+@functools.lru_cache(maxsize=4)
+def _shuffled(seed: int, epoch: int, size: int) -> list[int]:
+    order = list(range(size))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return order
+
+
+class PromptStream(IterableDataset[PromptBatch]):
+    """Batches without end; the global batch of a step is the same for any number of ranks.
+
+    Step k takes draws k*B*W to (k+1)*B*W of the shuffled corpus, and rank r its r-th slice of B.
+
+    Args:
+        samples: the training split.
+        batch_size: B, prompts per rank.
+        seed: of the shuffles.
+        rank: of this process.
+        world_size: W.
+        start: draws that an earlier run has used up.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
+    ) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.start = start
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        number = self.start + self.rank * self.batch_size
+        while True:
+            numbers = range(number, number + self.batch_size)
+            rows = [draw(self.seed, len(self.samples), n) for n in numbers]
+            yield PromptBatch(samples=[self.samples[row] for row in rows], indices=list(numbers))
+            number += self.batch_size * self.world_size
+
+
+class PromptDataModule(L.LightningDataModule):
+    """Prompts of a corpus for training and validation.
+
+    Args:
+        corpus: where samples come from.
+        seed: of the training order.
+        max_prompt_tokens: limit of a prompt.
+        overlong_prompts: what to do with longer ones.
+        count_tokens: length of a prompt in the policy's tokens; None checks no lengths.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        *,
+        seed: int = 1,
+        max_prompt_tokens: int = 1024,
+        overlong_prompts: Literal["fail", "drop", "shorten"] = "fail",
+        count_tokens: CountTokens | None = None,
+    ) -> None:
+        super().__init__()
+        self.corpus = corpus
+        self.seed = seed
+        self.max_prompt_tokens = max_prompt_tokens
+        self.overlong_prompts = overlong_prompts
+        self.count_tokens = count_tokens
+        self.draws = 0
+        """Training prompts that all ranks have used up; set it to resume."""
+        self._splits: dict[str, list[Sample]] = {}
+
+    def samples(self, split: Literal["train", "val", "test"]) -> list[Sample]:
+        """The samples of a split that fit the prompt limit; read once."""
+        if split not in self._splits:
+            samples = list(self.corpus.samples(split))
+            if self.count_tokens is not None and samples:
+                samples = fit_prompts(
+                    self.corpus,
+                    samples,
+                    limit=self.max_prompt_tokens,
+                    policy=self.overlong_prompts,
+                    count_tokens=self.count_tokens,
+                )
+            self._splits[split] = samples
+        return self._splits[split]
+
+    def train_dataloader(self) -> DataLoader[PromptBatch]:
+        samples = self.samples("train")
+        if not samples:
+            raise DataError("the train split is empty; check data.options")
+        stream = PromptStream(
+            samples,
+            batch_size=self.corpus.batch_size,
+            seed=self.seed,
+            rank=self._rank,
+            world_size=self._world_size,
+            start=self.draws,
+        )
+        return DataLoader(stream, batch_size=None)
+
+    def val_dataloader(self) -> list[PromptBatch]:
+        """Batches that hold every validation sample exactly once over all ranks."""
+        numbers = range(self._rank, len(self.samples("val")), self._world_size)
+        size = self.corpus.batch_size
+        batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
+        return [
+            PromptBatch(samples=[self.samples("val")[n] for n in batch], indices=list(batch))
+            for batch in batches
+        ]
+
+    def spare(self, iteration: int, round_number: int, numbers: Sequence[int]) -> PromptBatch:
+        """Fresh prompts that replace those at the given draws; fixed by the seed and the place."""
+        samples = self.samples("train")
+        rows = [
+            random.Random(f"{self.seed}/{iteration}/{round_number}/{n}").randrange(len(samples))
+            for n in numbers
+        ]
+        return PromptBatch(samples=[samples[row] for row in rows], indices=list(numbers))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"draws": self.draws}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.draws = int(state_dict["draws"])
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1

@@ -1,0 +1,123 @@
+"""What GRPO and supervised fine-tuning share: the policy, and gradient steps over micro-batches."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from rl4bio.errors import NonFiniteError
+from rl4bio.modules.optim import build_optimizer, learning_rate
+from rl4bio.modules.policy import Policy
+from rl4bio.sections import OptimConfig
+
+T = TypeVar("T")
+
+
+class PolicyModule(L.LightningModule):
+    """A policy under manual optimisation.
+
+    Args:
+        policy: model and tokenizer; its trainable parameters are what the optimiser gets.
+        optim: learning rate, schedule and clipping.
+        max_steps: planned optimiser steps, where the schedule ends.
+    """
+
+    def __init__(self, policy: Policy, *, optim: OptimConfig, max_steps: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.policy = policy
+        self.model: nn.Module = policy.model
+        self.optim = optim
+        self.max_steps = max_steps
+        self.iteration = 0
+        """Finished training steps; an optimiser may have stepped several times in each."""
+        self.grad_norm = 0.0
+
+    @property
+    def strict_loading(self) -> bool:
+        return False
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.policy.trainable_parameters(), self.optim)
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """The trained weights alone, by their name in the model."""
+        return {
+            name: parameter.detach()
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = {f"model.{k}": v for k, v in self.trainable_state().items()}
+
+    def optimizer_step_over(
+        self, micro_batches: Sequence[T], loss_of: Callable[[T], Tensor]
+    ) -> None:
+        """One optimiser step on the summed losses of the micro-batches.
+
+        Gradients are shared between ranks once, at the last micro-batch, so ranks may have
+        different numbers of them. The step is refused before it can spoil the weights.
+
+        Raises:
+            NonFiniteError: a loss or the gradient norm is NaN or infinite.
+        """
+        optimizer: Any = self.optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.optim, self.global_step, self.max_steps)
+        optimizer.zero_grad()
+        for number, micro_batch in enumerate(micro_batches):
+            last = number == len(micro_batches) - 1
+            with contextlib.nullcontext() if last else self._local_gradients():
+                loss = loss_of(micro_batch)
+                if not bool(torch.isfinite(loss)):
+                    raise NonFiniteError(
+                        f"the loss is {float(loss)} at optimiser step {self.global_step}; "
+                        "nothing was updated; lower optim.lr or use trainer.precision=32-true"
+                    )
+                self.manual_backward(loss)
+        optimizer.step()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip and record the gradient norm; with 16-mixed the gradients are unscaled here."""
+        limit = self.optim.max_grad_norm
+        norm = nn.utils.clip_grad_norm_(
+            self.policy.trainable_parameters(), float("inf") if limit is None else limit
+        )
+        self.grad_norm = float(norm)
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if not scaled and not bool(torch.isfinite(norm)):
+            raise NonFiniteError(
+                f"the gradient norm is {float(norm)} at optimiser step {self.global_step}; "
+                "nothing was updated; lower optim.lr or use trainer.precision=32-true"
+            )
+
+    def global_sum(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all ranks."""
+        return self.trainer.strategy.reduce(value, reduce_op="sum")  # type: ignore[return-value]
+
+    @property
+    def world_size(self) -> int:
+        return self.trainer.world_size
+
+    def log_means(self, sums: dict[str, tuple[float, float]], **options: Any) -> None:
+        """Log sum/count pairs as means over all ranks (a mean of means would weigh ranks wrongly).
+
+        Args:
+            sums: metric name -> (sum, count) on this rank.
+            options: for `self.log`.
+        """
+        pairs = torch.tensor(list(sums.values()), device=self.device, dtype=torch.float32)
+        total = self.global_sum(pairs)
+        for (name, _), (value, count) in zip(sums.items(), total.tolist(), strict=True):
+            mean = value / count if count else float("nan")
+            self.log(name, mean, rank_zero_only=True, **options)
+
+    def _local_gradients(self) -> contextlib.AbstractContextManager[None]:
+        block = getattr(self.trainer.strategy, "block_backward_sync", None)
+        return contextlib.nullcontext() if block is None else block()

@@ -1,0 +1,88 @@
+"""Where a checkpoint's files are, and what to tell a user when they are not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import rl4bio
+from rl4bio.errors import ModelError
+
+ASSETS = Path(rl4bio.__file__).parent / "assets"
+HUB_TIMEOUT_S = 8
+
+
+def locate(checkpoint: str) -> str:
+    """The folder or hub id behind `policy.checkpoint`, checked as far as it costs no weights.
+
+    A hub id is probed by its config.json alone, with short time-outs, so that a gated or missing
+    model is reported within seconds.
+
+    Raises:
+        ModelError: unknown asset, missing folder, or a hub id that cannot be read.
+    """
+    if checkpoint.startswith("rl4bio:"):
+        name = checkpoint.removeprefix("rl4bio:")
+        shipped = sorted(p.parent.name for p in ASSETS.glob("*/config.json"))
+        if name not in shipped:
+            raise ModelError(
+                f"policy.checkpoint: no shipped model {checkpoint!r}; "
+                f"shipped: {', '.join(f'rl4bio:{s}' for s in shipped) or 'none'}"
+            )
+        return str(ASSETS / name)
+    path = Path(checkpoint).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(
+                f"policy.checkpoint: {checkpoint}: the folder has no config.json; it must be a "
+                "Hugging Face model folder (an adapter goes to policy.adapter.path)"
+            )
+        return str(path)
+    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
+        raise ModelError(
+            f"policy.checkpoint: no folder {checkpoint}; give an existing model folder, "
+            "a hub id (owner/name), or rl4bio:<asset>"
+        )
+    _probe_hub(checkpoint)
+    return checkpoint
+
+
+def _probe_hub(repo_id: str) -> None:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(repo_id, "config.json"), str):
+        return
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", str(HUB_TIMEOUT_S))
+    try:
+        hf_hub_download(repo_id, "config.json", etag_timeout=HUB_TIMEOUT_S)
+    except Exception as error:  # the hub client raises its own, requests' and httpx's errors
+        raise hub_error(repo_id, error) from error
+
+
+def hub_error(checkpoint: str, error: BaseException) -> ModelError:
+    """The ModelError that says what a user can do about a failed load."""
+    names: set[str] = set()
+    cause: BaseException | None = error
+    while cause is not None:
+        names.update(cls.__name__ for cls in type(cause).__mro__)
+        cause = cause.__cause__ or cause.__context__
+    what_to_do = (
+        "(1) accept the licence on the model's page and log in with `hf auth login` or HF_TOKEN, "
+        f"(2) download it once with `hf download {checkpoint}` and give that folder as "
+        "policy.checkpoint=, or (3) choose another model, such as "
+        "policy.checkpoint=rl4bio:gemma3-nano"
+    )
+    if "GatedRepoError" in names:
+        return ModelError(f"{checkpoint} is gated and this account has no access; {what_to_do}")
+    if "RepositoryNotFoundError" in names:
+        return ModelError(f"{checkpoint} is not on the hub, or private; {what_to_do}")
+    offline = {
+        "OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError", "ConnectError",
+        "ConnectTimeout", "ReadTimeout", "Timeout", "ProxyError", "HfHubHTTPError",
+    }  # fmt: skip
+    if names & offline:
+        return ModelError(
+            f"{checkpoint} is not in the local cache and the hub cannot be reached; {what_to_do}"
+        )
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ModelError(f"{checkpoint} cannot be loaded: {reason}; {what_to_do}")

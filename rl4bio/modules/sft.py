@@ -1,0 +1,154 @@
+"""Supervised fine-tuning on demonstrations, with the policy and data types of GRPO."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl4bio.errors import DataError
+from rl4bio.functional.masking import position_ids
+from rl4bio.modules.base import PolicyModule
+from rl4bio.modules.policy import Policy
+from rl4bio.modules.rollout import pad_right
+from rl4bio.sections import OptimConfig, SFTConfig
+from rl4bio.types import PromptBatch, Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class Demonstrations:
+    """Encoded prompt + demonstration rows, right-padded."""
+
+    ids: Tensor  # int [N, T]
+    mask: Tensor  # bool [N, T]; True = real token
+    weights: Tensor  # float [N, T]; loss weight of predicting this token, 0 for the first
+
+    def rows(self, start: int, stop: int) -> Demonstrations:
+        """A micro-batch, cut to its own longest row."""
+        width = int(self.mask[start:stop].sum(-1).max())
+        return Demonstrations(
+            ids=self.ids[start:stop, :width],
+            mask=self.mask[start:stop, :width],
+            weights=self.weights[start:stop, :width],
+        )
+
+
+def encode_demonstrations(
+    policy: Policy, samples: Sequence[Sample], config: SFTConfig
+) -> Demonstrations:
+    """Prompt + demonstration + end-of-turn token as rows; the loss is on the completion.
+
+    Raises:
+        DataError: a sample has no demonstration, or none fits `sft.max_tokens`.
+    """
+    rows: list[list[int]] = []
+    weights: list[list[float]] = []
+    for sample in samples:
+        if not sample.demonstration:
+            raise DataError(f"sample {sample.uid}: no demonstration to imitate; task sft needs one")
+        prompt = policy.encode_prompt(sample.prompt)
+        completion = policy.encode_completion(sample.demonstration)
+        if len(prompt) + len(completion) > config.max_tokens:
+            continue
+        rows.append([*prompt, *completion])
+        weights.append([config.prompt_loss_weight] * len(prompt) + [1.0] * len(completion))
+    if not rows:
+        raise DataError(
+            f"none of {len(samples)} samples of a batch fits sft.max_tokens={config.max_tokens}; "
+            "raise it, or shorten the prompts (rollout.overlong_prompts=shorten)"
+        )
+    ids, mask = pad_right(rows, policy.pad_id)
+    table = torch.zeros(ids.shape)
+    for n, row in enumerate(weights):
+        table[n, 1 : len(row)] = torch.tensor(row[1:])
+    return Demonstrations(ids=ids, mask=mask, weights=table)
+
+
+def demonstration_loss(model: Any, rows: Demonstrations) -> Tensor:
+    """Weighted negative log-likelihood of the rows' tokens, summed: a scalar.
+
+    -sum_t w_t log p(x_t | x_<t); divide by the summed weights of the whole batch for the mean.
+    """
+    out = model(
+        input_ids=rows.ids,
+        attention_mask=rows.mask.long(),
+        position_ids=position_ids(rows.mask),
+        use_cache=False,
+    )
+    logits = out.logits[:, :-1].float()
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), rows.ids[:, 1:].flatten(), reduction="none"
+    )
+    return (losses * rows.weights[:, 1:].flatten()).sum()
+
+
+class SFTLightningModule(PolicyModule):
+    """Imitates `Sample.demonstration`; the loss counts completion tokens only, unless told so.
+
+    Args:
+        policy: model and tokenizer, with or without an adapter.
+        sft: token limits and loss weights.
+        optim: learning rate, schedule and clipping.
+        max_steps: planned optimiser steps.
+    """
+
+    def __init__(
+        self, policy: Policy, *, sft: SFTConfig, optim: OptimConfig, max_steps: int
+    ) -> None:
+        super().__init__(policy, optim=optim, max_steps=max_steps)
+        self.sft = sft
+
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
+        """One optimiser step on the mean loss over the tokens of all ranks' batches."""
+        started = time.perf_counter()
+        rows = self._encode(batch)
+        tokens = float(rows.weights.sum())
+        denominator = self.global_sum(rows.weights.sum()) / self.world_size
+        total = 0.0
+
+        def loss_of(piece: Demonstrations) -> Tensor:
+            nonlocal total
+            loss = demonstration_loss(self.model, piece)
+            total += float(loss.detach())
+            return loss / denominator
+
+        self.optimizer_step_over(self._split(rows), loss_of)
+        self.iteration += 1
+        self.log_means({"train/loss": (total, tokens)}, prog_bar=True)
+        for name, value in (
+            ("train/grad_norm", self.grad_norm),
+            ("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"]),
+            ("time/update_s", time.perf_counter() - started),
+        ):
+            self.log(name, value, rank_zero_only=True)
+        return {}
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """Mean loss over the validation tokens of all ranks."""
+        rows = self._encode(batch)
+        loss = sum(float(demonstration_loss(self.model, piece)) for piece in self._split(rows))
+        self._validation.append((loss, float(rows.weights.sum())))
+
+    def on_validation_epoch_start(self) -> None:
+        self._validation: list[tuple[float, float]] = []
+
+    def on_validation_epoch_end(self) -> None:
+        loss, count = (sum(column) for column in zip(*self._validation, strict=True))
+        self.log_means({"val/loss": (loss, count)})
+
+    def _encode(self, batch: PromptBatch) -> Demonstrations:
+        rows = encode_demonstrations(self.policy, batch.samples, self.sft)
+        return Demonstrations(
+            ids=rows.ids.to(self.device),
+            mask=rows.mask.to(self.device),
+            weights=rows.weights.to(self.device),
+        )
+
+    def _split(self, rows: Demonstrations) -> list[Demonstrations]:
+        count, width = rows.ids.shape
+        size = max(1, self.sft.tokens_per_micro_batch // width)
+        return [rows.rows(start, min(count, start + size)) for start in range(0, count, size)]
