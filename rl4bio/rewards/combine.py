@@ -1,0 +1,148 @@
+"""The configured rewards behind one call: checked, weighted and added."""
+
+from __future__ import annotations
+
+import copy
+import math
+import numbers
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rl4bio.errors import ConfigError, RewardError
+from rl4bio.rewards import REWARDS
+from rl4bio.rewards.base import Reward
+from rl4bio.sections import RewardConfig
+from rl4bio.types import Sample, ScoreTable
+
+MAX_FLOAT32 = 3.4028234663852886e38
+SHOWN_CHARACTERS = 200
+
+
+@dataclass(kw_only=True)
+class WeightedRewards:
+    """A `Scorer`: the weighted sum over the rewards that could score a row.
+
+    Every reward sees its own copy of the texts and samples, and what it returns is checked: a
+    reward that raises, or gives anything but one finite number (or None or NaN, "could not be
+    scored") a completion, ends in a RewardError and never in a silent zero.
+    """
+
+    rewards: dict[str, Reward]
+    weights: dict[str, float]
+    """By the same names; multiplied by the values, not normalised."""
+
+    @classmethod
+    def from_config(cls, configs: Sequence[RewardConfig]) -> WeightedRewards:
+        """Build the rewards of a configuration.
+
+        Raises:
+            ConfigError: no reward, one named twice, an unknown name, or an option that is refused.
+        """
+        if not configs:
+            raise ConfigError("rewards: is empty; name at least one, such as {name: verdict}")
+        rewards: dict[str, Reward] = {}
+        for index, config in enumerate(configs):
+            where = f"rewards[{index}]"
+            if config.name in rewards:
+                raise ConfigError(f"{where}.name: {config.name!r} is listed twice; remove one")
+            rewards[config.name] = REWARDS.build(config.name, config.options, where=where)
+        return cls(rewards=rewards, weights={c.name: c.weight for c in configs})
+
+    def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
+        """Score N completions, given the sample that each of them answers.
+
+        Raises:
+            RewardError: a reward raised, or returned something else than N numbers.
+        """
+        if len(completions) != len(samples):
+            raise ValueError(f"{len(completions)} completions for {len(samples)} samples")
+        parts = {
+            name: _checked(name, _run(name, reward, completions, samples), len(completions))
+            for name, reward in self.rewards.items()
+        }
+        rows = range(len(completions))
+        total = [weighted_total({n: v[i] for n, v in parts.items()}, self.weights) for i in rows]
+        return ScoreTable(total=total, parts=parts, weights=dict(self.weights))
+
+
+def weighted_total(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The weighted sum over the values that are not NaN; NaN where all are."""
+    scored = [weights[name] * value for name, value in values.items() if not math.isnan(value)]
+    return math.fsum(scored) if scored else math.nan
+
+
+def _run(name: str, reward: Reward, completions: Sequence[str], samples: Sequence[Sample]) -> Any:
+    """What a reward returns for its own copies of the batch."""
+    texts, own = list(completions), copy.deepcopy(list(samples))
+    if type(reward).__call__ is not Reward.__call__:
+        try:
+            return reward(texts, own)
+        # SystemExit too: a reward must not end the run as if it were done.
+        except (Exception, SystemExit) as error:
+            where = f"a batch of {len(texts)} that starts with {_shown(completions, samples, 0)}"
+            raise _failure(name, error, where) from error
+    values: list[Any] = []
+    for index, (text, sample) in enumerate(zip(texts, own, strict=True)):
+        try:
+            values.append(reward.score(text, sample))
+        except (Exception, SystemExit) as error:
+            raise _failure(name, error, _shown(completions, samples, index)) from error
+    return values
+
+
+def _failure(name: str, error: BaseException, where: str) -> RewardError:
+    reason = traceback.format_exception_only(error)[-1].strip()[:SHOWN_CHARACTERS]
+    return RewardError(f"reward {name!r} raised {reason}; on {where}; repair or remove the reward")
+
+
+def _shown(completions: Sequence[str], samples: Sequence[Sample], index: int) -> str:
+    if not completions:
+        return "no completion"
+    return f"sample {samples[index].uid}, completion {completions[index][:SHOWN_CHARACTERS]!r}"
+
+
+def _checked(name: str, values: Any, count: int) -> list[float]:
+    """The values as N floats; NaN where a reward gave None.
+
+    Raises:
+        RewardError: not a sequence, of another length, or with a value that is no finite number.
+    """
+    is_listing = isinstance(values, Iterable) and getattr(values, "ndim", 1) == 1
+    if not is_listing or isinstance(values, str | bytes | Mapping | set | frozenset | Iterator):
+        raise RewardError(
+            f"reward {name!r}: expected a list of {count} rewards, got {type(values).__name__}"
+        )
+    found = list(values)
+    if len(found) != count:
+        raise RewardError(f"reward {name!r}: expected {count} rewards, got {len(found)}")
+    return [_number(name, index, value) for index, value in enumerate(found)]
+
+
+def _number(name: str, index: int, value: Any) -> float:
+    """One reward as a float; accepts int, float, numpy reals, 0-d arrays and tensors, and None."""
+    if value is None:
+        return math.nan
+    given = value
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isnan(number) or abs(number) <= MAX_FLOAT32:
+            return number
+    raise RewardError(
+        f"reward {name!r}: value {index} is {_brief(given)} ({type(given).__name__}); expected a "
+        "finite number (float32), or None where the completion could not be scored"
+    )
+
+
+def _brief(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        return "a value that cannot be shown"
+    return text if len(text) <= 40 else text[:40] + "..."

@@ -1,0 +1,58 @@
+"""Does the completion keep to its tags?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rl4bio.rewards.base import Reward
+from rl4bio.tags import has_content, scan_tags, strict_parse, strip_terminators
+from rl4bio.types import Sample
+
+
+@dataclass(kw_only=True)
+class StructureReward(Reward):
+    """1 for exactly `<thought>...</thought><answer>...</answer>`, white space only around it.
+
+    Graded, for a model that does not close its tags yet: 0.2 for each tag that stands in the right
+    order, less 0.2 for each tag too many, so at most 0.8 without the strict form. A closing tag of
+    an empty block earns nothing.
+    """
+
+    graded: bool = False
+    """Partial credit below the strict form; off once most completions parse."""
+    tags: list[str] = field(default_factory=lambda: ["thought", "answer"])
+    """Names of the two blocks, in order."""
+
+    def __post_init__(self) -> None:
+        names = [name for name in self.tags if name.isidentifier()]
+        if len(names) != 2 or len(set(names)) != 2:
+            raise ValueError(f"tags: got {self.tags}, needs two different names")
+
+    def score(self, completion: str, sample: Sample) -> float:
+        if strict_parse(completion, self.tags) is not None:
+            return 1.0
+        return self._partial(completion) if self.graded else 0.0
+
+    def _partial(self, completion: str) -> float:
+        text = strip_terminators(completion)
+        wanted = [(name, closing) for name in self.tags for closing in (False, True)]
+        tags = scan_tags(text, self.tags, limit=2 * len(wanted))  # so many are worth 0 in any case
+        found: list[tuple[str, bool] | None] = []
+        for index, tag in enumerate(tags):
+            block = text[tags[index - 1].end : tag.start] if index else ""
+            is_empty = tag.closing and not has_content(block)
+            found.append(None if is_empty else (tag.name, tag.closing))
+        right = _common_subsequence(found, wanted)
+        return max(0.0, 0.2 * (right - max(0, len(tags) - right - found.count(None))))
+
+
+def _common_subsequence(found: Sequence[object], wanted: Sequence[object]) -> int:
+    """Length of the longest common subsequence, by the table of Wagner and Fischer (1974)."""
+    row = [0] * (len(wanted) + 1)
+    for item in found:
+        above = row
+        row = [0]
+        for index, other in enumerate(wanted):
+            row.append(above[index] + 1 if item == other else max(above[index + 1], row[index]))
+    return row[-1]
