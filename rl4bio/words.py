@@ -31,17 +31,19 @@ _TOKEN = re.compile(
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
 _LIST_MARKER = re.compile(r"^[ \t]{0,8}(?:step |\()?\d{1,2}[.):](?=\s)", re.MULTILINE)
 
-FUNCTION_WORDS = frozenset(
-    """a about above after again against all also although am among an and another any are as at
-    be because been before being below between both but by can cannot could did do does doing done
-    down during each either else ever every few for from further had has have having he hence her
-    here hers him his how however i if in into is it its itself just least less let like may me
-    might more most much must my neither no nor not now of off on once one only or other our out
-    over own per rather same she should since so some still such than that the their them then
-    there therefore these they this those though through thus to together too toward towards under
-    until up upon us very via was we well were what when where whereas whether which while who whom
-    whose why will with within without would yet you your s t doesn didn isn wasn""".split()
-)
+_FUNCTION_WORDS = """
+    a about above after again against all also although am among an and another any are as at be
+    because been before being below between both but by can cannot could did do does doing done
+    down during each either else ever every few for from further had has have having he hence
+    her here hers him his how however i if in into is it its itself just least less let like may
+    me might more most much must my neither no nor not now of off on once one only or other our
+    out over own per rather regarding same she should since so some still such than that the
+    their them then there therefore these they this those though through thus to together too
+    toward towards under until up upon us versus very vs via was we well were what when where
+    whereas whether which while who whom whose why will with within without would yet you your s
+    t doesn didn isn wasn
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """English words that carry no content of their own; about two in five words of prose."""
 
 

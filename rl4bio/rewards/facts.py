@@ -15,8 +15,8 @@ Pair = tuple[str, str]
 NEIGHBOURS = 3
 """Words on either side that a number is bound to."""
 
-GENERIC_WORDS = frozenset(
-    """abstract aged aim aimed aims analyses analyzed analysis assess assessed assessment associated
+_GENERIC_WORDS = """
+    abstract aged aim aimed aims analyses analyzed analysis assess assessed assessment associated
     association average based baseline calculated care case cases characteristics ci clinical cohort
     collected common compare compared comparison conclusion conclusions conducted confidence
     considered consecutive control controls correlation criteria cross data day days defined
@@ -35,20 +35,34 @@ GENERIC_WORDS = frozenset(
     shown significance significant significantly similar six size specific statistical
     statistically status strong studied studies study subjects suggest suggested suggests survey
     sd ten test text third three time total treated treatment trial two type underwent use used
-    using value values variables versus vs weeks whether year years""".split()
-)
+    using value values variables weeks whether year years
+"""
+GENERIC_WORDS = frozenset(_GENERIC_WORDS.split())
 """Words that stand in abstracts of any subject: they make no fact."""
 
 CONVENTIONS = frozenset({"0.05", "0.01", "0.001", "95%", "99%"})
 """Numbers of the statistical ritual: neither a fact nor, where the context has them, an error."""
 
 
+SHORT = 4
+"""Word pairs of a sentence that is hardly one ("Retrospective cohort study.")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of a context."""
+
+    pairs: tuple[Pair, ...]
+    """Its neighbouring words, in order."""
+    is_evidence: bool
+    """Long enough to be quoted, about something, and not the question over again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a context holds, and what of it goes beyond the question."""
 
-    sentences: tuple[tuple[Pair, ...], ...]
-    """Word pairs of each sentence, in order."""
+    sentences: tuple[Sentence, ...]
     pairs: frozenset[Pair]
     triples: frozenset[tuple[str, str, str]]
     vocabulary: frozenset[str]
@@ -75,7 +89,7 @@ def find_evidence(context: str, question: str) -> Evidence:
                 near.setdefault(token, set()).update(_neighbours(line, index))
     plain = FUNCTION_WORDS | GENERIC_WORDS | asked
     return Evidence(
-        sentences=tuple(tuple(pairwise(line)) for line in lines if len(line) > 1),
+        sentences=tuple(_sentence(line, question) for line in lines if len(line) > 1),
         pairs=frozenset(pair for line in lines for pair in pairwise(line)),
         triples=frozenset(t for line in lines for t in zip(line, line[1:], line[2:], strict=False)),
         vocabulary=vocabulary,
@@ -84,6 +98,14 @@ def find_evidence(context: str, question: str) -> Evidence:
         near={number: frozenset(words) for number, words in near.items()},
         question=asked,
     )
+
+
+def _sentence(line: Sequence[str], question: str) -> Sentence:
+    pairs = tuple(pairwise(line))
+    asked = set(pairwise(tokens(question)))
+    is_new = sum(pair in asked for pair in pairs) < 0.6 * len(pairs)
+    is_about = any(not is_number(t) and t not in FUNCTION_WORDS | GENERIC_WORDS for t in line)
+    return Sentence(pairs, len(pairs) > SHORT and is_new and is_about)
 
 
 def count_facts(said: Sequence[str], evidence: Evidence) -> int:

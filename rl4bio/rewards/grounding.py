@@ -7,15 +7,24 @@ models stay above the bounds, and scrambled, pasted and foreign text stays below
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.facts import Evidence, count_facts, count_invented, find_evidence
+from rl4bio.rewards.facts import (
+    SHORT,
+    Evidence,
+    Pair,
+    Sentence,
+    count_facts,
+    count_invented,
+    find_evidence,
+)
 from rl4bio.tags import strict_parse
 from rl4bio.types import Sample
-from rl4bio.words import FUNCTION_WORDS, tokens
+from rl4bio.words import FUNCTION_WORDS, is_number, tokens
 
 PHRASES = 0.12  # share of word pairs from the context; experts: 0.24, with a foreign context 0.02
 PROSE = 0.12  # share of function words; prose has two in five, a list of keywords hardly any
@@ -23,7 +32,7 @@ ORDER = (0.15, 0.35)  # shuffled contexts reach 0.21, nine in ten expert answers
 VARIETY = (0.4, 0.7)  # distinct word triples; a text said twice has 0.5
 VOCABULARY = (0.75, 0.6)  # share of the context's words; one quoted sentence has up to 0.6
 QUOTED = 0.55  # share of a sentence's word pairs that makes it quoted
-SHORT = 4  # word pairs of a sentence that is hardly one ("Retrospective cohort study.")
+VERBATIM = 0.9  # the same for a sentence quoted in full
 FREE_QUOTES = 2
 MAX_CHARACTERS = 50_000
 
@@ -37,8 +46,8 @@ class GroundingReward(Reward):
     common to all abstracts nor in the question. The value is a product, so that no part makes up
     for another:
 
-        min(1, facts / full_facts)          more than enough earn nothing; a whole sentence with a
-                                            fact in it is enough
+        min(1, facts / full_facts)          more than enough earn nothing; a whole quoted sentence
+                                            is enough
         facts / (facts + invented numbers)  numbers that neither context nor question has subtract
         phrases                             text that shares no phrase with the context dilutes
         order, prose, variety               no scrambled words, keyword lists or repetition
@@ -78,45 +87,59 @@ class GroundingReward(Reward):
         """The value of a thought alone."""
         said = tokens(thought)
         facts = count_facts(said, evidence)
+        enough = min(1.0, facts / self.full_facts)
+        if facts < self.full_facts and _quotes_evidence(said, evidence):
+            facts, enough = max(1, facts), 1.0
         if facts == 0:
             return 0.0
-        copied = copied_fraction(said, evidence)
-        quoted = quoted_sentences(said, evidence)
         invented = count_invented(said, evidence)
-        enough = 1.0 if max(quoted, default=0) > SHORT else min(1.0, facts / self.full_facts)
-        bound = self.max_copied_fraction
-        no_copying = (
-            _ramp(copied, zero=bound, one=0.8 * bound)
-            * _ramp(len(quoted), zero=self.max_quoted_sentences, one=FREE_QUOTES)
-            * _ramp(_vocabulary(said, evidence), zero=VOCABULARY[0], one=VOCABULARY[1])
-        )
         is_written = (
             min(1.0, _phrases(said, evidence) / PHRASES)
-            * min(1.0, _share(said, FUNCTION_WORDS) / PROSE)
+            * min(1.0, _prose(said) / PROSE)
             * _ramp(_order(said, evidence), zero=ORDER[0], one=ORDER[1])
             * _ramp(_variety(said), zero=VARIETY[0], one=VARIETY[1])
         )
+        no_copying = self._no_copying(said, evidence)
         return enough * facts / (facts + invented) * is_written * no_copying
+
+    def _no_copying(self, said: Sequence[str], evidence: Evidence) -> float:
+        bound = self.max_copied_fraction
+        lengths = [len(sentence.pairs) for sentence in evidence.sentences]
+        longest = max(lengths, default=0) / max(1, sum(lengths))  # one sentence is always free
+        free = max(0.8 * bound, min(0.95 * bound, longest))
+        quoted = count_quoted(said, evidence)
+        return (
+            _ramp(copied_fraction(said, evidence), zero=bound, one=free)
+            * _ramp(quoted, zero=self.max_quoted_sentences, one=FREE_QUOTES)
+            * _ramp(_vocabulary(said, evidence), zero=VOCABULARY[0], one=VOCABULARY[1])
+        )
 
 
 def copied_fraction(said: Sequence[str], evidence: Evidence) -> float:
     """Share of the context's word pairs that the thought has, in [0, 1]."""
+    given = Counter(pair for sentence in evidence.sentences for pair in sentence.pairs)
+    taken = given & Counter(pairwise(said))
+    return taken.total() / max(1, given.total())
+
+
+def count_quoted(said: Sequence[str], evidence: Evidence) -> int:
+    """Context sentences of which the thought has most word pairs; of a short one it must have all
+    ("Case series.")."""
     taken = set(pairwise(said))
-    places = [pair in taken for line in evidence.sentences for pair in line]
-    return sum(places) / max(1, len(places))
+    return sum(
+        _taken(sentence, taken) >= (QUOTED if len(sentence.pairs) > SHORT else 1)
+        for sentence in evidence.sentences
+    )
 
 
-def quoted_sentences(said: Sequence[str], evidence: Evidence) -> list[int]:
-    """Lengths of the context sentences of which the thought has most word pairs, in pairs.
-
-    Of a short sentence ("Case series.") it must have all.
-    """
+def _quotes_evidence(said: Sequence[str], evidence: Evidence) -> bool:
+    """Whether the thought has (almost) a whole sentence that is evidence."""
     taken = set(pairwise(said))
-    return [
-        len(line)
-        for line in evidence.sentences
-        if sum(pair in taken for pair in line) >= len(line) * (QUOTED if len(line) > SHORT else 1)
-    ]
+    return any(s.is_evidence and _taken(s, taken) >= VERBATIM for s in evidence.sentences)
+
+
+def _taken(sentence: Sentence, taken: set[Pair]) -> float:
+    return sum(pair in taken for pair in sentence.pairs) / len(sentence.pairs)
 
 
 def _phrases(said: Sequence[str], evidence: Evidence) -> float:
@@ -143,8 +166,10 @@ def _variety(said: Sequence[str]) -> float:
     return len(set(triples)) / len(triples) if triples else 1.0
 
 
-def _share(said: Sequence[str], words: frozenset[str]) -> float:
-    return sum(token in words for token in said) / max(1, len(said))
+def _prose(said: Sequence[str]) -> float:
+    """Share of function words among the words."""
+    spoken = [token for token in said if not is_number(token)]
+    return sum(token in FUNCTION_WORDS for token in spoken) / max(1, len(spoken))
 
 
 def _ramp(value: float, *, zero: float, one: float) -> float:

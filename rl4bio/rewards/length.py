@@ -21,7 +21,7 @@ class LengthReward(Reward):
     text is worth writing for its length alone. Give it a small weight.
     """
 
-    min_words: int = 15
+    min_words: int = 10
     max_words: int = 150
     falloff: float = 0.5
     """Width of the slopes as a fraction of each bound: 0 below min_words * (1 - falloff) and above
