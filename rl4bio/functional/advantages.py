@@ -151,7 +151,7 @@ def zero_spread_groups(rewards: Tensor, group_size: int) -> Tensor:
     magnitude = torch.maximum(highest.abs(), lowest.abs())
     spread = highest - lowest
     equal = (spread <= EQUAL_TOLERANCE * magnitude) & spread.isfinite()
-    return equal | ((~unscored).sum(dim=1) < 2)
+    return equal | unscored.all(dim=1)
 
 
 def scored_std(values: Tensor) -> Tensor:

@@ -2,8 +2,7 @@
 
 The logits of a step are its largest tensor (rows x tokens x vocabulary; Gemma 3 has 262k words).
 Autograd through log_softmax would keep float32 copies of all of it. Here the forward keeps the
-logits as the model gave them and a few numbers a token, and the backward computes the softmax
-again, block by block.
+logits as the model gave them, and the backward computes the softmax again, block by block.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rl4bio.functional.shapes import at_least_float32, require_shape
+from rl4bio.functional.shapes import require_shape
 
-BLOCK_ELEMENTS = 2**24
-"""Logits that are upcast at a time: 64 MiB a float32 temporary."""
+BLOCK_ELEMENTS = 2**22
+"""Logits that are upcast at a time. 16 MiB a float32 temporary: above about 32 MiB the allocator of
+a CPU maps fresh pages for each one, which costs more than the arithmetic."""
 
 
 def token_logprobs(logits: Tensor, ids: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -102,38 +102,46 @@ def _blocks(shape: torch.Size) -> Iterator[tuple[slice, slice]]:
             yield slice(n, n + rows), slice(t, t + tokens)
 
 
-def _shifted(logits: Tensor, maximum: Tensor, temperature: float) -> Tensor:
-    """(logits - maximum) / temperature, upcast first.
+def _tempered(logits: Tensor, temperature: float) -> Tensor:
+    """A float32 (or float64) copy, (logits - their maximum) / temperature.
 
-    Subtracting before dividing keeps the error relative to the difference, not to the logits.
+    Subtracting before dividing keeps the rounding relative to the difference, not to the logits.
     """
-    return (at_least_float32(logits) - maximum[..., None]) / temperature
+    tempered = logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True)
+    return tempered.sub_(tempered.amax(dim=-1, keepdim=True)).div_(temperature)
+
+
+def _finite(tempered: Tensor) -> Tensor:
+    """In place, the lowest finite number for -inf: times a probability of 0 it is 0 and not NaN."""
+    return tempered.clamp_(min=torch.finfo(tempered.dtype).min)
 
 
 class _TokenStatistics(torch.autograd.Function):
     """log p[id] and entropy of softmax(logits / temperature), with the softmax recomputed backward.
 
-    With z = logits / temperature, p = softmax(z) and H the entropy:
+    With z the tempered logits, Z = sum exp z, p = exp(z) / Z and H = log Z - sum p z:
     d log p[id] / dz_v = [v = id] - p_v and dH / dz_v = -p_v (log p_v + H).
+    torch.log_softmax is not used: its sum over a large vocabulary is off by 1e-5 on CPU in float32.
     """
 
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, ids: Tensor, temperature: float, with_entropy: bool
     ) -> tuple[Tensor, Tensor]:
-        maximum = at_least_float32(logits.amax(dim=-1))  # [N, C]
-        normalizer = torch.empty_like(maximum)  # log sum exp of the shifted logits
-        logprobs = torch.empty_like(maximum)
-        entropy = torch.zeros_like(maximum)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        logprobs = torch.empty(ids.shape, dtype=dtype, device=logits.device)
+        log_total = torch.empty_like(logprobs)  # log Z
+        entropy = torch.zeros_like(logprobs)
         for block in _blocks(logits.shape):
-            shifted = _shifted(logits[block], maximum[block], temperature)
-            chosen = shifted.gather(-1, ids[block][..., None]).squeeze(-1)
-            normalizer[block] = shifted.exp().sum(dim=-1).log()
-            logprobs[block] = chosen - normalizer[block]
+            z = _tempered(logits[block], temperature)
+            chosen = z.gather(-1, ids[block][..., None]).squeeze(-1)
+            weights = z.exp()
+            total = weights.sum(dim=-1)
+            log_total[block] = total.log()
+            logprobs[block] = chosen - log_total[block]
             if with_entropy:
-                probabilities = (shifted - normalizer[block][..., None]).exp_()
-                entropy[block] = torch.special.entr(probabilities).sum(dim=-1)
-        ctx.save_for_backward(logits, ids, maximum, normalizer, entropy)
+                entropy[block] = log_total[block] - weights.mul_(_finite(z)).sum(dim=-1) / total
+        ctx.save_for_backward(logits, ids, log_total, entropy)
         ctx.temperature = temperature
         ctx.set_materialize_grads(False)  # an entropy that is only logged costs no backward
         if not with_entropy:
@@ -145,23 +153,21 @@ class _TokenStatistics(torch.autograd.Function):
     def backward(
         ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None
     ) -> tuple[Tensor | None, None, None, None]:
-        logits, ids, maximum, normalizer, entropy = ctx.saved_tensors
+        logits, ids, log_total, entropy = ctx.saved_tensors
         grad_logits = torch.empty_like(logits)
         for block in _blocks(logits.shape):
-            shifted = _shifted(logits[block], maximum[block], ctx.temperature)
-            p = shifted.sub_(normalizer[block][..., None]).exp_()
-            grad = (
-                torch.zeros_like(p)
-                if grad_entropy is None
-                else _entropy_gradient(p, entropy[block], grad_entropy[block])
-            )
-            if grad_logprobs is not None:
+            log_p = _tempered(logits[block], ctx.temperature).sub_(log_total[block][..., None])
+            if grad_entropy is None:
+                p = log_p.exp_()
+                factor = torch.zeros_like(entropy[block])[..., None]
+            else:
+                p = log_p.exp()
+                factor = _finite(log_p).add_(entropy[block][..., None])
+                factor.mul_(-grad_entropy[block][..., None])
+            if grad_logprobs is None:
+                grad = p.mul_(factor)
+            else:
                 g = grad_logprobs[block][..., None]
-                grad.addcmul_(p, g, value=-1).scatter_add_(-1, ids[block][..., None], g)
-            grad_logits[block] = grad / ctx.temperature
+                grad = p.mul_(factor - g).scatter_add_(-1, ids[block][..., None], g)
+            grad_logits[block] = grad.div_(ctx.temperature)
         return grad_logits, None, None, None
-
-
-def _entropy_gradient(p: Tensor, entropy: Tensor, grad: Tensor) -> Tensor:
-    """grad * -p (log p + H); entr(p) is -p log p with 0 at p = 0, where p * log p would be NaN."""
-    return (torch.special.entr(p) - p * entropy[..., None]) * grad[..., None]

@@ -60,13 +60,14 @@ def test_float32_agrees_with_float64(
 
 
 def test_a_large_vocabulary_and_logits_far_from_zero() -> None:
-    # a naive sum p * z loses six digits at z of 300
+    # sum p * z in float32 loses digits at z = 300, a running sum of 262,144 terms as well;
+    # the wider tolerance is the rounding of one number near 12
     logits, ids = random_inputs(rows=1, width=2, vocabulary=262_144, spread=3.0)
     logits = logits + 300
-    logprobs, entropy = logprobs_and_entropy(logits, ids)
-    expected_logprobs, expected_entropy = oracle(logits, ids, 1.0)
-    torch.testing.assert_close(logprobs.double(), expected_logprobs, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(entropy.double(), expected_entropy, atol=1e-6, rtol=1e-6)
+    logprobs, entropy = logprobs_and_entropy(logits, ids, temperature=0.9)
+    expected_logprobs, expected_entropy = oracle(logits, ids, 0.9)
+    torch.testing.assert_close(logprobs.double(), expected_logprobs, atol=2e-6, rtol=0)
+    torch.testing.assert_close(entropy.double(), expected_entropy, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -273,6 +274,33 @@ def test_logged_terms_by_hand() -> None:
     assert terms.policy.item() == pytest.approx((-2.78 + 1.8) / 5)
     # the KL of each token times its ratio
     assert (terms.total - terms.policy).item() == pytest.approx(0.1 * 0.9 * 0.106531, abs=1e-7)
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_the_kl_options_reach_the_loss(estimator: str, weighted: bool) -> None:
+    # one token, ratio 2, u = log policy - log reference = .5, advantage 0
+    inputs = {
+        "logprobs": torch.full((1, 1), -1.0, dtype=torch.float64),
+        "old_logprobs": torch.full((1, 1), -1.0, dtype=torch.float64) - math.log(2),
+        "ref_logprobs": torch.full((1, 1), -1.5, dtype=torch.float64),
+        "advantages": torch.zeros(1, dtype=torch.float64),
+        "mask": torch.ones(1, 1, dtype=torch.bool),
+    }
+    value = {"k1": 0.5, "k2": 0.125, "k3": 0.1065307}[estimator]
+    options = {"kl_coef": 1.0, "kl_estimator": estimator, "kl_ratio_weight": weighted}
+    terms = run(inputs, "dapo", "token", **options)
+    assert terms.kl.item() == pytest.approx(value, abs=1e-7)
+    assert terms.total.item() == pytest.approx((2 if weighted else 1) * value, abs=1e-7)
+
+
+def test_the_gate_temperatures_reach_the_loss() -> None:
+    # ratio 1 gives -(2 / tau) A: -2 / .5 * 1 for the good row, 2 / 4 * 1 for the bad one
+    inputs = golden_inputs()
+    inputs["old_logprobs"] = inputs["logprobs"]
+    inputs["advantages"] = torch.tensor([1.0, -1.0, 0.0, 0.0], dtype=torch.float64)
+    terms = run(inputs, "sapo", "token", kl_coef=0.0, sapo_temperatures=(0.5, 4.0))
+    assert terms.policy.item() == pytest.approx((-4 + 0.5) / 4)
 
 
 def test_kl_is_reported_without_entering_the_loss() -> None:
