@@ -1,0 +1,180 @@
+"""Checks an untyped configuration tree; every message starts with the full key at fault."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import Container, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rl4bio.errors import ConfigError
+from rl4bio.registry import did_you_mean
+from rl4bio.sections import RunConfig, require
+from rl4bio.yaml_reader import join_key
+
+LARGEST_NUMBER = 2**32 - 1
+"""Of every number in a configuration, and the largest seed that all generators take."""
+
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+_PLAIN_KEY = re.compile(r"[A-Za-z_]\w*(\.\w+|\[\d+\])*")
+_MAX_REFERENCES = 100
+_CODE_KEYS = {"_target_", "_args_", "_partial_", "_recursive_", "_convert_"}
+
+
+def check_tree(value: Any, hint: Any = RunConfig, key: str = "") -> None:
+    """Check keys and types against the dataclasses, inside lists too.
+
+    Args:
+        value: plain dicts, lists and scalars.
+        hint: type that the value must have.
+        key: full key of the value.
+
+    Raises:
+        ConfigError: unknown key, with the nearest known one; wrong shape or type.
+    """
+    options = [a for a in typing.get_args(hint) if a is not types.NoneType]
+    is_union = isinstance(hint, types.UnionType)
+    if is_union and value is None:
+        return
+    hint = options[0] if is_union else hint
+    if dataclasses.is_dataclass(hint):
+        require(
+            isinstance(value, dict),
+            key,
+            f"got {value!r}, needs a section of `key: value` lines; or leave the key out",
+        )
+        _check_section(value, typing.cast(type, hint), key)
+    elif typing.get_origin(hint) is list:
+        require(isinstance(value, list), key, f"got {value!r}, needs a list such as [a, b]")
+        for child_key, child in _children(value, key):
+            check_tree(child, options[0], child_key)
+    elif typing.get_origin(hint) is dict:
+        require(isinstance(value, dict), key, f"got {value!r}, needs a mapping such as {{a: 1}}")
+        _refuse_code_keys(value, key)
+    else:
+        _check_scalar(value, hint, key)
+
+
+def _check_section(value: dict[str, Any], section: type, key: str) -> None:
+    hints = typing.get_type_hints(section)
+    _refuse_code_keys(value, key)
+    for name, child in value.items():
+        full = join_key(key, name)
+        if name not in hints:
+            near = did_you_mean(name.lower(), hints) or _elsewhere(name)
+            raise ConfigError(f"{full}: unknown key{_elsewhere(name, exact=True) or near}")
+        check_tree(child, hints[name], full)
+    for name in hints.keys() & value.keys():
+        scalar = not isinstance(value[name], dict | list)
+        if scalar:
+            try:
+                OmegaConf.merge(OmegaConf.structured(section), {name: value[name]})
+            except OmegaConfBaseException as error:
+                known = [str(a) for a in typing.get_args(hints[name])]
+                near = did_you_mean(str(value[name]), known) if known else ""
+                raise ConfigError(f"{join_key(key, name)}: {reason(error)}{near}") from None
+
+
+def _check_scalar(value: Any, hint: Any, key: str) -> None:
+    require(not isinstance(value, dict | list), key, f"got {value!r}, needs a single value")
+    if hint is str and isinstance(value, bool | float):
+        raise ConfigError(f"{key}: reads as {value!r}, needs text; put quotes around it")
+    if hint is bool and not isinstance(value, bool | str):
+        raise ConfigError(f"{key}: got {value!r}, needs true or false")
+
+
+def _refuse_code_keys(value: Any, key: str) -> None:
+    for child_key, child in _children(value, key):
+        name = child_key.rpartition(".")[2]
+        require(
+            name not in _CODE_KEYS,
+            child_key,
+            "classes are not named by import path; use a registered name under data, rewards or "
+            "callbacks, and `plugins` to register more",
+        )
+        if isinstance(value, dict | list):
+            _refuse_code_keys(child, child_key)
+
+
+def _elsewhere(name: str, *, exact: bool = False) -> str:
+    """A hint at the section that has this key (or one like it)."""
+    names = {"": typing.get_type_hints(RunConfig)}
+    for section, hint in names[""].items():
+        if dataclasses.is_dataclass(hint):
+            names[section] = typing.get_type_hints(hint)
+    full = [join_key(section, key) for section, keys in names.items() for key in keys]
+    matches = [key for key in full if key.rpartition(".")[2] == name.lower()]
+    if matches:
+        return f"; did you mean {matches[0]!r}?"
+    by_last = {key.rpartition(".")[2]: key for key in reversed(full)}
+    near = "" if exact else did_you_mean(name.lower(), by_last)
+    for last, key in by_last.items():
+        near = near.replace(f"{last!r}", f"{key!r}")
+    return near
+
+
+def reason(error: OmegaConfBaseException) -> str:
+    """The first line of an OmegaConf message, without its internals."""
+    return str(error).partition("\n")[0]
+
+
+def check_numbers(value: Any, key: str = "") -> None:
+    """Refuse NaN, infinity, absurdly large numbers, and text that would be resolved again."""
+    for child_key, child in _children(value, key):
+        check_numbers(child, child_key)
+    if isinstance(value, int | float):
+        ok = math.isfinite(value) and abs(value) <= LARGEST_NUMBER
+        require(ok, key, f"got {value}, needs a finite number of at most {LARGEST_NUMBER}")
+    if isinstance(value, str):
+        require("${" not in value, key, "a reference gives '${', which is refused")
+
+
+def check_references(tree: dict[str, Any], config: Any) -> None:
+    """Let `${full.key}` stand for another single value; resolvers, which read the environment, not.
+
+    A referenced value holds no reference itself, and there are few of them: no chain can blow up.
+    """
+    count = 0
+    pending: list[tuple[str, Any]] = [("", tree)]
+    while pending:
+        key, value = pending.pop()
+        pending.extend(_children(value, key))
+        if not isinstance(value, str) or "${" not in value:
+            continue
+        found = _REFERENCE.findall(value)
+        plain = [name for name in found if _PLAIN_KEY.fullmatch(name)]
+        only_plain = len(plain) == value.count("${")
+        require(only_plain, key, f"{value!r}: only ${{another.key}} is allowed inside ${{}}")
+        count += len(plain)
+        require(count <= _MAX_REFERENCES, key, f"more than {_MAX_REFERENCES} references")
+        for name in plain:
+            node = _written(config, name)
+            single = node is not None and not isinstance(node, Container | dict | list)
+            chained = isinstance(node, str) and "${" in node
+            require(single and not chained, key, f"${{{name}}} names no single, plain value")
+
+
+def _written(config: Any, key: str) -> Any:
+    """The value of a key before references are resolved; None where there is none."""
+    node: Any = OmegaConf.to_container(config, resolve=False)
+    for part in re.split(r"[.\[\]]+", key.removesuffix("]")):
+        if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _children(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield join_key(key, str(name)), child
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield join_key(key, index), child

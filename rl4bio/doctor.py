@@ -1,0 +1,271 @@
+"""`rl4bio doctor`: what this machine has, what rl4bio would choose on it, and why."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rl4bio import __version__, hardware
+from rl4bio.cli import run_command
+from rl4bio.redaction import mask_secrets, one_line
+
+PACKAGES = {
+    "torch": "torch",
+    "lightning": "lightning",
+    "transformers": "transformers",
+    "peft": "peft",
+    "bitsandbytes": "bitsandbytes",
+    "datasets": "datasets",
+    "tokenizers": "tokenizers",
+    "safetensors": "safetensors",
+    "numpy": "numpy",
+    "omegaconf": "omegaconf",
+    "pyyaml": "yaml",
+    "rdkit": "rdkit",
+    "wandb": "wandb",
+}
+"""Mandatory distributions and the module that each of them gives."""
+
+OPTIONAL = {
+    "flash-attn": "pip install flash-attn --no-build-isolation (after torch)",
+    "tensorboard": "pip install rl4bio[tensorboard]",
+    "mlflow": "pip install rl4bio[mlflow]",
+}
+FAMILIES = ("gemma3", "gemma2", "llama", "qwen3", "gpt2")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the report; 0 where every mandatory package imports, otherwise 2."""
+    parser = argparse.ArgumentParser(prog="rl4bio doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--output-dir", default="runs", metavar="DIR", help="tried for writing")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return run_command(_run, parser, argv)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    report = examine(Path(arguments.output_dir))
+    print(json.dumps(report, indent=2) if arguments.json else render(report))
+    return 0 if report["ok"] else 2
+
+
+def examine(output_dir: Path) -> dict[str, Any]:
+    """Everything the report says, as plain values.
+
+    Args:
+        output_dir: folder of runs; writing is tried there, or in its nearest existing parent.
+    """
+    windows = requirement_windows()
+    packages = {name: examine_package(name, PACKAGES[name], windows.get(name)) for name in PACKAGES}
+    ok = all(package["error"] is None for package in packages.values())
+    torch_works = packages["torch"]["error"] is None
+    return {
+        "rl4bio": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "optional": {name: _installed_version(name) for name in OPTIONAL},
+        "machine": machine(torch_works),
+        "devices": cuda_devices() if torch_works else [],
+        "choices": choices() if torch_works else {},
+        "network": network_state(),
+        "output_dir": writable(output_dir),
+        "ok": ok,
+    }
+
+
+def requirement_windows() -> dict[str, str]:
+    """Allowed versions of the mandatory packages, from the metadata of the installed rl4bio."""
+    try:
+        lines = importlib.metadata.requires("rl4bio") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    windows: dict[str, str] = {}
+    for line in lines:
+        requirement, _, marker = line.partition(";")
+        match = re.match(r"([\w.-]+)\s*\(?([^)]*)\)?", requirement.strip())
+        if match and "extra" not in marker:
+            windows[match[1].lower()] = match[2].strip()
+    return windows
+
+
+def examine_package(name: str, module: str, window: str | None) -> dict[str, Any]:
+    """Version of a package, whether it is inside the window, and why it does not import."""
+    version = _installed_version(name)
+    error = None
+    try:
+        importlib.import_module(module)
+    except Exception as problem:  # a broken build raises anything: OSError, RuntimeError, ...
+        error = one_line(mask_secrets(f"{type(problem).__name__}: {problem}"), 300)
+    inside = None if version is None or not window else in_window(version, window)
+    return {"version": version, "window": window, "inside": inside, "error": error}
+
+
+def in_window(version: str, window: str) -> bool | None:
+    """Whether a version satisfies a specifier such as `>=2.10,<3`; None where that is unknown."""
+    try:
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        return None
+    return SpecifierSet(window).contains(version, prereleases=True)
+
+
+def machine(torch_works: bool) -> dict[str, Any]:
+    """CPU cores, threads and memory, with the limits of a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = importlib.import_module("torch").get_num_threads() if torch_works else None
+    return {
+        "cores": cores,
+        "torch_threads": threads,
+        "memory_gib": _memory_gib(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+def cuda_devices() -> list[dict[str, Any]]:
+    """Name, capability and memory of each visible CUDA device."""
+    import torch
+
+    found = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        found.append(
+            {
+                "name": properties.name,
+                "capability": f"sm_{properties.major}{properties.minor}",
+                "memory_gib": round(properties.total_memory / 2**30, 1),
+            }
+        )
+    return found
+
+
+def choices() -> dict[str, dict[str, dict[str, str]]]:
+    """What `precision: auto` and `attention: auto` give on this machine, by model family."""
+    capability = hardware.lowest_capability()
+    found = {}
+    for family in FAMILIES:
+        precision = hardware.resolve_precision("auto", family=family, capability=capability)
+        attention = hardware.resolve_attention(
+            "auto",
+            family=family,
+            capability=capability,
+            flash_available=hardware.flash_available(),
+            precision=precision.value,
+        )
+        found[family] = {
+            "precision": {"value": precision.value, "reason": precision.reason},
+            "attention": {"value": attention.value, "reason": attention.reason},
+        }
+    return found
+
+
+def network_state() -> dict[str, bool]:
+    """Offline switches, and whether credentials are there (never the credentials)."""
+
+    def on(name: str) -> bool:
+        return os.environ.get(name, "").lower() in {"1", "on", "yes", "true"}
+
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    token_file = Path(os.environ.get("HF_TOKEN_PATH", home / "token"))
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    return {
+        "hub_offline": on("HF_HUB_OFFLINE") or on("TRANSFORMERS_OFFLINE"),
+        "hub_token": bool(os.environ.get("HF_TOKEN")) or token_file.is_file(),
+        "wandb_offline": os.environ.get("WANDB_MODE") in {"offline", "disabled"},
+        "wandb_key": bool(os.environ.get("WANDB_API_KEY")) or _mentions(netrc, "api.wandb.ai"),
+    }
+
+
+def writable(folder: Path) -> dict[str, Any]:
+    """Try to write a file into a folder, or into the nearest parent that exists."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".rl4bio-doctor-") as file:
+            file.write(b"written by rl4bio doctor")
+            file.flush()
+            os.fsync(file.fileno())
+        error = None
+    except OSError as problem:
+        error = problem.strerror or str(problem)
+    return {"path": str(folder), "tried": str(existing), "writable": error is None, "error": error}
+
+
+def render(report: dict[str, Any]) -> str:
+    """The report as text."""
+    lines = [f"rl4bio {report['rl4bio']}, Python {report['python']}, {report['platform']}", ""]
+    for name, package in report["packages"].items():
+        version = package["version"] or "missing"
+        verdict = {True: "ok", False: "outside the window", None: ""}[package["inside"]]
+        if package["error"]:
+            verdict = f"DOES NOT IMPORT: {package['error']}"
+        lines.append(f"  {name:<14}{version:<14}{package['window'] or '':<14}{verdict}".rstrip())
+    for name, version in report["optional"].items():
+        lines.append(f"  {name:<14}{version or 'not installed: ' + OPTIONAL[name]}")
+    machine_values = report["machine"]
+    lines += [
+        "",
+        f"machine     {machine_values['cores']} cores, {machine_values['torch_threads']} torch "
+        f"threads, {machine_values['memory_gib']} GiB memory",
+    ]
+    lines += [
+        f"GPU {index}       {device['name']}, {device['capability']}, {device['memory_gib']} GiB"
+        for index, device in enumerate(report["devices"])
+    ] or ["GPU         none"]
+    for family, chosen in report["choices"].items():
+        precision, attention = chosen["precision"], chosen["attention"]
+        lines.append(f"{family:<12}{precision['value']:<12}{precision['reason']}")
+        lines.append(f"{'':<12}{attention['value']:<12}{attention['reason']}")
+    state = {key: "yes" if value else "no" for key, value in report["network"].items()}
+    lines += [
+        "",
+        f"Hub         offline: {state['hub_offline']}, token: {state['hub_token']}",
+        f"W&B         offline: {state['wandb_offline']}, key: {state['wandb_key']}",
+    ]
+    folder = report["output_dir"]
+    lines.append(
+        f"output      {folder['path']}: "
+        + ("writable" if folder["writable"] else f"NOT WRITABLE ({folder['error']})")
+    )
+    broken = [name for name, package in report["packages"].items() if package["error"]]
+    if broken:
+        lines.append(f"missing     pip install -c constraints.txt {' '.join(broken)}")
+    return "\n".join(lines)
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _memory_gib() -> float | None:
+    if not hasattr(os, "sysconf"):
+        return None
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit_file = Path("/sys/fs/cgroup/memory.max")
+    limit = limit_file.read_text().strip() if limit_file.is_file() else ""
+    return round(min([size, *([int(limit)] if limit.isdecimal() else [])]) / 2**30, 1)
+
+
+def _mentions(path: Path, word: str) -> bool:
+    try:
+        return word in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
