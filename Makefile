@@ -1,0 +1,41 @@
+# make help lists the targets. A fresh clone needs nothing but Python 3.11 or newer and `make setup`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CONFIG ?= configs/pubmedqa_nano.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check demo clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | \
+		while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP)  ## create .venv and install rl4bio with its tested versions
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "rl4bio needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -n 1); use make PYTHON=python3.12" >&2; \
+		exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest -q
+
+check: setup  ## lint, check the format and the types, run the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+demo: setup  ## train and evaluate a small model on a CPU
+	$(BIN)/rl4bio fit --config $(CONFIG)
+	$(BIN)/rl4bio evaluate --config $(CONFIG)
+
+clean:  ## remove caches and build outputs (keeps .venv and runs/)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find rl4bio tests experiments benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
