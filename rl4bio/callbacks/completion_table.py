@@ -1,0 +1,99 @@
+"""Sampled completions with their rewards, for people to read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+
+from rl4bio.callbacks.outputs import log_table, say, step_of
+from rl4bio.redaction import one_line
+from rl4bio.types import Rollout, Scores
+
+
+@dataclass(eq=False)
+class CompletionTable(pl.Callback):
+    """Sends a table of completions to W&B or TensorBoard, and prints one now and then."""
+
+    every: int = 10
+    """Steps between tables; 0 = none."""
+    rows: int = 8
+    """Completions in a table, spread evenly over the step's."""
+    print_every: int = 10
+    """Steps between completions in the terminal; 0 = none."""
+    print_characters: int = 1200
+    """Longest text shown in the terminal."""
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("every", 0),
+            ("print_every", 0),
+            ("rows", 1),
+            ("print_characters", 40),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least {least}")
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Show rank 0's completions; the first step is always shown."""
+        rollout = outputs.get("rollout") if outputs else None
+        if rollout is None or not trainer.is_global_zero:
+            return
+        scores, step = outputs["scores"], step_of(trainer, pl_module)
+        if self.every and (step % self.every == 0 or step == 1):
+            columns, rows = self._table(rollout, scores, step)
+            log_table(trainer, "completions", columns, rows, step)
+        if self.print_every and (step % self.print_every == 0 or step == 1):
+            # Another row each time, so that not always the same place of a group is seen.
+            say(trainer, self.describe(rollout, scores, step, step % len(rollout.completions)))
+
+    def _table(
+        self, rollout: Rollout, scores: Scores, step: int
+    ) -> tuple[list[str], list[list[Any]]]:
+        num_rows = len(rollout.completions)
+        num_shown = min(self.rows, num_rows)
+        chosen = [i * num_rows // num_shown for i in range(num_shown)]
+        columns = ["step", "question", "target", "completion", *scores.parts, "total"]
+        samples = rollout.row_samples
+        rows: list[list[Any]] = [
+            [
+                step,
+                samples[i].question,
+                samples[i].target,
+                rollout.completions[i],
+                *(float(values[i]) for values in scores.parts.values()),
+                float(scores.total[i]),
+            ]
+            for i in chosen
+        ]
+        return columns, rows
+
+    def describe(self, rollout: Rollout, scores: Scores, step: int, row: int) -> str:
+        """One completion and its reward parts as lines; control characters are escaped."""
+        sample = rollout.row_samples[row]
+        parts = {**scores.parts, "total": scores.total}
+        rewards = " · ".join(f"{name} {_number(float(v[row]))}" for name, v in parts.items())
+        tokens = int(rollout.completion_mask[row].sum())
+        end = ", cut off" if bool(rollout.truncated[row]) else ""
+        return "\n".join(
+            [
+                f"── step {step}, sample {one_line(sample.uid, 40)} ({tokens} tokens{end})",
+                f"question    {one_line(sample.question, self.print_characters)}",
+                f"completion  {one_line(rollout.completions[row], self.print_characters)}",
+                f"target      {one_line(str(sample.target), 200)}",
+                f"rewards     {rewards}",
+            ]
+        )
+
+
+def _number(value: float) -> str:
+    return "not scored" if math.isnan(value) else f"{value:.3f}"

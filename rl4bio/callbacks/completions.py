@@ -1,0 +1,70 @@
+"""Every completion with its rewards, one file a step."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from rl4bio.callbacks.outputs import step_of
+from rl4bio.storage import write_atomic
+
+
+@dataclass(eq=False)
+class CompletionWriter(pl.Callback):
+    """Writes `step-000012.jsonl` with rank 0's completions of step 12, in one piece.
+
+    A resumed run that repeats a step replaces its file, so no completion appears twice. Fields: id,
+    prompt, completion, rewards (null = could not be scored), total, advantage, tokens, truncated.
+    """
+
+    folder: str
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Write the step's file.
+
+        Raises:
+            StorageError: the folder is missing, read-only or full.
+        """
+        rollout = outputs.get("rollout") if outputs else None
+        if rollout is None or not trainer.is_global_zero:
+            return
+        scores, experience = outputs["scores"], outputs.get("experience")
+        step = step_of(trainer, pl_module)
+        parts = {name: values.tolist() for name, values in scores.parts.items()}
+        totals = scores.total.tolist()
+        advantages = experience.advantages.tolist() if experience is not None else None
+        tokens = rollout.completion_mask.sum(dim=1).tolist()
+        truncated = rollout.truncated.tolist()
+        lines = [
+            json.dumps(
+                {
+                    "id": f"{step}/{row}",
+                    "prompt": sample.uid,
+                    "completion": rollout.completions[row],
+                    "rewards": {name: _number(values[row]) for name, values in parts.items()},
+                    "total": _number(totals[row]),
+                    "advantage": _number(advantages[row]) if advantages is not None else None,
+                    "tokens": tokens[row],
+                    "truncated": truncated[row],
+                }
+            )
+            for row, sample in enumerate(rollout.row_samples)
+        ]
+        write_atomic(Path(self.folder) / f"step-{step:06d}.jsonl", "\n".join(lines) + "\n")
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,228 @@
+"""Where metrics go: metrics.csv always, W&B and TensorBoard by request."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import netrc
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from rl4bio.errors import ConfigError, MissingPackageError
+from rl4bio.redaction import mask_secrets
+from rl4bio.sections import LoggingConfig
+from rl4bio.storage.files import storage_errors, write_atomic
+
+_LOG = logging.getLogger(__name__)
+_SECRET_KEY = re.compile(r"(^|_)(key|token|secret|password)$", re.IGNORECASE)
+
+
+class MetricsCSV(Logger):
+    """One row a step in a CSV file, on the disk (as far as the process can tell) at once.
+
+    Metrics logged for the step of the last row join that row. A new metric adds a column at the
+    end, for which the file is rewritten in one piece. A file that is there is continued.
+
+    Args:
+        path: the file; made at the first row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._columns: list[str] = []
+        self._last: dict[str, str] = {}
+        self._last_start = 0
+        if path.exists():
+            rows = self._read()
+            self._rewrite(rows)
+
+    @property
+    def name(self) -> str:
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The run folder has config.yaml already."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add the metrics of a step.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        new = {name: repr(float(value)) for name, value in metrics.items()}
+        same = self._last.get("step") == str(step)
+        row = {**(self._last if same else {"step": str(step)}), **new}
+        columns = [*self._columns, *(name for name in row if name not in self._columns)]
+        if columns != self._columns:
+            rows = self._read()
+            self._columns = columns
+            self._rewrite([*(rows[:-1] if same else rows), row])
+            return
+        with storage_errors(self.path), self.path.open("r+b") as stream:
+            if same:
+                stream.seek(self._last_start)
+                stream.truncate()
+            else:
+                self._last_start = stream.seek(0, os.SEEK_END)
+            stream.write(self._text([row]).encode())
+        self._last = row
+
+    @rank_zero_only
+    def rewind(self, step: int) -> None:
+        """Drop the rows after a step, which a resumed run is about to repeat."""
+        if self.path.exists():
+            self._rewrite([row for row in self._read() if int(row["step"]) <= step])
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with storage_errors(self.path):
+            text = self.path.read_text(encoding="utf-8")
+        # A kill in the middle of a write leaves a last line without its end.
+        whole = text[: text.rfind("\n") + 1]
+        reader = csv.DictReader(io.StringIO(whole, newline=""))
+        rows = [{k: v for k, v in row.items() if v} for row in reader]
+        self._columns = list(reader.fieldnames or ["step"])
+        return rows
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        text = self._text(rows, header=True)
+        write_atomic(self.path, text)
+        self._last = rows[-1] if rows else {}
+        last = self._text(rows[-1:])
+        self._last_start = len(text.encode()) - len(last.encode())
+
+    def _text(self, rows: list[dict[str, str]], *, header: bool = False) -> str:
+        stream = io.StringIO(newline="")
+        writer = csv.DictWriter(stream, self._columns, lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return stream.getvalue()
+
+
+def build_loggers(
+    config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]
+) -> list[Logger]:
+    """The loggers of a run; metrics.csv comes first.
+
+    Args:
+        config: the `logging` section.
+        run_dir: the run's folder.
+        run_config: the resolved configuration, shown in W&B with its secrets masked.
+
+    Raises:
+        MissingPackageError: a logger's package is not installed.
+        ConfigError: W&B is asked to be online and has no key.
+    """
+    loggers: list[Logger] = [MetricsCSV(run_dir / "metrics.csv")]
+    if "tensorboard" in config.loggers:
+        loggers.append(_tensorboard(run_dir))
+    if "wandb" in config.loggers:
+        loggers.append(_wandb(config, run_dir, run_config))
+    return loggers
+
+
+def _tensorboard(run_dir: Path) -> Logger:
+    try:
+        return TensorBoardLogger(save_dir=str(run_dir), name="", version="tensorboard")
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            "logging.loggers: tensorboard is not installed; run `pip install "
+            "'rl4bio[tensorboard]'`, or leave it out"
+        ) from error
+
+
+def _wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) -> Logger:
+    try:
+        import wandb
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            "logging.loggers: wandb is not installed; run `pip install wandb`, or leave it out"
+        ) from error
+    offline = wandb_offline(config.mode)
+    options: dict[str, Any] = {
+        "name": str(run_config.get("name", run_dir.name)),
+        "project": config.project,
+        "entity": config.entity,
+        "save_dir": str(run_dir),
+        "config": masked(run_config),
+        # Its copy of the console would hold completions and whatever else is printed.
+        "settings": wandb.Settings(console="off", silent=True, init_timeout=30),
+    }
+    logger = WandbLogger(offline=offline, **options)
+    if offline:
+        return logger
+    try:
+        _ = logger.experiment  # connects, on rank 0
+    except wandb.errors.Error as error:
+        _LOG.warning(
+            "W&B cannot be reached (%s); logging offline to %s, `wandb sync` uploads it later",
+            str(error).partition("\n")[0],
+            run_dir / "wandb",
+        )
+        return WandbLogger(offline=True, **options)
+    return logger
+
+
+def wandb_offline(mode: str) -> bool:
+    """Whether W&B writes to the disk alone: asked for, or (auto) nothing to log in with.
+
+    Raises:
+        ConfigError: mode is online and there is no key.
+    """
+    if mode == "offline":
+        return True
+    if mode == "auto" and os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
+        return True
+    has_key = bool(os.environ.get("WANDB_API_KEY")) or _in_netrc()
+    if mode == "online" and not has_key:
+        raise ConfigError(
+            "logging.mode: online needs a W&B key; set WANDB_API_KEY or run `wandb login`, or use "
+            "auto"
+        )
+    return not has_key
+
+
+def _in_netrc() -> bool:
+    base = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(str(path)).authenticators(urlparse(base).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def masked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with secrets as ***: by the name of their key, or by their shape."""
+    return {
+        str(key): "***" if _SECRET_KEY.search(str(key)) and value else _masked(value)
+        for key, value in config.items()
+    }
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return masked(value)
+    if isinstance(value, list | tuple):
+        return [_masked(item) for item in value]
+    return mask_secrets(value) if isinstance(value, str) else value

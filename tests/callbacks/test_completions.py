@@ -1,0 +1,40 @@
+"""The completions of each step on the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+
+from rl4bio.callbacks.completions import CompletionWriter
+from rl4bio.errors import StorageError
+
+
+def test_one_file_a_step(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+    folder = tmp_path / "completions"
+    folder.mkdir()
+    (folder / "step-000002.jsonl").write_text("left by a run that was killed\n")
+    run_steps([CompletionWriter(str(folder))], steps=3)
+    assert sorted(p.name for p in folder.iterdir()) == [f"step-00000{i}.jsonl" for i in (1, 2, 3)]
+    rows = [json.loads(x) for x in (folder / "step-000002.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["2/0", "2/1", "2/2", "2/3"]
+    assert [row["prompt"] for row in rows] == ["pmid0", "pmid0", "pmid1", "pmid1"]
+    assert rows[0] == {
+        "id": "2/0",
+        "prompt": "pmid0",
+        "completion": "<thought>the rate fell by half</thought><answer>yes</answer>",
+        "rewards": {"verdict": 1.0, "length": 0.0},
+        "total": 2.0,
+        "advantage": 1.0,
+        "tokens": 4,
+        "truncated": True,
+    }
+    assert rows[2]["rewards"]["length"] is None
+
+
+def test_no_folder(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"step-000001\.jsonl: cannot be written"):
+        run_steps([CompletionWriter(str(tmp_path / "gone"))])

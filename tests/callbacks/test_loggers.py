@@ -1,0 +1,190 @@
+"""metrics.csv, and the loggers of a configuration."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+from lightning.pytorch.loggers import WandbLogger
+
+from rl4bio.callbacks.completion_table import CompletionTable
+from rl4bio.callbacks.kl import KLMonitor
+from rl4bio.callbacks.loggers import MetricsCSV, build_loggers, masked, wandb_offline
+from rl4bio.callbacks.reward_histogram import RewardHistogram
+from rl4bio.errors import ConfigError, MissingPackageError, StorageError
+from rl4bio.sections import LoggingConfig
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+class TestMetricsCSV:
+    def test_a_row_a_step_at_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "metrics.csv"
+        logger = MetricsCSV(path)
+        logger.log_metrics({"a": 0.1, "b": 2}, step=1)
+        assert path.read_text() == "step,a,b\n1,0.1,2.0\n"
+        logger.log_metrics({"a": 1e-30}, step=2)
+        assert path.read_text() == "step,a,b\n1,0.1,2.0\n2,1e-30,\n"
+
+    def test_columns_may_grow(self, tmp_path: Path) -> None:
+        path = tmp_path / "metrics.csv"
+        logger = MetricsCSV(path)
+        logger.log_metrics({"a": 1}, step=1)
+        logger.log_metrics({"val, mean": 0.5}, step=1)
+        logger.log_metrics({"b": math.nan, "a": 3}, step=2)
+        logger.log_metrics({"a": 4}, step=3)
+        logger.log_metrics({"b": 5}, step=3)
+        assert rows_of(path) == [
+            {"step": "1", "a": "1.0", "val, mean": "0.5", "b": ""},
+            {"step": "2", "a": "3.0", "val, mean": "", "b": "nan"},
+            {"step": "3", "a": "4.0", "val, mean": "", "b": "5.0"},
+        ]
+
+    def test_a_file_is_continued(self, tmp_path: Path) -> None:
+        path = tmp_path / "metrics.csv"
+        straight = MetricsCSV(tmp_path / "straight.csv")
+        for step in (1, 2, 3, 4):
+            # Each step a new logger, as if the process had died after every step.
+            for logger in (MetricsCSV(path), straight):
+                logger.log_metrics({"a": step / 7}, step=step)
+                logger.log_metrics({f"b{step}": step}, step=step)
+        assert path.read_text() == (tmp_path / "straight.csv").read_text()
+
+    def test_a_torn_last_line_is_dropped(self, tmp_path: Path) -> None:
+        path = tmp_path / "metrics.csv"
+        path.write_text("step,a\n1,1.0\n2,1.")
+        logger = MetricsCSV(path)
+        logger.log_metrics({"a": 7}, step=2)
+        assert path.read_text() == "step,a\n1,1.0\n2,7.0\n"
+
+    def test_rewind(self, tmp_path: Path) -> None:
+        path = tmp_path / "metrics.csv"
+        logger = MetricsCSV(path)
+        for step in range(1, 6):
+            logger.log_metrics({"a": step}, step=step)
+        logger.rewind(3)
+        logger.log_metrics({"a": 40}, step=4)
+        assert [(r["step"], r["a"]) for r in rows_of(path)] == [
+            ("1", "1.0"),
+            ("2", "2.0"),
+            ("3", "3.0"),
+            ("4", "40.0"),
+        ]
+
+    def test_nowhere_to_write(self, tmp_path: Path) -> None:
+        logger = MetricsCSV(tmp_path / "gone" / "metrics.csv")
+        with pytest.raises(StorageError, match=r"metrics\.csv: cannot be written"):
+            logger.log_metrics({"a": 1}, step=1)
+
+    def test_with_a_trainer(self, run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+        path = tmp_path / "metrics.csv"
+        run_steps([], steps=3, loggers=[MetricsCSV(path)])
+        assert [(r["step"], r["train/kl"]) for r in rows_of(path)] == [
+            (str(step), "0.25") for step in (1, 2, 3)
+        ]
+
+
+def test_csv_is_always_there(tmp_path: Path) -> None:
+    loggers = build_loggers(LoggingConfig(), tmp_path, {"name": "a"})
+    assert [type(x) for x in loggers] == [MetricsCSV]
+    loggers[0].log_metrics({"a": 1.0}, step=1)
+    assert (tmp_path / "metrics.csv").exists()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is not None, reason="tensorboard is installed"
+)
+def test_missing_tensorboard(tmp_path: Path) -> None:
+    with pytest.raises(MissingPackageError, match=r"rl4bio\[tensorboard\]"):
+        build_loggers(LoggingConfig(loggers=["tensorboard"]), tmp_path, {})
+
+
+def test_wandb_offline_has_histograms_tables_and_no_secrets(
+    run_steps: Callable[..., pl.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real offline run; its file is searched for what must and what must not be in it."""
+    import wandb
+
+    monkeypatch.setenv("MY_API_KEY", "planted-secret-1")
+    config = {"name": "toy", "note": "uses planted-secret-1", "hub_token": "planted-secret-2"}
+    section = LoggingConfig(loggers=["wandb"], mode="offline")
+    loggers = build_loggers(section, tmp_path, config)
+    assert isinstance(loggers[1], WandbLogger)
+    callbacks = [RewardHistogram(every=1), KLMonitor(histogram_every=1), CompletionTable()]
+    run_steps(callbacks, steps=2, loggers=loggers)
+    wandb.finish()
+    runs = list((tmp_path / "wandb").glob("offline-run-*"))
+    assert len(runs) == 1
+    content = b"".join(p.read_bytes() for p in runs[0].rglob("*") if p.is_file())
+    for wanted in (b"reward/verdict", b"histogram", b"kl/completion", b"table-file", b"toy"):
+        assert wanted in content, wanted
+    assert b"planted-secret" not in content
+    tables = list((runs[0] / "files" / "media" / "table").glob("completions*.json"))
+    table = json.loads(tables[0].read_text())
+    assert table["columns"][:4] == ["step", "question", "target", "completion"]
+    assert len(table["data"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "environment", "offline"),
+    [
+        ("offline", {"WANDB_API_KEY": "k"}, True),
+        ("auto", {}, True),
+        ("auto", {"WANDB_API_KEY": "k"}, False),
+        ("auto", {"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, True),
+        ("online", {"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, False),
+    ],
+)
+def test_wandb_mode(
+    mode: str,
+    environment: dict[str, str],
+    offline: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert wandb_offline(mode) == offline
+
+
+def test_wandb_key_in_netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    file = tmp_path / "netrc"
+    monkeypatch.setenv("NETRC", str(file))
+    file.write_text("machine other.org login a password b\n")
+    assert wandb_offline("auto")
+    with pytest.raises(ConfigError, match="online needs a W&B key"):
+        wandb_offline("online")
+    file.write_text("machine api.wandb.ai login user password b\n")
+    file.chmod(0o600)
+    assert not wandb_offline("auto")
+    assert not wandb_offline("online")
+
+
+def test_masked() -> None:
+    config = {
+        "rollout": {"max_prompt_tokens": 64},
+        "api_key": "abc",
+        "list": [{"Password": "x"}, "https://me:pw@host/x"],
+        "empty_token": None,
+    }
+    assert masked(config) == {
+        "rollout": {"max_prompt_tokens": 64},
+        "api_key": "***",
+        "list": [{"Password": "***"}, "https://***@host/x"],
+        "empty_token": None,
+    }

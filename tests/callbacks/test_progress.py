@@ -1,0 +1,69 @@
+"""The progress line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from rl4bio.callbacks.completion_table import CompletionTable
+from rl4bio.callbacks.progress import RewardProgressBar, clock, rollout_summary
+from rl4bio.types import Rollout, Scores
+
+
+def test_plain_lines_without_a_terminal(
+    run_steps: Callable[..., pl.Trainer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_steps([RewardProgressBar(every=2), CompletionTable(print_every=3)], steps=4)
+    streams = capsys.readouterr()
+    lines = [x for x in streams.err.splitlines() if x.startswith("step ")]
+    # The first step, then every second one. Rewards 2, 0, 2, 2; 4 + 3 + 2 + 0 tokens over 4 rows;
+    # the second group has two equal rewards.
+    assert len(lines) == 3
+    expected = (
+        r"step 2/4 · 0:00:\d\d left · reward 1\.500 · kl 0\.2500 · 2 tokens · 50% equal groups"
+    )
+    assert re.fullmatch(expected, lines[1])
+    assert [line.split(" · ")[0] for line in lines] == ["step 1/4", "step 2/4", "step 4/4"]
+    assert "\x1b" not in streams.err
+    assert "── step 3" in streams.out
+
+
+def summary(total: list[float]) -> list[str]:
+    rows = len(total)
+    rollout = Rollout(
+        prompt_ids=torch.ones(rows, 1),
+        prompt_mask=torch.ones(rows, 1),
+        completion_ids=torch.ones(rows, 2),
+        completion_mask=torch.ones(rows, 2, dtype=torch.bool),
+        logprobs=torch.zeros(rows, 2),
+        completions=["x"] * rows,
+        truncated=torch.zeros(rows, dtype=torch.bool),
+        samples=[],
+        group_size=2,
+    )
+    return rollout_summary(rollout, Scores(total=torch.tensor(total), parts={}, weights={}))
+
+
+def test_unscored_rows_do_not_count() -> None:
+    nan = math.nan
+    assert summary([1.0, nan, 0.0, 1.0]) == ["reward 0.667", "2 tokens", "50% equal groups"]
+    assert summary([nan, nan, 1.0, 1.0]) == ["reward 1.000", "2 tokens", "100% equal groups"]
+    assert summary([nan, nan])[0] == "reward none"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0:00:00"), (59.6, "0:01:00"), (3725.2, "1:02:05"), (90000, "25:00:00")],
+)
+def test_clock(seconds: float, shown: str) -> None:
+    assert clock(seconds) == shown
+
+
+def test_wrong_option() -> None:
+    with pytest.raises(ValueError, match="every: got 0"):
+        RewardProgressBar(every=0)
