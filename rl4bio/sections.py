@@ -56,7 +56,8 @@ class AdapterConfig:
 
     def __post_init__(self) -> None:
         _positive("policy.adapter", self, "rank", "alpha")
-        require(0 <= self.dropout < 1, "policy.adapter.dropout", f"got {self.dropout}, needs [0, 1)")
+        ok = 0 <= self.dropout < 1
+        require(ok, "policy.adapter.dropout", f"got {self.dropout}, needs [0, 1)")
         require(bool(self.targets), "policy.adapter.targets", "needs at least one module name")
 
 
@@ -92,9 +93,7 @@ class RolloutConfig:
     """What to do with a prompt above max_prompt_tokens; shorten drops leading context sentences."""
 
     def __post_init__(self) -> None:
-        _positive(
-            "rollout", self, "max_prompt_tokens", "max_completion_tokens", "temperature"
-        )
+        _positive("rollout", self, "max_prompt_tokens", "max_completion_tokens", "temperature")
 
 
 @dataclass(kw_only=True)
@@ -116,7 +115,7 @@ class GRPOConfig:
     """Weight of the KL term toward the reference; 0 runs no reference at all."""
     kl_estimator: KLEstimator = "k3"
     kl_ratio_weight: bool = True
-    """Weight the KL term by the importance ratio, which makes its gradient that of the reverse KL."""
+    """Weight the KL term by the importance ratio: its gradient is then that of the reverse KL."""
     advantage_scale: AdvantageScale = "group"
     baseline: Literal["mean", "leave_one_out"] = "mean"
     combine: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
@@ -127,7 +126,7 @@ class GRPOConfig:
     mask_truncated: bool = False
     """Leave completions that hit the length limit out of the loss."""
     refill_rounds: int = 0
-    """Dynamic sampling: how often groups whose rewards are all equal are replaced by new prompts."""
+    """Dynamic sampling: how often groups whose rewards are all equal may be replaced."""
     self_check: bool = True
     """Before the first update: ratio 1 and KL 0 on the first rollout, or stop."""
 
@@ -141,6 +140,17 @@ class GRPOConfig:
             "grpo", self, "clip_high", "ratio_cap", "updates_per_rollout", "tokens_per_micro_batch"
         )
         _not_negative("grpo", self, "clip_low", "kl_coef", "refill_rounds")
+        require(
+            self.loss != "cispo" or self.clip_high >= 1,
+            "grpo.clip_high",
+            f"got {self.clip_high}; for cispo it is the ratio's absolute cap, at least 1 (5.0 "
+            "is usual)",
+        )
+        require(
+            self.ratio_cap is None or self.ratio_cap > 1 + self.clip_high,
+            "grpo.ratio_cap",
+            f"got {self.ratio_cap}, needs more than 1 + clip_high = {1 + self.clip_high:g}",
+        )
         require(self.clip_low <= 1, "grpo.clip_low", f"got {self.clip_low}, needs at most 1")
         require(
             len(self.sapo_temperatures) == 2 and min(self.sapo_temperatures) > 0,

@@ -36,10 +36,13 @@ class PolicyModule(L.LightningModule):
         self.max_steps = max_steps
         self.iteration = 0
         """Finished training steps; an optimiser may have stepped several times in each."""
+        self.draws = 0
+        """Training prompts that all ranks have used up; where a resumed run goes on."""
         self.grad_norm = 0.0
 
-    @property
+    @property  # type: ignore[misc]
     def strict_loading(self) -> bool:
+        """False: a checkpoint holds the trained weights alone."""
         return False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -99,7 +102,7 @@ class PolicyModule(L.LightningModule):
 
     def global_sum(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all ranks."""
-        return self.trainer.strategy.reduce(value, reduce_op="sum")  # type: ignore[return-value]
+        return self.trainer.strategy.reduce(value, reduce_op="sum")
 
     @property
     def world_size(self) -> int:

@@ -107,9 +107,9 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Write the adapter (peft format) or the whole model, with the tokenizer, to a folder."""
         model: Any = self.model
-        options = {"save_embedding_layers": False} if self.adapter is not None else {}
+        options: dict[str, Any] = {}
         if self.adapter is not None:
-            options["selected_adapters"] = ["default"]
+            options = {"save_embedding_layers": False, "selected_adapters": ["default"]}
         model.save_pretrained(folder, safe_serialization=True, **options)
         self.tokenizer.save_pretrained(folder)
 
@@ -162,6 +162,20 @@ def find_stop_ids(model: nn.Module, tokenizer: Any) -> list[int]:
             "end; set eos_token in the checkpoint's tokenizer_config.json"
         )
     return sorted(found)
+
+
+def read_family(config: PolicyConfig) -> str:
+    """The model family of a checkpoint, from its config.json alone.
+
+    Raises:
+        ModelError: the checkpoint is missing, gated or unreadable.
+    """
+    source = locate(config.checkpoint)
+    try:
+        model_type = AutoConfig.from_pretrained(source, revision=config.revision).model_type
+    except (OSError, ValueError, KeyError) as error:
+        raise hub_error(config.checkpoint, error) from error
+    return model_family(model_type)
 
 
 def load_policy(config: PolicyConfig, *, dtype: torch.dtype | None = None) -> Policy:
@@ -218,7 +232,7 @@ def load_base(config: PolicyConfig, source: str, dtype: torch.dtype) -> tuple[An
             flash_available=importlib.util.find_spec("flash_attn") is not None,
         )
         log.info("attention: %s (%s)", attention.value, attention.reason)
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,
             dtype=dtype,
@@ -230,6 +244,7 @@ def load_base(config: PolicyConfig, source: str, dtype: torch.dtype) -> tuple[An
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise hub_error(config.checkpoint, error) from error
+    model, report = loaded
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
     missing = sorted(set(report["missing_keys"]) - tied)
     if missing or report["mismatched_keys"]:

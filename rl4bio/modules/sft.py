@@ -118,6 +118,7 @@ class SFTLightningModule(PolicyModule):
 
         self.optimizer_step_over(self._split(rows), loss_of)
         self.iteration += 1
+        self.draws += len(batch.samples) * self.world_size
         self.log_means({"train/loss": (total, tokens)}, prog_bar=True)
         for name, value in (
             ("train/grad_norm", self.grad_norm),

@@ -1,0 +1,169 @@
+"""Saving a run, stopping it on a signal, and taking it up again."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+from rl4bio.callbacks.outputs import say
+from rl4bio.errors import ModelError
+from rl4bio.storage import (
+    flatten_state,
+    load_checkpoint_folder,
+    save_checkpoint_folder,
+    unflatten_state,
+)
+
+log = logging.getLogger("rl4bio")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(eq=False)
+class RunCheckpoint(pl.Callback):
+    """Writes `step-<iteration>` folders: trained weights, optimiser, counters, random states.
+
+    The first SIGINT or SIGTERM (on any rank) lets the step finish, saves and stops; a second one
+    stops at once.
+    """
+
+    folder: str
+    every: int = 50
+    """Training steps between checkpoints; the last step is always saved."""
+    keep: int = 2
+    resume_from: str | None = None
+    """A checkpoint folder to continue from."""
+
+    def __post_init__(self) -> None:
+        self.signal: int | None = None
+        """The signal that stopped the run, once it is saved."""
+        self._caught: int | None = None
+        self._handlers: dict[int, Any] = {}
+        self._saved = -1
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Restore the run, when the optimiser exists; then listen for signals."""
+        if self.resume_from is not None:
+            self._restore(trainer, pl_module, Path(self.resume_from))
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {n: signal.signal(n, self._on_signal) for n in SIGNALS}
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        stop = trainer.strategy.reduce_boolean_decision(self._caught is not None, all=False)
+        if stop or pl_module.iteration % self.every == 0:
+            self._save(trainer, pl_module)
+        if stop:
+            self.signal = self._caught or signal.SIGTERM
+            trainer.should_stop = True
+            say(trainer, f"signal {self.signal}: step {pl_module.iteration} is saved, stopping")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if self._saved != pl_module.iteration:
+            self._save(trainer, pl_module)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._caught is not None:
+            handler = self._handlers[number]
+            signal.signal(number, handler)
+            if callable(handler):
+                handler(number, frame)
+            raise KeyboardInterrupt
+        self._caught = number
+
+    def _save(self, trainer: pl.Trainer, module: Any) -> None:
+        self._saved = module.iteration
+        if not trainer.is_global_zero:
+            return
+        optimizer, plain_optimizer = flatten_state(trainer.optimizers[0].state_dict())
+        generators, plain_generators = flatten_state(random_states())
+        save_checkpoint_folder(
+            Path(self.folder),
+            module.iteration,
+            tensors={
+                "weights": module.trainable_state(),
+                "optimizer": optimizer,
+                "generators": generators,
+            },
+            state={
+                "iteration": module.iteration,
+                "draws": module.draws,
+                "optimizer_steps": trainer.global_step,
+                "optimizer": plain_optimizer,
+                "generators": plain_generators,
+            },
+            keep=self.keep,
+        )
+
+    def _restore(self, trainer: pl.Trainer, module: Any, folder: Path) -> None:
+        tensors, state = load_checkpoint_folder(folder)
+        load_trainable(module, tensors["weights"], folder)
+        trainer.optimizers[0].load_state_dict(
+            unflatten_state(tensors["optimizer"], state["optimizer"])
+        )
+        set_random_states(unflatten_state(tensors["generators"], state["generators"]))
+        module.iteration, module.draws = state["iteration"], state["draws"]
+        loop = trainer.fit_loop.epoch_loop
+        progress = loop.manual_optimization.optim_step_progress
+        progress.total.ready = progress.total.completed = state["optimizer_steps"]
+        loop._batches_that_stepped = state["iteration"]
+        say(trainer, f"resuming from step {state['iteration']} ({folder.name}, verified)")
+
+
+def load_trainable(module: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:
+    """Copy a checkpoint's weights into the module's trainable parameters.
+
+    Raises:
+        ModelError: names or shapes differ, as with another base model or LoRA rank.
+    """
+    own = module.trainable_state()
+    stored = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    if stored != wanted:
+        names = sorted(n for n in {*stored, *wanted} if stored.get(n) != wanted.get(n))
+        first = names[0]
+        raise ModelError(
+            f"{folder}: {len(names)} weights do not fit the policy, first {first}: "
+            f"{stored.get(first, 'absent')} in the checkpoint, {wanted.get(first, 'absent')} here; "
+            "resume with the run's own config.yaml"
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])
+
+
+def random_states() -> dict[str, Any]:
+    """The states of the random generators that training may use."""
+    states: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Put the random generators back; CUDA's only where there are as many devices."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])

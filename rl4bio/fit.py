@@ -1,0 +1,268 @@
+"""`rl4bio fit`: one run from a configuration to a tuned model."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rl4bio.cli import add_config_arguments, run_command, set_run_folder
+from rl4bio.config import config_dict, load_config, to_yaml
+from rl4bio.data import CORPORA
+from rl4bio.sections import RunConfig
+from rl4bio.storage import RunFolder, latest_checkpoint
+
+if TYPE_CHECKING:
+    import lightning as L
+
+    from rl4bio.data.module import PromptDataModule
+    from rl4bio.modules.base import PolicyModule
+    from rl4bio.modules.policy import Policy
+
+log = logging.getLogger("rl4bio")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="rl4bio fit", description="Train a policy by GRPO or supervised fine-tuning."
+    )
+    add_config_arguments(parser)
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="read data and model, show the untrained policy's rewards, train nothing",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run of this name")
+    return run_command(fit, parser, argv)
+
+
+def fit(arguments: argparse.Namespace) -> int:
+    """The whole run; the exit code is 0, or 128 + n after signal n with the state saved."""
+    config = load_config(arguments.config, arguments.overrides)
+    if arguments.print_config:
+        print(to_yaml(config), end="")
+        return 0
+    if arguments.dry_run:
+        dry_run(config)
+        return 0
+    folder = open_folder(config, resume=arguments.resume)
+    started = time.monotonic()
+    policy, precision = prepare_policy(config)
+    data = build_data(config, policy)
+    module = build_module(config, policy)
+    callbacks, checkpoint = build_callbacks(config, folder, resume=arguments.resume)
+    trainer = build_trainer(config, folder, precision, callbacks)
+    if checkpoint.resume_from is not None:
+        data.draws = position(checkpoint.resume_from)
+    run_trainer(trainer, module, data)
+    if checkpoint.signal is not None:
+        again = shlex.join([*sys.argv, *(() if arguments.resume else ("--resume",))])
+        print(f"stopped after step {module.iteration}; continue with: {again}", file=sys.stderr)
+        return 128 + checkpoint.signal
+    if trainer.is_global_zero:
+        from rl4bio.outputs import finish
+
+        finish(config, folder, module, seconds=time.monotonic() - started)
+    return 0
+
+
+def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
+    """The run's folder; only the first process claims it and writes its configuration."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    output_dir = Path(config.output_dir)
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        folder = RunFolder.open(output_dir, config.name, to_yaml(config), resume=resume)
+    else:
+        folder = RunFolder(output_dir / config.name)
+    set_run_folder(folder.root)
+    set_up_logging(folder.log)
+    return folder
+
+
+def set_up_logging(file: Path | None) -> None:
+    """The package's own log to log.txt, warnings to the terminal too; others' tips are silenced."""
+    import warnings
+
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.WARNING)
+    terminal.setFormatter(logging.Formatter("rl4bio: %(message)s"))
+    log.handlers = [terminal]
+    if file is not None:
+        to_file = logging.FileHandler(file, encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(to_file)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*treespec.*", ".*does not have many workers.*", ".*max_epochs.*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def prepare_policy(config: RunConfig) -> tuple[Policy, str]:
+    """The policy, loaded in the dtype that the precision asks for, and that precision."""
+    import lightning as L
+    import torch
+
+    from rl4bio.hardware import lowest_capability, resolve_precision
+    from rl4bio.modules.policy import load_policy, read_family
+
+    trainer = config.trainer
+    L.seed_everything(config.seed, verbose=False)
+    if trainer.num_threads is not None:
+        torch.set_num_threads(trainer.num_threads)
+    gpu = trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+    precision = resolve_precision(
+        trainer.precision,
+        family=read_family(config.policy),
+        capability=lowest_capability() if gpu else None,
+    )
+    log.info("precision: %s (%s)", precision.value, precision.reason)
+    half = {"bf16": torch.bfloat16, "16": torch.float16}.get(precision.value.split("-")[0])
+    frozen_base = config.policy.adapter is not None
+    whole = precision.value.endswith("-true")
+    dtype = half if half is not None and (frozen_base or whole) else torch.float32
+    return load_policy(config.policy, dtype=dtype), precision.value
+
+
+def build_data(config: RunConfig, policy: Policy) -> PromptDataModule:
+    """The data module of the configured corpus; prompts are measured in the policy's tokens."""
+    from rl4bio.data.module import PromptDataModule
+
+    return PromptDataModule(
+        CORPORA.build(config.data.name, config.data.options, where="data"),
+        seed=config.seed,
+        max_prompt_tokens=config.rollout.max_prompt_tokens,
+        overlong_prompts=config.rollout.overlong_prompts,
+        count_tokens=policy.count_tokens,
+    )
+
+
+def build_module(config: RunConfig, policy: Policy) -> PolicyModule:
+    """The LightningModule of the configured task."""
+    from rl4bio.modules.grpo import GRPOLightningModule
+    from rl4bio.modules.sft import SFTLightningModule
+    from rl4bio.rewards.combine import WeightedRewards
+
+    steps = config.trainer.max_steps
+    if config.task == "sft":
+        return SFTLightningModule(policy, sft=config.sft, optim=config.optim, max_steps=steps)
+    return GRPOLightningModule(
+        policy,
+        WeightedRewards.from_config(config.rewards),
+        rollout=config.rollout,
+        grpo=config.grpo,
+        optim=config.optim,
+        max_steps=steps,
+        seed=config.seed,
+    )
+
+
+def build_callbacks(config: RunConfig, folder: RunFolder, *, resume: bool) -> tuple[list, Any]:
+    """The configured callbacks with those that every run has, and the checkpoint one of them."""
+    from rl4bio.callbacks import CALLBACKS
+    from rl4bio.callbacks.checkpoint import RunCheckpoint
+    from rl4bio.callbacks.completions import CompletionWriter
+    from rl4bio.callbacks.progress import RewardProgressBar
+
+    found: Path | None = None
+    if resume:
+        found, warnings = latest_checkpoint(folder.checkpoints)
+        for warning in warnings:
+            log.warning("%s", warning)
+    checkpoint = RunCheckpoint(
+        folder=str(folder.checkpoints),
+        every=config.trainer.save_every_steps,
+        keep=config.trainer.keep_checkpoints,
+        resume_from=None if found is None else str(found),
+    )
+    chosen = [
+        CALLBACKS.build(part.name, part.options, where=f"callbacks[{n}]")
+        for n, part in enumerate(config.callbacks)
+    ]
+    callbacks = [*chosen, RewardProgressBar(every=config.trainer.log_every_steps * 5), checkpoint]
+    if config.logging.completions and config.task == "grpo":
+        callbacks.append(CompletionWriter(folder=str(folder.completions)))
+    return callbacks, checkpoint
+
+
+def build_trainer(
+    config: RunConfig, folder: RunFolder, precision: str, callbacks: list[Any]
+) -> L.Trainer:
+    """The Trainer; clipping, accumulation and checkpoints are ours, so its own are off."""
+    import lightning as L
+
+    from rl4bio.callbacks.loggers import build_loggers
+
+    section = config.trainer
+    devices: Any = section.devices if section.devices == "auto" else int(section.devices)
+    val_every = section.val_every_steps
+    return L.Trainer(
+        accelerator=section.accelerator,
+        devices=devices,
+        num_nodes=section.num_nodes,
+        strategy=section.strategy,
+        precision=precision,  # type: ignore[arg-type]
+        max_steps=section.max_steps,
+        max_epochs=-1,
+        val_check_interval=val_every or 1,
+        check_val_every_n_epoch=None,
+        limit_val_batches=None if val_every else 0,
+        num_sanity_val_steps=0,
+        inference_mode=False,
+        logger=build_loggers(config.logging, folder.root, config_dict(config)),
+        log_every_n_steps=section.log_every_steps,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder.root,
+    )
+
+
+def position(checkpoint: str) -> int:
+    """Training prompts that a checkpoint's run had used up."""
+    from rl4bio.storage import load_checkpoint_folder
+
+    return int(load_checkpoint_folder(Path(checkpoint))[1]["draws"])
+
+
+def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule) -> None:
+    """`trainer.fit`, with Ctrl-C as the exception that it was (Lightning makes it SystemExit)."""
+    try:
+        trainer.fit(module, datamodule=data)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+
+
+def dry_run(config: RunConfig) -> None:
+    """Everything up to the first step, and what the rewards say about the untrained policy."""
+    set_up_logging(None)
+    policy, precision = prepare_policy(config)
+    data = build_data(config, policy)
+    samples = data.samples("train")
+    trained = sum(p.numel() for p in policy.trainable_parameters())
+    total = sum(p.numel() for p in policy.model.parameters())
+    print(f"policy: {config.policy.checkpoint}, {trained:,} of {total:,} weights are trained")
+    print(f"precision: {precision}; train prompts: {len(samples)}")
+    if config.task == "sft":
+        return
+    from rl4bio.preflight import preview
+    from rl4bio.rewards.combine import WeightedRewards
+
+    scorer = WeightedRewards.from_config(config.rewards)
+    print("\n".join(preview(policy, scorer, samples, config)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,414 @@
+"""GRPO as a LightningModule: rollout, rewards, advantages and updates in one training step."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rl4bio.errors import ConfigError, ModelError, RewardError
+from rl4bio.functional.advantages import (
+    group_advantages,
+    multi_reward_advantages,
+    scored_std,
+    zero_spread_groups,
+)
+from rl4bio.functional.losses import grpo_loss
+from rl4bio.modules.base import PolicyModule
+from rl4bio.modules.batching import (
+    cut,
+    join_rollouts,
+    join_scores,
+    micro_batches,
+    take_groups,
+    take_scores,
+)
+from rl4bio.modules.policy import Policy, evaluating
+from rl4bio.modules.reference import Reference
+from rl4bio.modules.rollout import completion_logprobs, sample_completions
+from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
+from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
+
+log = logging.getLogger("rl4bio")
+
+GAP_LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+"""Mean |sampling - training| log-probability above which the self-check stops the run."""
+
+
+class GRPOLightningModule(PolicyModule):
+    """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300) and its variants.
+
+    Args:
+        policy: model and tokenizer; an adapter is trained where there is one, else every weight.
+        scorer: the rewards.
+        rollout: lengths and temperature of the completions.
+        grpo: objective, advantages and micro-batches.
+        optim: learning rate, schedule and clipping.
+        max_steps: planned optimiser steps.
+        seed: of the sampling noise.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        scorer: Scorer,
+        *,
+        rollout: RolloutConfig,
+        grpo: GRPOConfig,
+        optim: OptimConfig,
+        max_steps: int,
+        seed: int = 1,
+    ) -> None:
+        super().__init__(policy, optim=optim, max_steps=max_steps)
+        self.scorer = scorer
+        self.rollout = rollout
+        self.grpo = grpo
+        self.seed = seed
+        self.reference = Reference(policy) if grpo.kl_coef else None
+        switch_off_dropout(self.model)
+
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
+        """Rollout, rewards, experience, gradient steps; what callbacks read is returned."""
+        clock = Stopwatch()
+        rollout = self.generate(batch)
+        clock.lap("time/generate_s")
+        scores = self.score(rollout)
+        clock.lap("time/score_s")
+        if self.grpo.refill_rounds:
+            rollout, scores = self.refill(batch, rollout, scores)
+            clock.lap("time/refill_s")
+        experience = self.make_experience(rollout, scores)
+        clock.lap("time/reference_s")
+        loss_terms = self.update(experience)
+        clock.lap("time/update_s")
+        self.iteration += 1
+        self.draws += len(batch.samples) * self.world_size
+        self._log_step(rollout, scores, loss_terms, clock)
+        return {
+            "rollout": rollout,
+            "scores": scores,
+            "experience": experience,
+            "loss_terms": loss_terms,
+        }
+
+    def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
+        """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
+        found = sample_completions(
+            self.policy,
+            [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
+            group_size=self.grpo.group_size,
+            max_new_tokens=self.rollout.max_completion_tokens,
+            temperature=self.rollout.temperature,
+            seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
+        )
+        return Rollout(
+            prompt_ids=found.prompt_ids,
+            prompt_mask=found.prompt_mask,
+            completion_ids=found.ids,
+            completion_mask=found.mask,
+            logprobs=found.logprobs,
+            completions=found.texts,
+            truncated=found.truncated,
+            samples=list(batch.samples),
+            group_size=self.grpo.group_size,
+        )
+
+    def score(self, rollout: Rollout) -> Scores:
+        """The rewards of a rollout as tensors.
+
+        Raises:
+            RewardError: no completion of the rollout could be scored.
+        """
+        table = self.scorer(rollout.completions, rollout.row_samples)
+        scores = Scores(
+            total=torch.tensor(table.total, device=self.device),
+            parts={k: torch.tensor(v, device=self.device) for k, v in table.parts.items()},
+            weights=table.weights,
+        )
+        if bool(scores.total.isnan().all()):
+            raise RewardError(
+                f"none of the {len(table.total)} completions of step {self.iteration} could be "
+                f"scored by {', '.join(table.parts)}; do the samples have what these rewards need "
+                f"(first sample: {rollout.samples[0].uid})?"
+            )
+        return scores
+
+    def refill(
+        self, batch: PromptBatch, rollout: Rollout, scores: Scores
+    ) -> tuple[Rollout, Scores]:
+        """Replace groups whose rewards are all equal by fresh prompts (Yu et al., 2025, DAPO).
+
+        At most `refill_rounds` times; groups that still teach nothing then stay, with advantage 0,
+        so that every rank keeps B groups.
+
+        Raises:
+            ConfigError: the data module offers no spare prompts.
+        """
+        source: Any = getattr(self.trainer, "datamodule", None)
+        if not hasattr(source, "spare"):
+            raise ConfigError("grpo.refill_rounds: needs a data module with spare prompts")
+        size = self.grpo.group_size
+        numbers = list(batch.indices)
+        for round_number in range(1, self.grpo.refill_rounds + 1):
+            silent = zero_spread_groups(scores.total, size).tolist()
+            bad = [group for group, equal in enumerate(silent) if equal]
+            if not bad:
+                break
+            good = [group for group, equal in enumerate(silent) if not equal]
+            numbers = [numbers[g] for g in good] + [numbers[g] for g in bad]
+            fresh_batch = source.spare(self.iteration, round_number, numbers[len(good) :])
+            fresh = self.generate(fresh_batch, round_number=round_number)
+            fresh_scores = self.score(fresh)
+            rollout = join_rollouts([take_groups(rollout, good), fresh])
+            scores = join_scores([take_scores(scores, good, size), fresh_scores])
+        return rollout, scores
+
+    def make_experience(self, rollout: Rollout, scores: Scores) -> Experience:
+        """Advantages, and the reference's log-probabilities where the KL term is on."""
+        ref_logprobs = None
+        if self.reference is not None:
+            ref_logprobs = torch.zeros_like(rollout.logprobs)
+            for rows in micro_batches(rollout, self.grpo.tokens_per_micro_batch):
+                pieces = cut(rollout, rows)
+                piece = self.reference.logprobs(*pieces, temperature=self.rollout.temperature)
+                ref_logprobs[rows, : piece.shape[1]] = piece
+        if self.iteration == 0 and self.grpo.self_check:
+            self.check_start(rollout, ref_logprobs)
+        return Experience(
+            rollout=rollout, advantages=self.advantages(scores), ref_logprobs=ref_logprobs
+        )
+
+    def advantages(self, scores: Scores) -> Tensor:
+        """Advantages of this rank's rows, float [N]; batch moments run over all ranks."""
+        config = self.grpo
+        if config.combine == "normalize_then_sum":
+            names = list(scores.parts)
+            everywhere = self._gather(torch.stack([scores.parts[name] for name in names], dim=1))
+            weights = torch.tensor([scores.weights[name] for name in names])
+            advantages = multi_reward_advantages(
+                everywhere.T,
+                weights,
+                config.group_size,
+                scale=config.advantage_scale,
+                baseline=config.baseline,
+            )
+            rows, rank = len(scores.total), self.trainer.global_rank
+            return advantages[rank * rows : (rank + 1) * rows]
+        spread = None
+        if config.advantage_scale == "batch":
+            spread = scored_std(self._gather(scores.total))
+        return group_advantages(
+            scores.total,
+            config.group_size,
+            scale=config.advantage_scale,
+            baseline=config.baseline,
+            batch_std=spread,
+        )
+
+    def update(self, experience: Experience) -> LossTerms:
+        """The gradient steps on one rollout: `updates_per_rollout` passes over all of it.
+
+        The first pass is on-policy by construction: its own log-probabilities are the old ones,
+        and are kept for the passes after it.
+        """
+        config, rollout = self.grpo, experience.rollout
+        mask = rollout.completion_mask
+        if config.mask_truncated:
+            mask = mask & ~rollout.truncated.unsqueeze(-1)
+        num_tokens = float(self.global_sum(mask.sum().float())) / self.world_size
+        old = torch.zeros_like(rollout.logprobs)
+        batches = micro_batches(rollout, config.tokens_per_micro_batch)
+        sums: list[LossTerms] = []
+
+        def loss_of(rows: Tensor) -> Tensor:
+            pieces = cut(rollout, rows)
+            width = pieces[2].shape[1]
+            logprobs, entropy = completion_logprobs(
+                self.model, *pieces, temperature=self.rollout.temperature
+            )
+            if first_pass:
+                old[rows, :width] = logprobs.detach()
+            reference = experience.ref_logprobs
+            terms = grpo_loss(
+                logprobs,
+                old[rows, :width],
+                experience.advantages[rows],
+                mask[rows, :width],
+                ref_logprobs=None if reference is None else reference[rows, :width],
+                entropy=entropy,
+                kind=config.loss,
+                level=config.level,
+                clip_low=config.clip_low,
+                clip_high=config.clip_high,
+                ratio_cap=config.ratio_cap,
+                sapo_temperatures=config.sapo_temperatures,
+                kl_coef=config.kl_coef,
+                kl_estimator=config.kl_estimator,
+                kl_ratio_weight=config.kl_ratio_weight,
+                num_rows=len(mask),
+                num_tokens=num_tokens,
+                max_tokens=self.rollout.max_completion_tokens,
+            )
+            sums.append(terms)
+            return terms.total
+
+        for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
+            self.optimizer_step_over(batches, loss_of)
+        return mean_terms(sums, passes=config.updates_per_rollout)
+
+    def check_start(self, rollout: Rollout, ref_logprobs: Tensor | None) -> None:
+        """Before the first update: ratio 1 and KL 0, on the first micro-batch.
+
+        Raises:
+            ModelError: sampling and training disagree about log-probabilities, or the reference is
+                not the model that training starts from.
+        """
+        rows = micro_batches(rollout, self.grpo.tokens_per_micro_batch)[0]
+        pieces = cut(rollout, rows)
+        mask = pieces[3]
+        with evaluating(self.model):
+            logprobs, _ = completion_logprobs(
+                self.model, *pieces, temperature=self.rollout.temperature
+            )
+        if not bool(mask.any()):
+            return
+        gap = float((logprobs - rollout.logprobs[rows, : mask.shape[1]]).abs()[mask].mean())
+        limit = GAP_LIMIT_NATS[self._compute_dtype()]
+        if not gap <= limit:
+            raise ModelError(
+                f"self-check: sampled and recomputed log-probabilities differ by {gap:.2g} nats on "
+                f"average (limit {limit:g}), so the importance ratio is not 1 before any update; "
+                "try trainer.precision=32-true or policy.attention=eager"
+            )
+        if ref_logprobs is None:
+            return
+        distance = float((logprobs - ref_logprobs[rows, : mask.shape[1]]).abs()[mask].mean())
+        if not distance <= limit:
+            raise ModelError(
+                f"self-check: the policy is {distance:.2g} nats a token from its reference before "
+                f"any update (limit {limit:g}); the reference is not the model that training "
+                "starts from: check policy.checkpoint and policy.adapter.path"
+            )
+
+    def on_validation_epoch_start(self) -> None:
+        self._validation: dict[str, list[float]] = {}
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """Greedy completions of the validation prompts, scored by the same rewards."""
+        found = sample_completions(
+            self.policy,
+            [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
+            group_size=1,
+            max_new_tokens=self.rollout.max_completion_tokens,
+            temperature=1.0,
+            seeds=None,
+        )
+        table = self.scorer(found.texts, batch.samples)
+        columns = {"reward": table.total, **table.parts, "truncated": found.truncated.tolist()}
+        for name, values in columns.items():
+            self._validation.setdefault(name, []).extend(map(float, values))
+
+    def on_validation_epoch_end(self) -> None:
+        sums = {}
+        for name, values in self._validation.items():
+            known = [value for value in values if value == value]
+            key = "val/truncated_fraction" if name == "truncated" else f"val/{name}_mean"
+            sums[key] = (sum(known), float(len(known)))
+        self.log_means(sums)
+
+    def _log_step(
+        self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch
+    ) -> None:
+        rows = float(len(rollout.completions))
+        lengths = rollout.completion_mask.sum(-1)
+        silent = zero_spread_groups(scores.total, rollout.group_size)
+        sums = {
+            "train/loss": (float(terms.total), 1.0),
+            "train/policy_loss": (float(terms.policy), 1.0),
+            "train/clip_fraction": (float(terms.clip_fraction), 1.0),
+            "train/ratio_mean": (float(terms.ratio_mean), 1.0),
+            "train/entropy": (float(terms.entropy), 1.0),
+            "reward/zero_spread_fraction": (float(silent.sum()), float(len(silent))),
+            "rollout/completion_tokens_mean": (float(lengths.sum()), rows),
+            "rollout/truncated_fraction": (float(rollout.truncated.sum()), rows),
+            "reward/unscored_fraction": (float(scores.total.isnan().sum()), rows),
+        }
+        if self.reference is not None:
+            sums["train/kl"] = (float(terms.kl), 1.0)
+        for name, values in {"total": scores.total, **scores.parts}.items():
+            known = values[~values.isnan()]
+            sums[f"reward/{name}_mean"] = (float(known.sum()), float(len(known)))
+        sums["reward/total_std"] = (float(scored_std(scores.total)), 1.0)
+        sums.update({name: (seconds, 1.0) for name, seconds in clock.laps.items()})
+        self.log_means(sums)
+        optimizer = self.trainer.optimizers[0]
+        for name, value in (
+            ("train/grad_norm", self.grad_norm),
+            ("train/lr", optimizer.param_groups[0]["lr"]),
+            ("train/iteration", float(self.iteration)),
+        ):
+            self.log(name, value, rank_zero_only=True)
+
+    def _gather(self, rows: Tensor) -> Tensor:
+        """Rows [N, ...] of all ranks, [W*N, ...], in rank order."""
+        everywhere = self.all_gather(rows)
+        return everywhere.flatten(0, 1) if self.world_size > 1 else rows  # type: ignore[union-attr]
+
+    def _compute_dtype(self) -> torch.dtype:
+        precision = str(self.trainer.precision)
+        if precision.startswith("bf16"):
+            return torch.bfloat16
+        return torch.float16 if precision.startswith("16") else torch.float32
+
+
+class Stopwatch:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+def sampling_seed(seed: int, draw: int, round_number: int) -> int:
+    """The seed of one group's sampling noise: 63 bits, the same on every machine."""
+    digest = hashlib.blake2b(f"{seed}/{draw}/{round_number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def switch_off_dropout(model: nn.Module) -> None:
+    """Set every dropout probability to 0, since a policy that samples and learns must be one."""
+    found = False
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and module.p > 0:
+            module.p, found = 0.0, True
+        if getattr(module, "attention_dropout", 0.0):
+            module.attention_dropout = 0.0  # type: ignore[assignment]
+            found = True
+    if found:
+        log.warning("dropout is switched off: with it, sampling and update would be two policies")
+
+
+def mean_terms(terms: Sequence[LossTerms], *, passes: int) -> LossTerms:
+    """Micro-batch terms added up within a pass and averaged over the passes, without gradient."""
+
+    def total(name: str) -> Tensor:
+        return torch.stack([getattr(term, name).detach() for term in terms]).sum() / passes
+
+    return LossTerms(
+        total=total("total"),
+        policy=total("policy"),
+        kl=total("kl"),
+        clip_fraction=total("clip_fraction"),
+        ratio_mean=total("ratio_mean"),
+        entropy=total("entropy"),
+    )
