@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # NFKC sorts a run of combining marks by insertion, which is quadratic: it sees short pieces only.
 _PIECE = re.compile(r"\S{1,64}|\s{1,64}")
@@ -46,6 +47,9 @@ _FUNCTION_WORDS = """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """English words that carry no content of their own; about two in five words of prose."""
 
+PROSE_SHARE = 0.12
+"""Of function words; next to no sentence of an abstract has fewer."""
+
 
 def fold(text: str) -> str:
     """Text for comparison: NFKC, case-folded, invisible characters gone, quotes and minus plain.
@@ -75,14 +79,16 @@ def tokens(text: str) -> list[str]:
     return [token if token[0].isalpha() else _number(token) for token in found]
 
 
-def words(text: str) -> list[str]:
-    """The tokens of a text without their numbers."""
-    return [token for token in tokens(text) if token[0].isalpha()]
-
-
 def is_number(token: str) -> bool:
     """Whether a token of `tokens` is a number."""
     return not token[0].isalpha()
+
+
+def prose_factor(said: Sequence[str]) -> float:
+    """1 for ordinary prose, falling to 0 for a list of keywords: by the share of function words."""
+    spoken = [token for token in said if not is_number(token)]
+    share = sum(token in FUNCTION_WORDS for token in spoken) / max(1, len(spoken))
+    return min(1.0, share / PROSE_SHARE)
 
 
 def _number(token: str) -> str:

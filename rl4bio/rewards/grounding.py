@@ -24,10 +24,9 @@ from rl4bio.rewards.facts import (
 )
 from rl4bio.tags import strict_parse
 from rl4bio.types import Sample
-from rl4bio.words import FUNCTION_WORDS, is_number, tokens
+from rl4bio.words import prose_factor, tokens
 
 PHRASES = 0.12  # share of word pairs from the context; experts: 0.24, with a foreign context 0.02
-PROSE = 0.12  # share of function words; prose has two in five, a list of keywords hardly any
 ORDER = (0.15, 0.35)  # shuffled contexts reach 0.21, nine in ten expert answers are above 0.33
 VARIETY = (0.4, 0.7)  # distinct word triples; a text said twice has 0.5
 VOCABULARY = (0.75, 0.6)  # share of the context's words; one quoted sentence has up to 0.6
@@ -95,7 +94,7 @@ class GroundingReward(Reward):
         invented = count_invented(said, evidence)
         is_written = (
             min(1.0, _phrases(said, evidence) / PHRASES)
-            * min(1.0, _prose(said) / PROSE)
+            * prose_factor(said)
             * _ramp(_order(said, evidence), zero=ORDER[0], one=ORDER[1])
             * _ramp(_variety(said), zero=VARIETY[0], one=VARIETY[1])
         )
@@ -164,12 +163,6 @@ def _variety(said: Sequence[str]) -> float:
     """Share of distinct word triples; 1 where there is none."""
     triples = list(zip(said, said[1:], said[2:], strict=False))
     return len(set(triples)) / len(triples) if triples else 1.0
-
-
-def _prose(said: Sequence[str]) -> float:
-    """Share of function words among the words."""
-    spoken = [token for token in said if not is_number(token)]
-    return sum(token in FUNCTION_WORDS for token in spoken) / max(1, len(spoken))
 
 
 def _ramp(value: float, *, zero: float, one: float) -> float:

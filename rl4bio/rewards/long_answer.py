@@ -10,7 +10,7 @@ from rl4bio.rewards.base import Reward
 from rl4bio.rewards.verdict import target_label
 from rl4bio.tags import strict_parse, verdict_of
 from rl4bio.types import Sample
-from rl4bio.words import tokens
+from rl4bio.words import prose_factor, tokens
 
 MAX_WORDS = 2000
 """Words compared; those behind them only count as length."""
@@ -40,10 +40,10 @@ def rouge_l(candidate: Sequence[str], reference: Sequence[str]) -> float:
 class LongAnswerReward(Reward):
     """ROUGE-L between the explanation and `sample.reference`, paid inside a right verdict only.
 
-    The value is clip((s - s0) / (s1 - s0), 0, 1): s is the better similarity of thought and answer,
-    s0 that of the restated question, so that restating it earns nothing. Word overlap is blind to
-    negation, hence the gate; a weight of at most a quarter of the verdict's is advised.
-    NaN for a sample without target or reference.
+    The value is clip((s - s0) / (s1 - s0), 0, 1): s is the better similarity of thought and answer
+    (a list of keywords has none), s0 that of the restated question, so that restating it earns
+    nothing. Word overlap is blind to negation, hence the gate; a weight of at most a quarter of the
+    verdict's is advised. NaN for a sample without target or reference.
     """
 
     full_similarity: float = 0.6
@@ -63,5 +63,8 @@ class LongAnswerReward(Reward):
             return 0.0
         floor = rouge_l(tokens(sample.question), reference)
         full = max(self.full_similarity, (1 + floor) / 2)
-        similarity = max(rouge_l(tokens(p), reference) for p in (parsed.thought, parsed.answer))
-        return min(1.0, max(0.0, similarity - floor) / (full - floor)) if floor < 1 else 0.0
+        if floor == 1:
+            return 0.0
+        parts = tokens(parsed.thought), tokens(parsed.answer)
+        similarity = max(rouge_l(part, reference) * prose_factor(part) for part in parts)
+        return min(1.0, max(0.0, similarity - floor) / (full - floor))
