@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 # NFKC sorts a run of combining marks by insertion, which is quadratic: it sees short pieces only.
 _PIECE = re.compile(r"\S{1,64}|\s{1,64}")
@@ -75,8 +76,13 @@ def tokens(text: str) -> list[str]:
     separators, no zeros at the ends, a percent sign without a space. A word starts with a letter
     ("cd4", "hba1c"). The number of a list item ("1. First") or of a step is no token.
     """
+    return list(_tokens(text))
+
+
+@lru_cache(maxsize=512)  # several rewards read the same thought
+def _tokens(text: str) -> tuple[str, ...]:
     found = _TOKEN.findall(_LIST_MARKER.sub("", fold(text)))
-    return [token if token[0].isalpha() else _number(token) for token in found]
+    return tuple([token if token[0].isalpha() else _number(token) for token in found])
 
 
 def is_number(token: str) -> bool:
