@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from rl4bio.config_schema import (
     check_numbers,
     check_references,
     check_tree,
+    check_types,
     reason,
 )
 from rl4bio.config_tree import ConfigTree
@@ -97,7 +99,12 @@ def check_run(config: RunConfig) -> None:
     for index, callback in enumerate(config.callbacks):
         name, known = callback.name, CALLBACKS.names()
         hint = f"{did_you_mean(name, known)}; known: {', '.join(known)}"
-        require(name in known, f"callbacks[{index}].name", f"unknown callback {name!r}{hint}")
+        where = f"callbacks[{index}]"
+        require(name in known, f"{where}.name", f"unknown callback {name!r}{hint}")
+        options = CALLBACKS.option_names(name)
+        for option in callback.options:
+            hint = f"{did_you_mean(option, options)}; known: {', '.join(sorted(options)) or 'none'}"
+            require(option in options, f"{where}.options.{option}", f"unknown option{hint}")
     require(
         config.task != "grpo" or bool(config.rewards),
         "rewards",
@@ -105,10 +112,19 @@ def check_run(config: RunConfig) -> None:
     )
 
 
+@functools.cache
+def _schema() -> Any:
+    return OmegaConf.structured(RunConfig)
+
+
 def _typed(tree: dict[str, Any]) -> RunConfig:
     """The tree merged into the dataclasses, references resolved, `__post_init__` checks run."""
     try:
-        config = OmegaConf.merge(OmegaConf.structured(RunConfig), tree)
+        config = OmegaConf.merge(_schema(), tree)
+    except OmegaConfBaseException as error:
+        check_types(tree)
+        raise ConfigError(f"{error.full_key}: {reason(error)}") from None
+    try:
         check_references(tree, config)
         missing = sorted(map(str, OmegaConf.missing_keys(config)))
         if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -28,7 +29,7 @@ _CODE_KEYS = {"_target_", "_args_", "_partial_", "_recursive_", "_convert_"}
 
 
 def check_tree(value: Any, hint: Any = RunConfig, key: str = "") -> None:
-    """Check keys and types against the dataclasses, inside lists too.
+    """Check keys and shapes against the dataclasses, inside lists too.
 
     Args:
         value: plain dicts, lists and scalars.
@@ -36,7 +37,7 @@ def check_tree(value: Any, hint: Any = RunConfig, key: str = "") -> None:
         key: full key of the value.
 
     Raises:
-        ConfigError: unknown key, with the nearest known one; wrong shape or type.
+        ConfigError: unknown key, with the nearest known one; a list where one value belongs, ...
     """
     options = [a for a in typing.get_args(hint) if a is not types.NoneType]
     is_union = isinstance(hint, types.UnionType)
@@ -62,7 +63,7 @@ def check_tree(value: Any, hint: Any = RunConfig, key: str = "") -> None:
 
 
 def _check_section(value: dict[str, Any], section: type, key: str) -> None:
-    hints = typing.get_type_hints(section)
+    hints = _hints(section)
     _refuse_code_keys(value, key)
     for name, child in value.items():
         full = join_key(key, name)
@@ -70,15 +71,32 @@ def _check_section(value: dict[str, Any], section: type, key: str) -> None:
             near = did_you_mean(name.lower(), hints) or _elsewhere(name)
             raise ConfigError(f"{full}: unknown key{_elsewhere(name, exact=True) or near}")
         check_tree(child, hints[name], full)
-    for name in hints.keys() & value.keys():
-        scalar = not isinstance(value[name], dict | list)
-        if scalar:
-            try:
-                OmegaConf.merge(OmegaConf.structured(section), {name: value[name]})
-            except OmegaConfBaseException as error:
-                known = [str(a) for a in typing.get_args(hints[name])]
-                near = did_you_mean(str(value[name]), known) if known else ""
-                raise ConfigError(f"{join_key(key, name)}: {reason(error)}{near}") from None
+
+
+def check_types(value: Any, hint: Any = RunConfig, key: str = "") -> None:
+    """Find the scalar that OmegaConf does not convert; it names no full key inside lists itself."""
+    hint = next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), hint)
+    for child_key, child in _children(value, key):
+        if isinstance(value, list):
+            check_types(child, hint, child_key)
+            continue
+        name = child_key.rpartition(".")[2]
+        child_hint = _hints(hint)[name]
+        if isinstance(child, dict | list):
+            if typing.get_origin(child_hint) is not dict:
+                check_types(child, child_hint, child_key)
+            continue
+        try:
+            OmegaConf.merge(OmegaConf.structured(hint), {name: child})
+        except OmegaConfBaseException as error:
+            known = [str(a) for a in typing.get_args(child_hint)]
+            near = did_you_mean(str(child), known)
+            raise ConfigError(f"{child_key}: {reason(error)}{near}") from None
+
+
+@functools.cache
+def _hints(section: type) -> dict[str, Any]:
+    return typing.get_type_hints(section)
 
 
 def _check_scalar(value: Any, hint: Any, key: str) -> None:
@@ -104,10 +122,10 @@ def _refuse_code_keys(value: Any, key: str) -> None:
 
 def _elsewhere(name: str, *, exact: bool = False) -> str:
     """A hint at the section that has this key (or one like it)."""
-    names = {"": typing.get_type_hints(RunConfig)}
+    names = {"": _hints(RunConfig)}
     for section, hint in names[""].items():
         if dataclasses.is_dataclass(hint):
-            names[section] = typing.get_type_hints(hint)
+            names[section] = _hints(typing.cast(type, hint))
     full = [join_key(section, key) for section, keys in names.items() for key in keys]
     matches = [key for key in full if key.rpartition(".")[2] == name.lower()]
     if matches:

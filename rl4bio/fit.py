@@ -103,7 +103,7 @@ def set_up_logging(file: Path | None) -> None:
         log.addHandler(to_file)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*treespec.*", ".*does not have many workers.*", ".*max_epochs.*"):
+    for message in (".*treespec.*", ".*in eval mode at the start.*", ".*no `val_dataloader`.*"):
         warnings.filterwarnings("ignore", message=message)
 
 

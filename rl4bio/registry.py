@@ -1,15 +1,18 @@
-"""Parts found by name: a table of built-in names, imported on first use, plus what plugins register.
+"""Parts found by name: built-in ones are imported on first use, plugins add more.
 
 The tables are plain strings, so that a configuration is checked without importing torch.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import importlib
+import importlib.util
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from omegaconf import MISSING, OmegaConf
@@ -49,7 +52,9 @@ class Registry(Generic[T]):
             taken = self._registered.get(name)
             same = taken is not None and taken.__qualname__ == cls.__qualname__
             if name in self._builtin or (taken is not None and not same):
-                raise ConfigError(f"{self.kind} {name!r} is already registered; choose another name")
+                raise ConfigError(
+                    f"{self.kind} {name!r} is registered already; choose another name"
+                )
             if not dataclasses.is_dataclass(cls):
                 raise ConfigError(f"{self.kind} {name!r}: {cls.__name__} must be a dataclass")
             self._registered[name] = cls
@@ -72,6 +77,23 @@ class Registry(Generic[T]):
             )
         module, _, attribute = self._builtin[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+    def option_names(self, name: str) -> set[str]:
+        """The options of a part. A built-in part's source is read, not imported: no torch needed."""
+        if name in self._registered:
+            fields = dataclasses.fields(self._registered[name])  # type: ignore[arg-type]
+            return {field.name for field in fields}
+        module, _, attribute = self._builtin[name].partition(":")
+        spec = importlib.util.find_spec(module)
+        source = Path(spec.origin).read_text("utf-8") if spec and spec.origin else ""
+        classes = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
+        return {
+            statement.target.id
+            for found in classes
+            if found.name == attribute
+            for statement in found.body
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        }
 
     def build(self, name: str, options: Mapping[str, Any] | None = None, *, where: str = "") -> T:
         """The part, made from checked options.

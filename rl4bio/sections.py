@@ -112,7 +112,9 @@ class GRPOConfig:
     sapo_temperatures: list[float] = field(default_factory=lambda: [1.0, 1.05])
     """SAPO's gate temperatures for positive and for negative advantages."""
     kl_coef: float = 0.0
-    """Weight of the KL term toward the reference; 0 runs no reference at all."""
+    """Weight of the KL term toward the reference; 0 leaves it out."""
+    monitor_kl: bool = False
+    """Run the reference also where kl_coef is 0, to log the KL; one more forward pass a step."""
     kl_estimator: KLEstimator = "k3"
     kl_ratio_weight: bool = True
     """Weight the KL term by the importance ratio: its gradient is then that of the reverse KL."""

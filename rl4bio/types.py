@@ -1,4 +1,4 @@
-"""The values that travel between parts. Imports nothing of the package, and torch only to name types.
+"""The values that travel between parts. Imports nothing of the package, torch only to name types.
 
 Shapes use these letters everywhere: B prompts per rank and step, G completions per prompt,
 N = B*G rows (row n belongs to prompt n // G), P prompt length, C completion length (both padded),

@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from rl4bio.callbacks.loggers import MetricsCSV
 from rl4bio.callbacks.outputs import say
 from rl4bio.errors import ModelError
 from rl4bio.storage import (
@@ -119,10 +120,11 @@ class RunCheckpoint(pl.Callback):
         )
         set_random_states(unflatten_state(tensors["generators"], state["generators"]))
         module.iteration, module.draws = state["iteration"], state["draws"]
-        loop = trainer.fit_loop.epoch_loop
-        progress = loop.manual_optimization.optim_step_progress
+        progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.total.ready = progress.total.completed = state["optimizer_steps"]
-        loop._batches_that_stepped = state["iteration"]
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.rewind(module.iteration)
         say(trainer, f"resuming from step {state['iteration']} ({folder.name}, verified)")
 
 

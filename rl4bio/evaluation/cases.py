@@ -8,6 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rl4bio.evaluation.answers import Answer
+from rl4bio.types import Sample
+
 _FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
 
 _DIRECTION_MARKS = frozenset(
@@ -15,35 +18,31 @@ _DIRECTION_MARKS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseAnswer:
-    """One model's completion for a case."""
+@dataclass(slots=True, kw_only=True)
+class Reply:
+    """What one model said to one sample."""
 
-    model: str
-    completion: str
-    verdict: str | None
-    """By the strict parser; None = no answer."""
-    lenient: str | None
-    truncated: bool = False
-    rewards: dict[str, float] = field(default_factory=dict)
+    answer: Answer
+    completion: str = ""
+    """Empty for a log-probability choice."""
+    choices: dict[str, float] = field(default_factory=dict)
+    """Label -> log-probability, for a log-probability choice."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Case:
-    """A question with its gold answer and what the models said."""
+    """A question with what every model said to it."""
 
-    uid: str
-    question: str
-    context: str
-    gold: str
-    answers: list[CaseAnswer]
+    sample: Sample
+    replies: dict[str, Reply]
+    """Model name -> reply; the same models in every case."""
 
 
-def judgement(gold: str, verdict: str | None) -> str:
+def judgement(answer: Answer) -> str:
     """Right, wrong, or no answer."""
-    if verdict is None:
+    if answer.strict is None:
         return "no answer"
-    return "right" if verdict == gold else "wrong"
+    return "right" if answer.right else "wrong"
 
 
 def visible(text: str) -> str:
@@ -75,23 +74,27 @@ def side_by_side_csv(cases: Sequence[Case]) -> str:
     """One line a case: question, gold, then completion, verdict and rewards of each model."""
     stream = io.StringIO()
     writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    names = [answer.model for answer in cases[0].answers] if cases else []
-    parts = list(cases[0].answers[0].rewards) if names else []
+    first = cases[0].replies if cases else {}
+    parts = [part for reply in first.values() for part in reply.answer.rewards]
+    parts = list(dict.fromkeys(parts))
     header = ["uid", "question", "context", "gold"]
-    for name in names:
+    for name in first:
         columns = ("verdict", "verdict_lenient", "judgement", "truncated", "completion")
         header += [f"{name}_{column}" for column in columns]
         header += [f"{name}_reward_{part}" for part in parts]
     writer.writerow(safe_cell(cell) for cell in header)
     for case in cases:
-        cells = [safe_cell(t) for t in (case.uid, case.question, case.context, case.gold)]
-        for answer in case.answers:
+        sample = case.sample
+        row = [sample.uid, sample.question, sample.context, str(sample.target)]
+        cells = [safe_cell(value) for value in row]
+        for reply in case.replies.values():
+            answer = reply.answer
             cells += [
-                answer.verdict or "",
+                answer.strict or "",
                 answer.lenient or "",
-                judgement(case.gold, answer.verdict),
+                judgement(answer),
                 "yes" if answer.truncated else "no",
-                safe_cell(answer.completion),
+                safe_cell(reply.completion),
             ]
             cells += [_number(answer.rewards.get(part, math.nan)) for part in parts]
         writer.writerow(cells)

@@ -13,7 +13,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from rl4bio.evaluation.cases import Case, CaseAnswer, judgement, visible
+from rl4bio.evaluation.cases import Case, Reply, judgement, visible
 from rl4bio.evaluation.compare import PairedComparison
 from rl4bio.evaluation.table import MODES_DIFFER, ResultRow, paired_lines, table_cells
 
@@ -120,7 +120,7 @@ def _contents(cases: Sequence[Case]) -> str:
 
 
 def _outcome(case: Case) -> str:
-    judged = [judgement(case.gold, answer.verdict) for answer in case.answers]
+    judged = [judgement(reply.answer) for reply in case.replies.values()]
     if len(judged) == 1:
         return judged[0]
     pair = (judged[0] == "right", judged[1] == "right")
@@ -128,23 +128,25 @@ def _outcome(case: Case) -> str:
 
 
 def _case(number: int, case: Case) -> str:
-    answers = "".join(_answer(case.gold, answer) for answer in case.answers)
+    sample = case.sample
+    replies = "".join(_reply(model, reply) for model, reply in case.replies.items())
     return (
         f'<section class="case" id="case-{number}">'
-        f"<h3>Case {number} <span>({text(case.uid)})</span></h3>"
-        f"<p>{text(case.question)}</p>"
-        f"<details><summary>Abstract</summary>{_block(case.context)}</details>"
-        f"<p>Expert answer: <strong>{text(case.gold)}</strong></p>"
-        f'<div class="pair">{answers}</div></section>'
+        f"<h3>Case {number} ({text(sample.uid)})</h3>"
+        f"<p>{text(sample.question)}</p>"
+        f"<details><summary>Abstract</summary>{_block(sample.context)}</details>"
+        f"<p>Expert answer: <strong>{text(sample.target)}</strong></p>"
+        f'<div class="pair">{replies}</div></section>'
     )
 
 
-def _answer(gold: str, answer: CaseAnswer) -> str:
-    judged = judgement(gold, answer.verdict)
-    style = {"right": "right", "wrong": "wrong", "no answer": "wrong"}[judged]
-    said = f": {answer.verdict}" if answer.verdict is not None else ""
+def _reply(model: str, reply: Reply) -> str:
+    answer = reply.answer
+    judged = judgement(answer)
+    style = "right" if answer.right else "wrong"
+    said = "" if answer.strict is None else f": {answer.strict}"
     notes = []
-    if answer.verdict is None and answer.lenient is not None:
+    if answer.strict is None and answer.lenient is not None:
         notes.append(f"not in the required form; read leniently it says {answer.lenient}")
     if answer.truncated:
         notes.append("cut off at the length limit")
@@ -153,10 +155,10 @@ def _answer(gold: str, answer: CaseAnswer) -> str:
         for part, v in answer.rewards.items()
     )
     return (
-        f'<div class="answer {style}"><h3>{text(answer.model)}</h3>'
-        f'<p><span class="badge">{text(judged.capitalize())}{text(said)}</span></p>'
+        f'<div class="answer {style}"><h3>{text(model)}</h3>'
+        f'<p><span class="badge">{text(judged.capitalize() + said)}</span></p>'
         + "".join(f'<p class="note">{text(note)}</p>' for note in notes)
-        + _block(answer.completion)
+        + _block(reply.completion)
         + (f'<table class="rewards">{rewards}</table>' if rewards else "")
         + "</div>"
     )

@@ -69,7 +69,7 @@ class GRPOLightningModule(PolicyModule):
         self.rollout = rollout
         self.grpo = grpo
         self.seed = seed
-        self.reference = Reference(policy) if grpo.kl_coef else None
+        self.reference = Reference(policy) if grpo.kl_coef or grpo.monitor_kl else None
         switch_off_dropout(self.model)
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
@@ -350,7 +350,7 @@ class GRPOLightningModule(PolicyModule):
         for name, value in (
             ("train/grad_norm", self.grad_norm),
             ("train/lr", optimizer.param_groups[0]["lr"]),
-            ("train/iteration", float(self.iteration)),
+            ("step", float(self.iteration)),
         ):
             self.log(name, value, rank_zero_only=True)
 

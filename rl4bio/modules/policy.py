@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
 from rl4bio.hardware import model_family, resolve_attention
@@ -221,6 +222,7 @@ def load_base(config: PolicyConfig, source: str, dtype: torch.dtype) -> tuple[An
     """Tokenizer and model of a checkpoint, every weight found in its files."""
     import importlib.util
 
+    disable_progress_bar()
     revision = config.revision
     try:
         model_config = AutoConfig.from_pretrained(source, revision=revision)

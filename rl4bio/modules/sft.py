@@ -124,6 +124,7 @@ class SFTLightningModule(PolicyModule):
             ("train/grad_norm", self.grad_norm),
             ("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"]),
             ("time/update_s", time.perf_counter() - started),
+            ("step", float(self.iteration)),
         ):
             self.log(name, value, rank_zero_only=True)
         return {}
