@@ -8,39 +8,43 @@ import math
 
 import pytest
 
+from rl4bio.evaluation.answers import Answer
 from rl4bio.evaluation.cases import (
     Case,
-    CaseAnswer,
+    Reply,
     judgement,
     safe_cell,
     side_by_side_csv,
     visible,
 )
+from rl4bio.types import Sample
 
 
 def case(completion: str, question: str = "Does it work?") -> Case:
-    return Case(
-        uid="10808977",
-        question=question,
-        context="It worked (P<0.05).",
+    base = Answer(
         gold="yes",
-        answers=[
-            CaseAnswer(
-                model="base",
-                completion=completion,
-                verdict=None,
-                lenient="yes",
-                truncated=True,
-                rewards={"structure": 0.25, "total": math.nan},
+        strict=None,
+        lenient="yes",
+        truncated=True,
+        rewards={"structure": 0.25, "total": math.nan},
+    )
+    tuned = Answer(
+        gold="yes", strict="yes", lenient="yes", rewards={"structure": 1.0, "total": -0.5}
+    )
+    return Case(
+        sample=Sample(
+            uid="10808977",
+            prompt="p",
+            question=question,
+            context="It worked (P<0.05).",
+            target="yes",
+        ),
+        replies={
+            "base": Reply(answer=base, completion=completion),
+            "tuned": Reply(
+                answer=tuned, completion="<thought>It worked.</thought><answer>yes</answer>"
             ),
-            CaseAnswer(
-                model="tuned",
-                completion="<thought>It worked.</thought><answer>yes</answer>",
-                verdict="yes",
-                lenient="yes",
-                rewards={"structure": 1.0, "total": -0.5},
-            ),
-        ],
+        },
     )
 
 
@@ -80,7 +84,8 @@ def test_no_cases_give_a_header_alone() -> None:
 
 
 def test_judgement() -> None:
-    assert [judgement("no", v) for v in ("no", "yes", None)] == ["right", "wrong", "no answer"]
+    answers = [Answer(gold="no", strict=verdict, lenient=None) for verdict in ("no", "yes", None)]
+    assert [judgement(answer) for answer in answers] == ["right", "wrong", "no answer"]
 
 
 def test_unprintable_characters_become_visible() -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from rl4bio.evaluation.answers import Answer, answer_metrics
-from rl4bio.evaluation.cases import Case, CaseAnswer
+from rl4bio.evaluation.cases import Case, Reply
 from rl4bio.evaluation.compare import compare_answers
 from rl4bio.evaluation.report import html_report
 from rl4bio.evaluation.table import ResultRow
+from rl4bio.types import Sample
 
 INJECTIONS = [
     "<script>alert(1)</script>",
@@ -88,31 +89,12 @@ def answer(verdict: str | None, gold: str = "yes") -> Answer:
 def report(text: str, *, part: str = "total") -> str:
     base = [Answer(gold="yes", strict=None, lenient="yes", tokens=9, rewards={part: 0.5})]
     tuned = [Answer(gold="yes", strict="yes", lenient="yes", tokens=9, rewards={part: 0.9})]
-    cases = [
-        Case(
-            uid=text,
-            question=text,
-            context=text,
-            gold="yes",
-            answers=[
-                CaseAnswer(
-                    model=f"base {text}",
-                    completion=text,
-                    verdict=None,
-                    lenient="yes",
-                    truncated=True,
-                    rewards={part: math.nan},
-                ),
-                CaseAnswer(
-                    model="tuned",
-                    completion=text,
-                    verdict="yes",
-                    lenient="yes",
-                    rewards={part: 0.9},
-                ),
-            ],
-        )
-    ]
+    sample = Sample(uid=text, prompt=text, question=text, context=text, target="yes")
+    first = Answer(gold="yes", strict=None, lenient="yes", truncated=True, rewards={part: math.nan})
+    replies = {
+        f"base {text}": Reply(answer=first, completion=text),
+        "tuned": Reply(answer=tuned[0], completion=text),
+    }
     rows = [
         ResultRow(model=m, mode=text, metrics=answer_metrics(a, seed=0, rounds=20))
         for m, a in (("base", base), ("tuned", tuned))
@@ -122,7 +104,7 @@ def report(text: str, *, part: str = "total") -> str:
         facts={"base model": text, text: "value"},
         rows=rows,
         comparison=compare_answers(base, tuned, seed=0, rounds=20),
-        cases=cases,
+        cases=[Case(sample=sample, replies=replies)],
     )
 
 
@@ -189,11 +171,8 @@ def test_a_report_of_one_model_without_cases() -> None:
     answers = [answer("no"), answer("yes")]
     row = ResultRow(model="base", mode="tags", metrics=answer_metrics(answers, seed=0, rounds=20))
     single = Case(
-        uid="1",
-        question="q",
-        context="c",
-        gold="yes",
-        answers=[CaseAnswer(model="base", completion="no", verdict="no", lenient="no")],
+        sample=Sample(uid="1", prompt="p", question="q", context="c", target="yes"),
+        replies={"base": Reply(answer=answers[0], completion="no")},
     )
     for cases, listed in (([], ""), ([single], "wrong (1)")):
         source = html_report(title="t", facts={}, rows=[row], comparison=None, cases=cases)

@@ -1,0 +1,72 @@
+"""A policy that is only asked: loaded for inference, on its device, in the run's precision."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from rl4bio.errors import ConfigError
+from rl4bio.hardware import lowest_capability, resolve_precision
+from rl4bio.modules.policy import Policy, load_policy, load_tuned
+from rl4bio.sections import PolicyConfig, RunConfig
+
+log = logging.getLogger("rl4bio")
+
+
+@contextlib.contextmanager
+def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Policy]:
+    """A policy for inference, on its device and in the run's precision.
+
+    The base is the plain checkpoint: no adapter and no quantisation, like the base under a tuned
+    adapter.
+
+    Args:
+        config: of the run; policy and trainer sections.
+        tuned: adapter folder or whole model of a finished run; None is the base.
+
+    Raises:
+        ModelError: the checkpoint or the folder cannot be read.
+        ConfigError: precision or accelerator do not fit this machine.
+    """
+    gc.collect()  # of the policy before this one
+    trainer, section = config.trainer, config.policy
+    if trainer.num_threads is not None:
+        torch.set_num_threads(trainer.num_threads)
+    device = find_device(trainer.accelerator)
+    dtype = torch.bfloat16 if trainer.precision == "bf16-true" else torch.float32
+    if tuned is None:
+        plain = PolicyConfig(
+            checkpoint=section.checkpoint, revision=section.revision, attention=section.attention
+        )
+        policy = load_policy(plain, dtype=dtype)
+    else:
+        policy = load_tuned(section, tuned, dtype=dtype)
+    capability = lowest_capability() if device.type == "cuda" else None
+    precision = resolve_precision(trainer.precision, family=policy.family, capability=capability)
+    log.info("%s, %s (%s)", device, precision.value, precision.reason)
+    policy.model.to(device)
+    mixed = precision.value.endswith("-mixed")
+    half = torch.float16 if precision.value.startswith("16") else torch.bfloat16
+    with torch.autocast(device.type, dtype=half, enabled=mixed):
+        yield policy
+
+
+def find_device(accelerator: Literal["auto", "cpu", "gpu", "mps"]) -> torch.device:
+    """The device that `trainer.accelerator` means on this machine.
+
+    Raises:
+        ConfigError: the named accelerator is not there.
+    """
+    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if accelerator in there and not there[accelerator]:
+        raise ConfigError(
+            f"trainer.accelerator: {accelerator} is not available here; use auto or cpu"
+        )
+    name = accelerator if accelerator != "auto" else "gpu" if there["gpu"] else "cpu"
+    return torch.device("cuda" if name == "gpu" else name)
