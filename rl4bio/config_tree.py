@@ -95,6 +95,7 @@ class ConfigTree:
                         f"{origin}: {key} is a list of {len(node)}; {part!r} is no index of it"
                     )
                 index = int(part)
+                self.origins[key] = origin  # a list is checked as a whole
             elif not isinstance(node, dict):
                 raise ConfigError(f"{origin}: {key} is a single value, it has no {part!r}")
             key = join_key(key, index)

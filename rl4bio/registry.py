@@ -79,7 +79,7 @@ class Registry(Generic[T]):
         return getattr(importlib.import_module(module), attribute)
 
     def option_names(self, name: str) -> set[str]:
-        """The options of a part. A built-in part's source is read, not imported: no torch needed."""
+        """The options of a part; a built-in part's source is read, so that no torch is imported."""
         if name in self._registered:
             fields = dataclasses.fields(self._registered[name])  # type: ignore[arg-type]
             return {field.name for field in fields}
