@@ -45,6 +45,10 @@ class PolicyModule(L.LightningModule):
         """False: a checkpoint holds the trained weights alone."""
         return False
 
+    def on_fit_start(self) -> None:
+        """Train mode; rollouts and scoring switch to eval mode for themselves."""
+        self.model.train()
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.policy.trainable_parameters(), self.optim)
 

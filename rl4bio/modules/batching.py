@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,46 +12,72 @@ from torch.nn.functional import pad
 from rl4bio.types import Rollout, Scores
 
 
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """Some rows of a rollout without spare width, each prompt once."""
+
+    prompt_ids: Tensor  # int [U, p]
+    prompt_mask: Tensor  # bool [U, p]
+    prompt_index: Tensor  # int [n]; the prompt of each completion
+    completion_ids: Tensor  # int [n, c]
+    completion_mask: Tensor  # bool [n, c]
+
+    @property
+    def width(self) -> int:
+        """c, at least 1."""
+        return self.completion_ids.shape[1]
+
+
 def micro_batches(rollout: Rollout, max_tokens: int) -> list[Tensor]:
     """Row numbers of micro-batches of at most `max_tokens` padded tokens, at least one row each.
 
-    Rows of like length come together. Every row is in exactly one micro-batch.
+    Groups stay whole where they fit, so that their prompt runs once; groups of like length come
+    together. Every row is in exactly one micro-batch.
 
     Args:
         rollout: N rows.
-        max_tokens: rows * (longest prompt + longest completion) of a micro-batch.
+        max_tokens: prompts * longest prompt + completions * longest completion.
 
     Returns:
         int tensors, together a permutation of 0..N-1.
     """
+    size = rollout.group_size
     prompts = rollout.prompt_mask.sum(-1).tolist()
     completions = rollout.completion_mask.sum(-1).tolist()
-    order = sorted(range(len(prompts)), key=lambda n: (prompts[n] + completions[n], n))
+
+    def padded(rows: list[int]) -> int:
+        groups = len({row // size for row in rows})
+        longest = max(prompts[row] for row in rows)
+        return groups * longest + len(rows) * max(completions[row] for row in rows)
+
+    groups = [list(range(n, n + size)) for n in range(0, len(prompts), size)]
+    groups.sort(key=lambda rows: (padded(rows), rows))
     batches: list[list[int]] = [[]]
-    for n in order:
-        rows = [*batches[-1], n]
-        width = max(prompts[k] for k in rows) + max(completions[k] for k in rows)
-        if batches[-1] and len(rows) * width > max_tokens:
-            batches.append([n])
-        else:
-            batches[-1] = rows
+    for group in groups:
+        pieces = [group] if padded(group) <= max_tokens else [[row] for row in group]
+        for piece in pieces:
+            together = [*batches[-1], *piece]
+            if batches[-1] and padded(together) > max_tokens:
+                batches.append(piece)
+            else:
+                batches[-1] = together
     device = rollout.prompt_ids.device
     return [torch.tensor(sorted(rows), device=device) for rows in batches]
 
 
-def cut(rollout: Rollout, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Prompt ids and mask [n, p], completion ids and mask [n, c] of some rows, without spare width.
-
-    The completion width is at least 1, so that a micro-batch of empty completions has a shape.
-    """
-    prompt_mask, completion_mask = rollout.prompt_mask[rows], rollout.completion_mask[rows]
+def cut(rollout: Rollout, rows: Tensor) -> Rows:
+    """Some rows, cut to their own longest prompt and completion."""
+    groups, prompt_index = torch.unique(rows // rollout.group_size, return_inverse=True)
+    first = groups * rollout.group_size
+    prompt_mask, completion_mask = rollout.prompt_mask[first], rollout.completion_mask[rows]
     p = max(1, int(prompt_mask.sum(-1).max()))
     c = max(1, int(completion_mask.sum(-1).max()))
-    return (
-        rollout.prompt_ids[rows, -p:],
-        prompt_mask[:, -p:],
-        rollout.completion_ids[rows, :c],
-        completion_mask[:, :c],
+    return Rows(
+        prompt_ids=rollout.prompt_ids[first, -p:],
+        prompt_mask=prompt_mask[:, -p:],
+        prompt_index=prompt_index,
+        completion_ids=rollout.completion_ids[rows, :c],
+        completion_mask=completion_mask[:, :c],
     )
 
 

@@ -30,7 +30,7 @@ from rl4bio.modules.batching import (
 )
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.modules.reference import Reference
-from rl4bio.modules.rollout import completion_logprobs, sample_completions
+from rl4bio.modules.rollout import row_logprobs, sample_completions
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
 
@@ -173,10 +173,11 @@ class GRPOLightningModule(PolicyModule):
         ref_logprobs = None
         if self.reference is not None:
             ref_logprobs = torch.zeros_like(rollout.logprobs)
-            for rows in micro_batches(rollout, self.grpo.tokens_per_micro_batch):
-                pieces = cut(rollout, rows)
-                piece = self.reference.logprobs(*pieces, temperature=self.rollout.temperature)
-                ref_logprobs[rows, : piece.shape[1]] = piece
+            for numbers in micro_batches(rollout, self.grpo.tokens_per_micro_batch):
+                rows = cut(rollout, numbers)
+                ref_logprobs[numbers, : rows.width] = self.reference.logprobs(
+                    rows, temperature=self.rollout.temperature
+                )
         if self.iteration == 0 and self.grpo.self_check:
             self.check_start(rollout, ref_logprobs)
         return Experience(
@@ -225,21 +226,19 @@ class GRPOLightningModule(PolicyModule):
         batches = micro_batches(rollout, config.tokens_per_micro_batch)
         sums: list[LossTerms] = []
 
-        def loss_of(rows: Tensor) -> Tensor:
-            pieces = cut(rollout, rows)
-            width = pieces[2].shape[1]
-            logprobs, entropy = completion_logprobs(
-                self.model, *pieces, temperature=self.rollout.temperature
-            )
+        def loss_of(numbers: Tensor) -> Tensor:
+            rows = cut(rollout, numbers)
+            here = (numbers, slice(rows.width))
+            logprobs, entropy = row_logprobs(self.model, rows, temperature=self.rollout.temperature)
             if first_pass:
-                old[rows, :width] = logprobs.detach()
+                old[here] = logprobs.detach()
             reference = experience.ref_logprobs
             terms = grpo_loss(
                 logprobs,
-                old[rows, :width],
-                experience.advantages[rows],
-                mask[rows, :width],
-                ref_logprobs=None if reference is None else reference[rows, :width],
+                old[here],
+                experience.advantages[numbers],
+                mask[here],
+                ref_logprobs=None if reference is None else reference[here],
                 entropy=entropy,
                 kind=config.loss,
                 level=config.level,
@@ -268,16 +267,14 @@ class GRPOLightningModule(PolicyModule):
             ModelError: sampling and training disagree about log-probabilities, or the reference is
                 not the model that training starts from.
         """
-        rows = micro_batches(rollout, self.grpo.tokens_per_micro_batch)[0]
-        pieces = cut(rollout, rows)
-        mask = pieces[3]
+        numbers = micro_batches(rollout, self.grpo.tokens_per_micro_batch)[0]
+        rows = cut(rollout, numbers)
+        here, mask = (numbers, slice(rows.width)), rows.completion_mask
         with evaluating(self.model):
-            logprobs, _ = completion_logprobs(
-                self.model, *pieces, temperature=self.rollout.temperature
-            )
+            logprobs, _ = row_logprobs(self.model, rows, temperature=self.rollout.temperature)
         if not bool(mask.any()):
             return
-        gap = float((logprobs - rollout.logprobs[rows, : mask.shape[1]]).abs()[mask].mean())
+        gap = float((logprobs - rollout.logprobs[here]).abs()[mask].mean())
         limit = GAP_LIMIT_NATS[self._compute_dtype()]
         if not gap <= limit:
             raise ModelError(
@@ -287,7 +284,7 @@ class GRPOLightningModule(PolicyModule):
             )
         if ref_logprobs is None:
             return
-        distance = float((logprobs - ref_logprobs[rows, : mask.shape[1]]).abs()[mask].mean())
+        distance = float((logprobs - ref_logprobs[here]).abs()[mask].mean())
         if not distance <= limit:
             raise ModelError(
                 f"self-check: the policy is {distance:.2g} nats a token from its reference before "

@@ -191,6 +191,9 @@ def load_policy(config: PolicyConfig, *, dtype: torch.dtype | None = None) -> Po
     """
     folder = locate(config.checkpoint)
     tokenizer, model = load_base(config, folder, dtype or torch.float32)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
     if config.adapter is None:
         return Policy(model=model, tokenizer=tokenizer, checkpoint=folder)
     peft_model = add_adapter(model, config.adapter, quantized=config.quantization != "none")

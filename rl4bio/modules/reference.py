@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rl4bio.modules.batching import Rows
 from rl4bio.modules.policy import REFERENCE_ADAPTER, Policy, evaluating
-from rl4bio.modules.rollout import completion_logprobs
+from rl4bio.modules.rollout import row_logprobs
 
 
 class Reference:
@@ -31,25 +32,10 @@ class Reference:
         if policy.adapter is None:
             self._copy = copy.deepcopy(policy.model).eval().requires_grad_(False)
 
-    def logprobs(
-        self,
-        prompt_ids: Tensor,
-        prompt_mask: Tensor,
-        completion_ids: Tensor,
-        completion_mask: Tensor,
-        *,
-        temperature: float,
-    ) -> Tensor:
-        """Log-probabilities of completion tokens, float32 [N, C]; shapes as completion_logprobs."""
+    def logprobs(self, rows: Rows, *, temperature: float) -> Tensor:
+        """Log-probabilities of the rows' completion tokens, float32 [n, c], without gradient."""
         with self._active() as model, evaluating(model):
-            logprobs, _ = completion_logprobs(
-                model,
-                prompt_ids,
-                prompt_mask,
-                completion_ids,
-                completion_mask,
-                temperature=temperature,
-            )
+            logprobs, _ = row_logprobs(model, rows, temperature=temperature)
         return logprobs
 
     @contextlib.contextmanager
