@@ -112,6 +112,7 @@ def summarize_run(
         "steps": module.iteration,
         "prompts": module.draws,
         "seconds": round(seconds, 1),
+        "window_steps": WINDOW,
         "first": {name: mean(rows[:WINDOW], name) for name in names},
         "last": {name: mean(rows[-WINDOW:], name) for name in names},
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},

@@ -1,42 +1,18 @@
-"""The report as one HTML file that loads nothing: metric table on top, then case by case.
-
-Every text comes from a data set or a model and is untrusted. It passes `html.escape` and stands
-between tags or nowhere: no attribute, style or link is made from it. A content security policy
-that allows the one style block by its hash, and nothing else, is the second lock.
-"""
+"""The evaluation report: metric table on top, then case by case, as one HTML page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import math
 from collections.abc import Sequence
 
-from rl4bio.evaluation.cases import Case, Reply, judgement, visible
+from rl4bio.evaluation.cases import Case, Reply, judgement
 from rl4bio.evaluation.compare import PairedComparison
+from rl4bio.evaluation.page import block, fact_list, html_page, reward_table, text
 from rl4bio.evaluation.table import MODES_DIFFER, ResultRow, paired_lines, table_cells
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem;
-  color: #1b1b1b; background: #fff; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-h3 { font-size: 1rem; margin: 0 0 .5rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; }
-.metrics th, .metrics td { border-bottom: 1px solid #d5d5d5; padding: .3rem .7rem;
-  text-align: left; white-space: nowrap; font-size: .85rem; }
-.rewards td { padding: 0 .8rem 0 0; font-size: .85rem; color: #444; }
-.case { border: 1px solid #bbb; border-radius: .4rem; padding: .8rem 1rem; margin: 1rem 0; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
 .answer { border-left: .35rem solid #777; padding-left: .8rem; min-width: 0; }
 .answer.right { border-color: #1a7f37; } .answer.wrong { border-color: #b42318; }
 .badge { font-weight: 600; } .right .badge { color: #14632b; } .wrong .badge { color: #932018; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.45 ui-monospace, monospace;
-  background: #f5f5f5; padding: .6rem; margin: .4rem 0; unicode-bidi: isolate; }
-.note { color: #444; font-size: .9rem; } dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
-summary { cursor: pointer; }
-@media print { .case { break-inside: avoid; } }
 """
 
 _OUTCOMES = {
@@ -45,11 +21,6 @@ _OUTCOMES = {
     "both right": (True, True),
     "both wrong": (False, False),
 }
-
-
-def text(value: object) -> str:
-    """Untrusted text, escaped for a place between two tags."""
-    return html.escape(visible(str(value)), quote=True)
 
 
 def html_report(
@@ -69,16 +40,10 @@ def html_report(
         comparison: base against tuned, or None where only one model ran.
         cases: the side-by-side cases.
     """
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    described = "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in facts.items())
     paired = paired_lines(comparison, rows[0].mode) if comparison is not None else []
-    return "\n".join(
+    return html_page(
+        title,
         [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
             f"<h1>{text(title)}</h1>",
             '<p class="note">A research evaluation of language models. '
             "Not medical advice, and not for clinical use.</p>",
@@ -88,12 +53,13 @@ def html_report(
             "answer outside the required form counts as wrong. Brackets: 95% bootstrap intervals "
             f"over questions. {text(MODES_DIFFER)}</p>",
             *(f"<p>{text(line)}</p>" for line in paired),
-            f"<h2>What was evaluated</h2>\n<dl>{described}</dl>",
+            "<h2>What was evaluated</h2>",
+            fact_list(facts),
             f"<h2>Case by case ({len(cases)})</h2>",
             _contents(cases),
             *(_case(number, case) for number, case in enumerate(cases, start=1)),
-            "</body>\n</html>\n",
-        ]
+        ],
+        style=STYLE,
     )
 
 
@@ -134,7 +100,7 @@ def _case(number: int, case: Case) -> str:
         f'<section class="case" id="case-{number}">'
         f"<h3>Case {number} ({text(sample.uid)})</h3>"
         f"<p>{text(sample.question)}</p>"
-        f"<details><summary>Abstract</summary>{_block(sample.context)}</details>"
+        f"<details><summary>Abstract</summary>{block(sample.context)}</details>"
         f"<p>Expert answer: <strong>{text(sample.target)}</strong></p>"
         f'<div class="pair">{replies}</div></section>'
     )
@@ -150,19 +116,11 @@ def _reply(model: str, reply: Reply) -> str:
         notes.append(f"not in the required form; read leniently it says {answer.lenient}")
     if answer.truncated:
         notes.append("cut off at the length limit")
-    rewards = "".join(
-        f"<tr><td>{text(part)}</td><td>{'not scored' if math.isnan(v) else f'{v:.2f}'}</td></tr>"
-        for part, v in answer.rewards.items()
-    )
     return (
         f'<div class="answer {style}"><h3>{text(model)}</h3>'
         f'<p><span class="badge">{text(judged.capitalize() + said)}</span></p>'
         + "".join(f'<p class="note">{text(note)}</p>' for note in notes)
-        + _block(reply.completion)
-        + (f'<table class="rewards">{rewards}</table>' if rewards else "")
+        + block(reply.completion)
+        + reward_table(answer.rewards)
         + "</div>"
     )
-
-
-def _block(value: str) -> str:
-    return f"<pre>\n{text(value)}</pre>"  # HTML drops the first newline of a pre, so give it one
