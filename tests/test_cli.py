@@ -1,0 +1,300 @@
+"""The command-line frame: exit codes, the closing line, secrets, signals, instant help."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rl4bio import __version__, cli
+from rl4bio.__main__ import COMMANDS
+from rl4bio.__main__ import main as rl4bio
+from rl4bio.errors import (
+    ConfigError,
+    DataError,
+    MissingPackageError,
+    ModelError,
+    NonFiniteError,
+    RewardError,
+    StorageError,
+)
+from rl4bio.redaction import MAX_SHOWN_CHARACTERS, mask_secrets, one_line
+
+
+class OutOfMemoryError(RuntimeError):
+    """Has the name of torch's own; the frame knows it by name, since it imports no torch."""
+
+
+class SIGTERMException(SystemExit):
+    """Has the name of Lightning's own."""
+
+
+class DistBackendError(RuntimeError):
+    """Has the name of torch.distributed's own."""
+
+
+@pytest.fixture(autouse=True)
+def _no_run_folder() -> Iterator[None]:
+    yield
+    cli.set_run_folder(None)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="rl4bio try")
+    cli.add_config_arguments(made)
+    made.add_argument("--resume", action="store_true")
+    return made
+
+
+def run(error: BaseException | int | None, *arguments: str) -> int:
+    def main(_: argparse.Namespace) -> int | None:
+        if isinstance(error, BaseException):
+            raise error
+        return error
+
+    return cli.run_command(main, parser(), ["--config", "x.yaml", *arguments])
+
+
+ENDINGS = [
+    (None, 0, ""),
+    (0, 0, ""),
+    (3, 3, ""),
+    (ConfigError("a: b; c"), 2, "rl4bio: error[config]: a: b; c"),
+    (MissingPackageError("needs x"), 2, "rl4bio: error[config]: needs x"),
+    (DataError("f:3: bad"), 3, "rl4bio: error[data]: f:3: bad"),
+    (ModelError("gated"), 4, "rl4bio: error[model]: gated"),
+    (NonFiniteError("nan"), 5, "rl4bio: error[numbers]: nan"),
+    (RewardError("raised"), 6, "rl4bio: error[reward]: raised"),
+    (StorageError("full"), 7, "rl4bio: error[storage]: full"),
+    (OSError(errno.ENOSPC, "No space left"), 7, "rl4bio: error[storage]: OSError: "),
+    (DistBackendError("reset"), 8, "rl4bio: error[rank]: DistBackendError: reset; another process"),
+    (MemoryError(), 9, "rl4bio: error[memory]: MemoryError; lower grpo.tokens_per_micro_batch"),
+    (OutOfMemoryError("CUDA"), 9, "rl4bio: error[memory]: OutOfMemoryError: CUDA; lower"),
+    (RuntimeError("[x] can't allocate memory: y"), 9, "rl4bio: error[memory]: RuntimeError"),
+    (KeyboardInterrupt(), 130, "rl4bio: stopped by Ctrl-C (SIGINT)"),
+    (cli.Terminated(), 143, "rl4bio: stopped by SIGTERM"),
+    (SIGTERMException(), 143, "rl4bio: stopped by SIGTERM"),
+    (SystemExit(0), 0, ""),
+    (SystemExit(4), 4, ""),
+    (ValueError("odd"), 1, "rl4bio: error[internal]: ValueError: odd; traceback in "),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"), ENDINGS, ids=[f"{type(e).__name__}-{c}" for e, c, _ in ENDINGS]
+)
+def test_exit_code_and_last_line(
+    error: BaseException | int | None, code: int, line: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run(error) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith(line)
+    assert printed.count("\n") == (1 if line else 0)
+    assert "Traceback" not in printed
+
+
+def test_exit_that_lightning_makes_of_ctrl_c() -> None:
+    # Trainer.fit catches KeyboardInterrupt and calls sys.exit(1) while it is handled.
+    def main(_: argparse.Namespace) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    assert cli.run_command(main, parser(), ["--config", "x"]) == 130
+
+
+def test_traceback_goes_to_the_run_folder_or_the_screen(tmp_path: Path, capsys) -> None:
+    cli.set_run_folder(tmp_path)
+    assert run(DataError("f:3: bad")) == 3
+    assert "Traceback" not in capsys.readouterr().err
+    assert "DataError: f:3: bad" in (tmp_path / "log.txt").read_text()
+    assert run(ValueError("odd")) == 1
+    assert capsys.readouterr().err.endswith(f"traceback in {tmp_path / 'log.txt'}\n")
+    assert (tmp_path / "log.txt").read_text().count("Traceback") == 2
+    assert run(ValueError("odd"), "--debug") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "rl4bio: error[internal]: ValueError: odd"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: --config; see rl4bio try --help"),
+        (["--config"], "argument --config: expected one argument"),
+        (["--config", "a", "--resum"], "unrecognized arguments: --resum; did you mean '--resume'?"),
+        (
+            ["--config", "a", "--conf=b"],
+            "unrecognized arguments: --conf=b; did you mean '--config'?",
+        ),
+    ],
+)
+def test_usage_errors(arguments: list[str], message: str, capsys) -> None:
+    assert cli.run_command(lambda _: 0, parser(), arguments) == 2
+    assert capsys.readouterr().err.startswith(f"rl4bio: error[config]: {message}")
+
+
+def test_overrides_stand_anywhere_in_order_with_or_without_dashes() -> None:
+    given = ["a.b=1", "--config", "f", "--optim.lr=2", "--resume", "seed=-1", "--seed=3", "--debug"]
+    arguments = cli.parse(parser(), given)
+    assert arguments.overrides == ["a.b=1", "optim.lr=2", "seed=-1", "seed=3"]
+    assert (arguments.config, arguments.resume, arguments.debug) == ("f", True, True)
+
+
+def test_messages_are_one_bounded_line_without_secrets(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("PLANTED_API_KEY", "k3y-value")
+    monkeypatch.setenv("MY_SECRET_THING", "s3cret-value")
+    monkeypatch.setenv("DB_PASSWORD", "passw0rd")
+    monkeypatch.setenv("HF_TOKEN", "t0ken-value")
+    hub_token = "hf_" + "a1B2" * 6
+    planted = f"k3y-value s3cret-value passw0rd t0ken-value {hub_token} http://me:pw12@host/x"
+    assert (
+        run(DataError(f"{planted}\x1b[2J\nrl4bio: forged line " + "y" * 100_000 + " the end")) == 3
+    )
+    printed = capsys.readouterr().err
+    for secret in ("k3y", "s3cret", "passw0rd", "t0ken", hub_token, "pw12"):
+        assert secret not in printed
+    assert printed.count("***") == 6
+    assert "\\x1b[2J\\nrl4bio: forged line" in printed
+    assert printed.endswith(" the end\n")
+    assert len(printed) <= MAX_SHOWN_CHARACTERS + len("rl4bio: error[data]: \n")
+
+
+def test_short_values_are_no_secrets() -> None:
+    assert mask_secrets("1 none", {"A_KEY": "1", "B_TOKEN": "none", "C_KEY": ""}) == "1 none"
+    assert mask_secrets("abcdef1 abcdef", {"A_KEY": "abcdef", "B_KEY": "abcdef1"}) == "*** ***"
+
+
+def test_one_line_escapes_what_a_terminal_would_act_on() -> None:
+    assert one_line("a\tb\r\u202ec\ud800é") == "a\\tb\\r\\u202ec\\ud800é"
+    assert one_line("x" * 2000) == "x" * 2000
+    assert len(one_line("x" * 2001)) == 2000
+
+
+def test_sigterm_ends_a_run_with_143(tmp_path: Path) -> None:
+    program = (
+        "import argparse, sys, time\n"
+        "from rl4bio.cli import run_command\n"
+        "def main(_):\n"
+        "    try:\n"
+        "        print('ready', flush=True); time.sleep(60)\n"
+        "    finally:\n"
+        "        time.sleep(0.3); print('saved', flush=True)\n"
+        "sys.exit(run_command(main, argparse.ArgumentParser(), []))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)  # ignored: the run is saving
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (143, "saved\n", "rl4bio: stopped by SIGTERM\n")
+
+
+def test_sigterm_is_left_to_a_handler_that_wraps_ours() -> None:
+    # As Lightning does: its handler notes the signal, then calls the one that was there before.
+    noted = []
+
+    def main(_: argparse.Namespace) -> int:
+        ours = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *args: (noted.append(1), ours(*args)))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.run_command(main, parser(), ["--config", "x"]) == 0
+    assert noted == [1]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_runs_in_a_thread() -> None:
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(run(DataError("x"))))
+    thread.start()
+    thread.join()
+    assert codes == [3]
+
+
+def test_reader_that_leaves_early() -> None:
+    program = (
+        "import argparse, sys\n"
+        "from rl4bio.cli import run_command\n"
+        "def main(_):\n"
+        "    for n in range(100_000): print(n)\n"
+        "sys.exit(run_command(main, argparse.ArgumentParser(), []))\n"
+    )
+    result = subprocess.run(
+        f"{sys.executable} -c '{program}' | head -n 1", shell=True, capture_output=True, text=True
+    )
+    assert (result.stdout, result.stderr) == ("0\n", "")
+
+
+def test_table_of_commands(capsys) -> None:
+    assert rl4bio(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in COMMANDS)
+    assert rl4bio(["--version"]) == 0
+    assert capsys.readouterr().out == f"rl4bio {__version__}\n"
+    assert rl4bio([]) == 2
+    capsys.readouterr()
+    assert rl4bio(["fti\x1b"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(
+        "rl4bio: error[config]: unknown command 'fti\\x1b'; did you mean 'fit'?"
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_instant_help(name: str) -> None:
+    assert_light(["rl4bio", name, "--help"], code=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["rl4bio", "--help"], 0),
+        (["rl4bio", "fit", "--config", "missing.yaml"], 2),
+        (["rl4bio", "fit", "--config", "{}", "grpo.loss=dap"], 2),
+        (["rl4bio", "evaluate", "--config", "{}", "data.options.sorce=x"], 2),
+    ],
+)
+def test_configuration_errors_are_instant(arguments: list[str], code: int) -> None:
+    config = str(Path(__file__).resolve().parents[1] / "configs" / "pubmedqa_nano.yaml")
+    assert_light([argument.format(config) for argument in arguments], code)
+
+
+def assert_light(arguments: list[str], code: int) -> None:
+    """The command ends with a code, and has imported none of the heavy packages."""
+    program = (
+        "import sys\n"
+        f"sys.argv = {arguments!r}\n"
+        "from rl4bio.__main__ import main\n"
+        "try:\n    code = main()\n"
+        "except SystemExit as stop:\n    code = stop.code or 0\n"
+        "heavy = {'torch', 'lightning', 'transformers', 'wandb', 'rdkit'} & set(sys.modules)\n"
+        "print('heavy', sorted(heavy), file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == code, result.stderr
+    lines = result.stderr.splitlines()
+    assert lines[-1] == "heavy []"
+    assert code == 0 or lines[-2].startswith("rl4bio: error[config]: ")
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,188 @@
+"""The layers of the package, read from its imports.
+
+3 assembly     the commands and what they are made of           sees everything
+2 pillars      data rewards modules callbacks evaluation        never import one another
+1 tools        functional engine storage and single files       see tools and the vocabulary
+0 vocabulary   types errors sections                            see errors at most
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "rl4bio"
+VOCABULARY = {"types", "errors", "sections"}
+TOOLS = {
+    "functional",
+    "engine",
+    "storage",
+    "registry",
+    "text",
+    "tags",
+    "words",
+    "hardware",
+    "yaml_reader",
+    "config_tree",
+    "config_schema",
+    "plugins",
+    "redaction",
+}
+PILLARS = {"data", "rewards", "modules", "callbacks", "evaluation"}
+BARE_GPU_IMAGE = {"torch", "transformers", "peft", "lightning", "omegaconf", "rl4bio"}
+HEAVY = {"torch", "lightning", "transformers", "peft", "wandb", "rdkit", "bitsandbytes"}
+INSTANT = ["", "cli", "config", "sections", "registry", "data", "rewards", "callbacks"]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def layer(module: str) -> int:
+    part = [*module.split("."), ""][1]
+    if part in VOCABULARY:
+        return 0
+    if part in TOOLS or part == "":  # rl4bio itself holds the version alone
+        return 1
+    return 2 if part in PILLARS else 3
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def statements(body: list[ast.stmt], *, deferred: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Import statements; with `deferred` also those inside functions and for type checkers."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif deferred:
+            yield from (n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom))
+        elif isinstance(node, ast.If | ast.Try | ast.With) and not is_type_checking(node):
+            for name in ("body", "orelse", "finalbody"):
+                yield from statements(getattr(node, name, []), deferred=False)
+
+
+@functools.cache
+def imports(module: str, *, deferred: bool) -> frozenset[str]:
+    """Full names of the modules that a file of the package imports."""
+    found: set[str] = set()
+    for node in statements(ast.parse(FILES[module].read_text()).body, deferred=deferred):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        else:
+            assert node.level == 0, f"{module} imports relatively; write the full name"
+            children = {f"{node.module}.{alias.name}" for alias in node.names}
+            inside = children & FILES.keys()
+            found |= inside
+            if len(inside) < len(children):
+                found.add(str(node.module))
+    return frozenset(found)
+
+
+def own(module: str, *, deferred: bool = True) -> set[str]:
+    names = imports(module, deferred=deferred)
+    return {name for name in names if name.split(".")[0] == "rl4bio"}
+
+
+def outside(module: str, *, deferred: bool = False) -> set[str]:
+    tops = {name.split(".")[0] for name in imports(module, deferred=deferred)}
+    return tops - set(sys.stdlib_module_names)
+
+
+def loaded_with(module: str) -> set[str]:
+    """Modules of the package that importing one of them imports, packages around them included."""
+    seen: set[str] = set()
+    pending = {module}
+    while pending:
+        name = pending.pop()
+        seen.add(name)
+        parents = {name.rsplit(".", n)[0] for n in range(1, name.count(".") + 1)}
+        pending |= ((own(name, deferred=False) | parents) & FILES.keys()) - seen
+    return seen
+
+
+def test_the_reader_of_imports_sees_what_it_must() -> None:
+    assert {"rl4bio.data", "rl4bio.rewards", "rl4bio.sections"} <= own("rl4bio.config")
+    assert "torch" in outside("rl4bio.hardware", deferred=True)  # inside a function
+    assert "torch" not in outside("rl4bio.hardware")
+    assert "torch" in outside("rl4bio.types", deferred=True)  # for type checkers
+    assert "torch" not in outside("rl4bio.types")
+    assert "rl4bio.registry" in loaded_with("rl4bio.config")  # through rl4bio.rewards
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_file_imports_from_lower_layers_or_its_own_folder(module: str) -> None:
+    own_folder = ".".join(module.split(".")[:2])
+    for target in own(module):
+        same_folder = target == own_folder or target.startswith(own_folder + ".")
+        if same_folder:
+            continue
+        allowed = layer(target) < layer(module) or (layer(target) == layer(module) in (0, 1, 3))
+        assert allowed, f"{module} (layer {layer(module)}) imports {target} (layer {layer(target)})"
+
+
+def test_vocabulary_imports_errors_alone() -> None:
+    for name in VOCABULARY:
+        assert own(f"rl4bio.{name}") <= {"rl4bio.errors"}
+
+
+def test_kernels_import_torch_and_the_vocabulary_alone() -> None:
+    for module in FILES:
+        if module.startswith("rl4bio.functional."):
+            assert outside(module, deferred=True) <= {"torch", "rl4bio"}
+            others = {m for m in own(module) if not m.startswith("rl4bio.functional")}
+            assert others <= {f"rl4bio.{name}" for name in VOCABULARY}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_nothing_imports_tests_or_experiments(module: str) -> None:
+    assert not outside(module, deferred=True) & {"tests", "experiments", "benchmarks", "conftest"}
+
+
+def test_modules_and_kernels_run_on_a_bare_gpu_image() -> None:
+    starts = [m for m in FILES if m.split(".")[1:2] in (["modules"], ["functional"], ["engine"])]
+    assert starts
+    for module in {name for start in starts for name in loaded_with(start)}:
+        assert outside(module) <= BARE_GPU_IMAGE, module
+
+
+@pytest.mark.parametrize("part", INSTANT)
+def test_configuration_loads_nothing_heavy(part: str) -> None:
+    for module in loaded_with(f"rl4bio.{part}".rstrip(".")):
+        assert not outside(module) & HEAVY, module
+
+
+def test_corpora_and_rewards_are_text_only() -> None:
+    for module in FILES:
+        if (
+            module.startswith(("rl4bio.data.", "rl4bio.rewards."))
+            and module != "rl4bio.data.module"
+        ):
+            assert not outside(module) & HEAVY, module
+
+
+def test_rdkit_is_for_chemistry_alone() -> None:
+    assert [m for m in FILES if "rdkit" in outside(m, deferred=True)] == []
+
+
+def test_experiments_do_not_import_each_other() -> None:
+    for path in (ROOT / "experiments").glob("*/**/*.py"):
+        folder = path.relative_to(ROOT / "experiments").parts[0]
+        for node in statements(ast.parse(path.read_text()).body, deferred=True):
+            names = (
+                [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            )
+            for name in names:
+                parts = str(name).split(".")
+                assert parts[0] != "experiments" or parts[1:2] == [folder], f"{path}: {name}"
