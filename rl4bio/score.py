@@ -28,8 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Apply the rewards of a configuration to completions in a file.",
         epilog="Each input line is an object with id, question, context (a text or a list of "
         "sections), completion, and, where known, label and long_answer. The output has one line "
-        "for each, in the same order: id, rewards by name, total, verdict, verdict_lenient, "
-        "format_ok.",
+        "for each, in the same order: id, every reward by name (under rewards too), total, "
+        "verdict, verdict_lenient, format_ok.",
     )
     add_config_arguments(parser)
     parser.add_argument("--completions", required=True, metavar="IN.jsonl", help="what to score")
@@ -136,15 +136,21 @@ def _encodable(row: Row, name: str, value: str) -> str:
 
 
 def result_row(uid: str | int, completion: str, table: ScoreTable, index: int) -> Result:
-    """What is written about one completion."""
-    return {
+    """What is written about one completion.
+
+    Every part stands under `rewards`, and beside it under its own name where that is free: the
+    verdict reward's is not, because `verdict` is the label that was read.
+    """
+    parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
+    row: Result = {
         "id": uid,
-        "rewards": {name: _or_null(values[index]) for name, values in table.parts.items()},
+        "rewards": parts,
         "total": _or_null(table.total[index]),
         "verdict": strict_verdict(completion),
         "verdict_lenient": lenient_verdict(completion),
         "format_ok": strict_parse(completion) is not None,
     }
+    return {**row, **{name: value for name, value in parts.items() if name not in row}}
 
 
 def _or_null(value: float) -> float | None:

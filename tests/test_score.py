@@ -59,8 +59,10 @@ def test_rows_and_summary(run: Any) -> None:
     code, out, err, rows = run(lines(ROW, wrong))
     assert (code, err) == (0, "")
     assert list(rows[0]) == [
-        "id", "rewards", "total", "verdict", "verdict_lenient", "format_ok"
+        "id", "rewards", "total", "verdict", "verdict_lenient", "format_ok",
+        "structure", "grounding", "long_answer",
     ]  # fmt: skip
+    assert rows[0]["grounding"] == rows[0]["rewards"]["grounding"]
     assert (rows[0]["id"], rows[0]["format_ok"]) == ("12", True)
     assert rows[0]["verdict"] == rows[0]["verdict_lenient"] == "yes"
     # One of two sentences quoted is more than two fifths of the context but no more than half.
@@ -77,6 +79,7 @@ def test_rows_and_summary(run: Any) -> None:
         "verdict": None,
         "verdict_lenient": "no",
         "format_ok": False,
+        **{name: 0.0 for name in parts if name != "verdict"},
     }
     table = {line[:28].strip(): line[28:].split() for line in out.splitlines()}
     assert table["verdict"] == ["0.500", "2"]
