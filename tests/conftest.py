@@ -1,14 +1,38 @@
-"""Fixtures that every test may use: the shared data folder."""
+"""Fixtures that every test may use: the shared data folder, and tiny random models built offline."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+
+FAMILIES = ("gemma3", "gemma2", "llama", "qwen2", "phi3", "gpt2")
+WINDOW = 8
+"""Sliding window of the tiny models that have one, shorter than most prompts + completions."""
+SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+WORDS = ["<thought>", "</thought>", "<answer>", "</answer>", "yes", "no", "maybe"]
+SENTENCES = [
+    "Does the drug lower the pain score in patients with asthma?",
+    "The trial compared two groups and the difference was significant.",
+    "Answer with yes, no or maybe.",
+]
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% if messages[0]['role'] == 'system' %}"
+    "{% set lead = messages[0]['content'] + '\n\n' %}{% set turns = messages[1:] %}"
+    "{% else %}{% set lead = '' %}{% set turns = messages %}{% endif %}"
+    "{% for turn in turns %}"
+    "{{ '<start_of_turn>' + turn['role'] + '\n' + (lead if loop.first else '') "
+    "+ turn['content'] | trim + '<end_of_turn>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +43,132 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set RL4BIO_TEST_DATA)")
     return folder
+
+
+def build_tokenizer() -> Any:
+    """A byte-level BPE like Gemma's: it adds its BOS to raw text, the template writes its own."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in WORDS])
+    bos = tokenizer.token_to_id("<bos>")
+    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", bos)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(family: str, tokenizer: Any, *, seed: int = 0) -> Any:
+    """Two random layers of a family; every weight is large enough that a mistake would show."""
+    import torch
+    import transformers as hf
+    from transformers.generation import GenerationConfig
+
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 1024,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "initializer_range": 0.3,
+    }
+    gemma = {
+        "head_dim": 16,
+        "query_pre_attn_scalar": 16,
+        "sliding_window": WINDOW,
+        "layer_types": ["sliding_attention", "full_attention"],
+    }
+    configs: dict[str, Callable[[], Any]] = {
+        "gemma3": lambda: hf.Gemma3TextConfig(**shape, **gemma),
+        "gemma2": lambda: hf.Gemma2Config(**shape, **gemma),
+        "llama": lambda: hf.LlamaConfig(**shape),
+        "qwen2": lambda: hf.Qwen2Config(**shape),
+        "phi3": lambda: hf.Phi3Config(**shape, sliding_window=WINDOW),
+        "gpt2": lambda: hf.GPT2Config(
+            **{k: shape[k] for k in ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")},
+            n_embd=32,
+            n_layer=2,
+            n_head=2,
+            n_positions=1024,
+        ),
+    }
+    torch.manual_seed(seed)
+    model = hf.AutoModelForCausalLM.from_config(configs[family](), dtype=torch.float32)
+    if family == "gpt2":
+        with torch.no_grad():  # as large as trained ones, so that a wrong position shows
+            model.transformer.wpe.weight.mul_(50)
+            model.transformer.wte.weight.mul_(20)
+    if family.startswith("gemma"):
+        with torch.no_grad():  # else tied embeddings make every token repeat itself
+            for name, parameter in model.named_parameters():
+                if "layers" in name and "post" in name:
+                    parameter.fill_(1.0)
+    # Two end tokens, and sampling defaults as hub checkpoints carry them.
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=[tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<end_of_turn>")],
+        do_sample=True,
+        top_k=5,
+        top_p=0.5,
+        repetition_penalty=1.5,
+        temperature=0.3,
+    )
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Callable[[], Any]:
+    """Makes a fresh tokenizer of 307 tokens, which the test may change."""
+    return build_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the checkpoint folder of a family (one of FAMILIES), once a session."""
+    made: dict[str, Path] = {}
+
+    def folder(family: str) -> Path:
+        if family not in made:
+            made[family] = tmp_path_factory.mktemp("models") / family
+            tokenizer = build_tokenizer()
+            build_model(family, tokenizer).save_pretrained(made[family])
+            tokenizer.save_pretrained(made[family])
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_policy_folder(tiny_folder: Callable[[str], Path]) -> Path:
+    """A random Gemma 3 of two layers as a checkpoint folder; read only."""
+    return tiny_folder("gemma3")
+
+
+@pytest.fixture(scope="session")
+def families() -> tuple[str, ...]:
+    """The architectures that `tiny_folder` builds."""
+    return FAMILIES
