@@ -19,12 +19,13 @@ STYLE = """
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr));
   gap: 1.2rem 1.5rem; }
 .chart { margin: 0; min-width: 0; } .chart svg { width: 100%; height: auto; display: block; }
-.chart figcaption { font-size: .95rem; } .unit { color: #555; font-size: .85rem; }
+.chart figcaption { font-size: .95rem; overflow-wrap: anywhere; }
+.unit { color: #555; font-size: .85rem; font-weight: 400; }
 .chart text { font: 13px system-ui, sans-serif; fill: #444; }
 .y { text-anchor: end; } .x { text-anchor: middle; }
 .grid { stroke: #e3e3e3; fill: none; } .axis { stroke: #777; fill: none; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
-.faint { stroke-width: 1; opacity: .45; } circle.faint { opacity: .6; }
+.faint { stroke-width: 1; opacity: .4; } circle.faint { opacity: .6; }
 .dot { stroke: none; }
 .s0 { stroke: #0072b2; } .s1 { stroke: #d55e00; stroke-dasharray: 7 4; }
 .s2 { stroke: #009e73; stroke-dasharray: 2 4; } .s3 { stroke: #444; stroke-dasharray: 9 3 2 3; }
@@ -39,7 +40,7 @@ STYLE = """
 """
 
 WIDTH, HEIGHT = 400, 220
-LEFT, RIGHT, TOP, BOTTOM = 50, 390, 12, 182
+LEFT, RIGHT, TOP, BOTTOM = 50, 380, 12, 182
 """The plot area, in units of the view box."""
 
 _STYLES = 5
@@ -117,6 +118,7 @@ def number_text(value: float) -> str:
     """A number for people: three significant digits, powers of ten written out."""
     if not math.isfinite(value):
         return "–"
+    value += 0.0  # -0.0 becomes 0.0
     size = abs(value)
     if size >= 1e5 or 0 < size < 1e-3:
         exponent = math.floor(math.log10(size))
@@ -181,10 +183,8 @@ def _axes(frame: _Frame, ticks: Sequence[float], exponent: int) -> str:
         f"{f'{tick / scale:.{decimals}f}'.replace('-', '−')}</text>"
         for tick, y in zip(ticks, heights, strict=True)
     )
-    inside = [
-        t for t in nice_ticks(frame.left, frame.right, whole=True) if frame.left <= t <= frame.right
-    ]
-    steps = inside or [frame.left]
+    around = nice_ticks(frame.left, frame.right, count=6, whole=True)
+    steps = [t for t in around if frame.left <= t <= frame.right] or [frame.left]
     marks = "".join(f"M{_place(frame.x(t))},{BOTTOM}v4" for t in steps)
     labels += "".join(
         f'<text class="x" x="{_place(frame.x(t))}" y="{BOTTOM + 17}">{t:.0f}</text>' for t in steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ class Metric:
     label: str = ""
     """Name of its line in a shared chart."""
     smooth: bool = True
+    always: bool = True
+    """Show it even where it is 0 at every step."""
 
 
 KL = Metric(
@@ -64,7 +67,8 @@ ROLLOUT = (
         title="Unscored completions",
         unit="%",
         scale=100.0,
-        meaning="Share of completions that no reward could score; means leave them out.",
+        meaning="Share of completions that no reward could score; the means leave them out.",
+        always=False,
     ),
 )
 UPDATE = (
@@ -123,7 +127,11 @@ def run_metrics(config: dict[str, Any], rows: Sequence[Row]) -> list[Metric]:
         metrics = [*_rewards(config, logged), KL, *ROLLOUT, *UPDATE]
     else:
         metrics = [*LOSS, *UPDATE]
-    return [m for m in (*metrics, *_times(logged)) if m.key in logged]
+    return [
+        m
+        for m in (*metrics, *_times(logged))
+        if m.key in logged and (m.always or any(row.get(m.key) for row in rows))
+    ]
 
 
 def _rewards(config: dict[str, Any], logged: set[str]) -> list[Metric]:
@@ -195,7 +203,7 @@ def run_charts(metrics: Sequence[Metric], rows: Sequence[Row]) -> list[Chart]:
     """One chart a quantity; a metric without one finite value has none."""
     groups: dict[str, list[Metric]] = {}
     for metric in metrics:
-        if any(abs(value) < float("inf") for _, value in points(metric, rows)):
+        if any(math.isfinite(value) for _, value in points(metric, rows)):
             groups.setdefault(metric.chart or metric.title, []).append(metric)
     return [
         Chart(

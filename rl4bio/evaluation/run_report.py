@@ -20,14 +20,17 @@ STYLE = (
     charts.STYLE
     + """
 .warning { border-left: .35rem solid #d55e00; padding: .3rem .8rem; background: #fdf3ec; }
-.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 12rem), 1fr));
+.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
   gap: .2rem 1.5rem; }
 .facts dd { margin-left: 0; overflow-wrap: anywhere; }
-.changes { width: 100%; max-width: 56rem; font-size: .9rem; }
-.changes th, .changes td { border-bottom: 1px solid #d5d5d5; padding: .35rem .6rem .35rem 0;
-  text-align: right; vertical-align: top; font-variant-numeric: tabular-nums; }
-.changes th:first-child { text-align: left; }
-.changes .note { display: block; font-weight: 400; font-size: .85rem; }
+.changes { width: 100%; max-width: 48rem; font-size: .9rem; }
+.changes th, .changes td { padding: .35rem 0 0 .8rem; text-align: right; vertical-align: top;
+  font-variant-numeric: tabular-nums; }
+.changes th:first-child { text-align: left; padding-left: 0; }
+.changes .note { padding: 0 0 .35rem; text-align: left; font-size: .85rem;
+  border-bottom: 1px solid #d5d5d5; }
+.changes tr { break-inside: avoid; break-after: avoid; }
+.changes .after { break-after: auto; }
 h4 { margin: 0; font-size: 1rem; }
 """
 )
@@ -87,8 +90,8 @@ def run_report(
         body += [
             "<h2>What changed</h2>",
             _change_table(shown, summary, metrics),
-            '<p class="note">All figures but validation are of training batches. For held-out '
-            "figures run <code>rl4bio evaluate</code> on the run folder.</p>",
+            '<p class="note">Figures are of training batches, except those named validation. For '
+            "held-out figures run <code>rl4bio evaluate</code> on the run folder.</p>",
             "<h2>Charts</h2>",
             '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
             "a line is a step without a finite number.</p>",
@@ -123,7 +126,7 @@ def _facts(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, object]
 
 def duration(seconds: float) -> str:
     """A time for people, in its two largest units."""
-    if seconds < 60:
+    if seconds < 59.95:  # 59.97 would read 60.0
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -144,7 +147,8 @@ def _change_table(shown: Sequence[Metric], summary: dict[str, Any], rows: Sequen
         f'<th scope="col">{_span(first)}</th><th scope="col">{_span(last)}</th>'
         '<th scope="col">change</th></tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
-        f'<p class="note">Means over the steps named above.{overlap}</p>'
+        f'<p class="note">Means over the steps named above.{overlap} A change '
+        "smaller than the scatter of single steps (the thin lines below) says little.</p>"
     )
 
 
@@ -162,8 +166,7 @@ def _change_line(metric: Metric, first: float | None, last: float | None) -> str
         change = ("+" if difference > 0 else "") + number_text(difference)
     unit = f' <span class="unit">{text(metric.unit)}</span>' if metric.unit else ""
     return (
-        f'<tr><th scope="row">{text(metric.title)}{unit}'
-        f'<span class="note">{text(metric.meaning)}</span></th>'
+        f'<tr><th scope="row">{text(metric.title)}{unit}</th>'
         + "".join(f"<td>{cell}</td>" for cell in (*cells, change))
-        + "</tr>"
+        + f'</tr><tr class="after"><td class="note" colspan="4">{text(metric.meaning)}</td></tr>'
     )
