@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(arguments: argparse.Namespace) -> None:
     """Evaluate the base and, where one is named, the tuned model; write and print the results."""
     config = load_config(config_file(arguments), arguments.overrides)
+    show_progress()
     tuned = find_tuned(arguments)
     output = output_folder(arguments, config)
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
@@ -79,6 +80,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     )
     print(plain_table(summary.rows, summary.comparison))
     print(f"\nreport: {output / 'report.html'}")
+
+
+def show_progress() -> None:
+    """The package's log on stderr, so that an hour of evaluation is not silent."""
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(logging.Formatter("rl4bio: %(message)s"))
+    log.handlers = [terminal]
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def config_file(arguments: argparse.Namespace) -> Path:

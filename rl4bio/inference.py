@@ -13,7 +13,7 @@ import torch
 
 from rl4bio.errors import ConfigError
 from rl4bio.hardware import lowest_capability, resolve_precision
-from rl4bio.modules.policy import Policy, load_policy, load_tuned
+from rl4bio.modules.policy import Policy, load_policy, load_tuned, read_family
 from rl4bio.sections import PolicyConfig, RunConfig
 
 log = logging.getLogger("rl4bio")
@@ -39,7 +39,14 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
     if trainer.num_threads is not None:
         torch.set_num_threads(trainer.num_threads)
     device = find_device(trainer.accelerator)
-    dtype = torch.bfloat16 if trainer.precision == "bf16-true" else torch.float32
+    capability = lowest_capability() if device.type == "cuda" else None
+    family = read_family(section)
+    precision = resolve_precision(trainer.precision, family=family, capability=capability)
+    log.info("%s on %s (%s)", precision.value, device, precision.reason)
+    half = {"bf16": torch.bfloat16, "16": torch.float16}.get(precision.value.split("-")[0])
+    mixed = precision.value.endswith("-mixed")
+    # As in training: half-precision weights only where they are frozen, or asked for.
+    dtype = half if half is not None and (section.adapter is not None or not mixed) else None
     if tuned is None:
         plain = PolicyConfig(
             checkpoint=section.checkpoint, revision=section.revision, attention=section.attention
@@ -47,13 +54,8 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
         policy = load_policy(plain, dtype=dtype)
     else:
         policy = load_tuned(section, tuned, dtype=dtype)
-    capability = lowest_capability() if device.type == "cuda" else None
-    precision = resolve_precision(trainer.precision, family=policy.family, capability=capability)
-    log.info("%s, %s (%s)", device, precision.value, precision.reason)
     policy.model.to(device)
-    mixed = precision.value.endswith("-mixed")
-    half = torch.float16 if precision.value.startswith("16") else torch.bfloat16
-    with torch.autocast(device.type, dtype=half, enabled=mixed):
+    with torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=mixed):
         yield policy
 
 

@@ -4,92 +4,39 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
 from rl4bio.data.pubmedqa import PubMedQACorpus
 from rl4bio.data.trials import TrialsCorpus
 from rl4bio.evaluate import main
 from rl4bio.evaluation.answers import majority_label
-from rl4bio.types import Prompt
 
 ALWAYS_YES = "<thought>It worked.</thought><answer>yes</answer>"
-TEMPLATE = (
-    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
-    "{% set lead = messages[0]['content'] + '\n\n' %}{% set turns = messages[1:] %}"
-    "{% else %}{% set lead = '' %}{% set turns = messages %}{% endif %}"
-    "{% for turn in turns %}{{ '<start_of_turn>' + turn['role'] + '\n' }}"
-    "{{ (lead if loop.first else '') + turn['content'] + '<end_of_turn>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
-)
-SPECIAL = ["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"]
 
-CORPUS = TrialsCorpus(num_train=30, num_val=5, num_test=12)
+CORPUS = TrialsCorpus(num_train=30, num_val=5, num_test=12, distractors=[0, 1])
 QUICK = ["rollout.max_completion_tokens=2", "evaluation.max_items=3"]
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    texts = [text_of(sample.prompt) for sample in CORPUS.samples("train")]
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([ALWAYS_YES])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
-    )
-    fast.chat_template = TEMPLATE
-    return fast
-
-
-def text_of(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(turn["content"] for turn in prompt)
-
-
-def make_model(vocabulary: int) -> Gemma3ForCausalLM:
-    torch.manual_seed(0)
-    config = Gemma3TextConfig(
-        vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        sliding_window=64,
-        max_position_embeddings=1024,
-        pad_token_id=0,
-        eos_token_id=[1, 4],
-        bos_token_id=2,
-        tie_word_embeddings=False,
-    )
-    return Gemma3ForCausalLM(config)
-
-
-def make_parrot(tokenizer: PreTrainedTokenizerFast) -> Gemma3ForCausalLM:
+def make_parrot(base: Path, tokenizer: Any) -> Gemma3ForCausalLM:
     """A model that answers every prompt with ALWAYS_YES, by construction.
 
     Attention and MLP write nothing, so the last hidden state is the direction of the last token's
     embedding; the head then maps the prompt's final newline to the answer, one token, and the
     answer to the end of the turn.
     """
-    model = make_model(len(tokenizer))
-    newline, answer, end = (
-        tokenizer(text, add_special_tokens=False)["input_ids"]
-        for text in ("\n", ALWAYS_YES, "<end_of_turn>")
-    )
-    assert len(newline) == len(answer) == len(end) == 1
+    shape = Gemma3TextConfig.from_pretrained(base)
+    shape.vocab_size, shape.tie_word_embeddings = len(tokenizer), False
+    model = Gemma3ForCausalLM(shape)
+    (newline,) = tokenizer("\n", add_special_tokens=False)["input_ids"]
+    answer, end = tokenizer.convert_tokens_to_ids([ALWAYS_YES, "<end_of_turn>"])
     with torch.no_grad():
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
@@ -97,29 +44,41 @@ def make_parrot(tokenizer: PreTrainedTokenizerFast) -> Gemma3ForCausalLM:
         embeddings = model.model.embed_tokens.weight
         model.lm_head.weight.zero_()
         for before, after in ((newline, answer), (answer, end)):
-            model.lm_head.weight[after[0]] = embeddings[before[0]]
+            model.lm_head.weight[after] = embeddings[before]
     return model
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(
+    tiny_policy_folder: Path,
+    tiny_tokenizer: Callable[[], Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
     """A random base, a random adapter on it, a model that always says yes, and another template."""
     from peft import LoraConfig, get_peft_model
 
-    root = tmp_path_factory.mktemp("models")
-    tokenizer = make_tokenizer()
-    base = make_model(len(tokenizer))
-    paths = {name: root / name for name in ("base", "tuned", "adapter", "foreign")}
-    for name in ("base", "tuned", "foreign"):
-        tokenizer.save_pretrained(paths[name])
-    base.save_pretrained(paths["base"])
-    base.save_pretrained(paths["foreign"])
-    make_parrot(tokenizer).save_pretrained(paths["tuned"])
+    root = tmp_path_factory.mktemp("evaluated")
+    paths = {name: root / name for name in ("tuned", "adapter", "foreign")}
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([ALWAYS_YES])
+    tokenizer.save_pretrained(paths["tuned"])
+    make_parrot(tiny_policy_folder, tokenizer).save_pretrained(paths["tuned"])
+    shutil.copytree(tiny_policy_folder, paths["foreign"])
+    template = tiny_tokenizer().chat_template
+    (paths["foreign"] / "chat_template.jinja").write_text(template.replace("\n\n", " "))
     lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    base = Gemma3ForCausalLM.from_pretrained(tiny_policy_folder)
+    torch.manual_seed(1)  # a draw without near ties between tokens, which rounding could turn
     get_peft_model(base, lora).save_pretrained(paths["adapter"])
-    other = TEMPLATE.replace("\n\n", " ")
-    (paths["foreign"] / "chat_template.jinja").write_text(other)
-    return paths
+    return {**paths, "base": tiny_policy_folder}
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    log = logging.getLogger("rl4bio")
+    before = log.handlers, log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture
@@ -130,8 +89,8 @@ def config(folders: dict[str, Path], tmp_path: Path) -> Path:
 name: trial_run
 output_dir: {tmp_path}
 policy: {{checkpoint: {folders["base"]}}}
-rollout: {{max_prompt_tokens: 900, max_completion_tokens: 12}}
-data: {{name: trials, options: {{num_train: 30, num_val: 5, num_test: 12}}}}
+rollout: {{max_prompt_tokens: 1000, max_completion_tokens: 12}}
+data: {{name: trials, options: {{num_train: 30, num_val: 5, num_test: 12, distractors: [0, 1]}}}}
 rewards: [{{name: verdict}}, {{name: structure, weight: 0.5}}]
 evaluation: {{batch_size: 5, side_by_side: 6, bootstrap: 100}}
 trainer: {{accelerator: cpu}}
@@ -246,7 +205,9 @@ def test_a_run_folder_is_evaluated_against_its_own_base(
             prompt = tokenizer.apply_chat_template(
                 item["prompt"], add_generation_prompt=True, return_tensors="pt", return_dict=False
             )
-            out = model.generate(prompt, max_new_tokens=8, do_sample=False)[0]
+            out = model.generate(prompt, max_new_tokens=8, do_sample=False, repetition_penalty=1.0)[
+                0
+            ]
             assert completion == tokenizer.decode(out[prompt.shape[1] :], skip_special_tokens=True)
     assert base != [item["completion"] for item in tuned]
 
