@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the shared data folder, and tiny random models built offline."""
+"""Fixtures that every test may use: the shared data, and tiny random models built offline."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def build_tokenizer() -> Any:
     )
     tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in WORDS])
-    bos = tokenizer.token_to_id("<bos>")
-    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", bos)])
+    bos = ("<bos>", tokenizer.token_to_id("<bos>"))
+    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<bos>",

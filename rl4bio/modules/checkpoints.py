@@ -85,4 +85,9 @@ def hub_error(checkpoint: str, error: BaseException) -> ModelError:
             f"{checkpoint} is not in the local cache and the hub cannot be reached; {what_to_do}"
         )
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if Path(checkpoint).expanduser().is_dir():
+        return ModelError(
+            f"{checkpoint} cannot be loaded: {reason}; its files are damaged, incomplete or of an "
+            "unknown kind: copy or download the folder again, or choose another policy.checkpoint"
+        )
     return ModelError(f"{checkpoint} cannot be loaded: {reason}; {what_to_do}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
@@ -91,7 +92,8 @@ class Policy:
             token_id = self.tokenizer.convert_tokens_to_ids(token)
             if token in template and token_id in self.stop_ids:
                 return token_id
-        return self.tokenizer.eos_token_id
+        eos = self.tokenizer.eos_token_id
+        return self.stop_ids[0] if eos is None else eos
 
     def count_tokens(self, prompt: Prompt) -> int:
         return len(self.encode_prompt(prompt))
@@ -247,7 +249,7 @@ def load_base(config: PolicyConfig, source: str, dtype: torch.dtype) -> tuple[An
         )
     except ConfigError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise hub_error(config.checkpoint, error) from error
     model, report = loaded
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
@@ -258,6 +260,11 @@ def load_base(config: PolicyConfig, source: str, dtype: torch.dtype) -> tuple[An
             f"{config.checkpoint}: {len(wrong)} weights of the model are missing from the files "
             f"or have another shape, first {wrong[0]!r}; the checkpoint is incomplete or of "
             "another architecture"
+        )
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise ModelError(  # transformers makes an empty one where its files are missing
+            f"{config.checkpoint}: the tokenizer has no words; copy its files (tokenizer.json) "
+            "beside the weights"
         )
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:

@@ -24,14 +24,14 @@ PROMPTS = ["yes", "Does the drug lower it?", "no, or maybe: the trial", "a b c d
 class LetterScorer:
     """A reward of many values: the share of the letter e, and one over the length."""
 
-    weights = {"letter": 1.0, "short": 0.5}
-
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
         letter = [text.count("e") / max(1, len(text)) for text in completions]
         short = [1 / (1 + len(text)) for text in completions]
         total = [a + 0.5 * b for a, b in zip(letter, short, strict=True)]
         return ScoreTable(
-            total=total, parts={"letter": letter, "short": short}, weights=dict(self.weights)
+            total=total,
+            parts={"letter": letter, "short": short},
+            weights={"letter": 1.0, "short": 0.5},
         )
 
 

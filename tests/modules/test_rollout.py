@@ -23,6 +23,7 @@ from rl4bio.modules.rollout import (
 )
 
 FAMILIES = ("gemma3", "gemma2", "llama", "qwen2", "phi3", "gpt2")
+WINDOW = 8  # of the tiny models that have one
 TEXTS = ["yes", "Does the drug lower it?", "no, or maybe: the trial and the other trial"]
 
 
@@ -88,6 +89,50 @@ def test_sampled_logprobs_are_those_of_the_padded_forward(
         )
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_run_once_give_the_same_numbers_and_gradients(
+    make_policy: Callable[..., Policy], family: str
+) -> None:
+    """Completions behind a shared prompt against prompt and completion side by side.
+
+    One prompt is shorter than the sliding window and one is longer, one completion too.
+    """
+    policy = make_policy(family)
+    prompts = prompts_of(policy)
+    assert len(prompts[0]) < WINDOW < len(prompts[2])
+    ids, mask = pad_left(prompts, policy.pad_id)
+    tails = [[40, 41], [42] * 3 + [50] * 9, [43, 60, 61], [], [44, 45, 46, 47]]
+    completions, completion_mask = pad_right(tails, policy.pad_id)
+    index = torch.tensor([0, 0, 2, 1, 2])
+    weights = torch.linspace(-1, 2, completions.numel()).view_as(completions)
+
+    def run(prompt_ids: Any, prompt_mask: Any, **options: Any) -> list[torch.Tensor]:
+        policy.model.zero_grad()
+        logprobs, entropy = completion_logprobs(
+            policy.model,
+            prompt_ids,
+            prompt_mask,
+            completions,
+            completion_mask,
+            temperature=0.7,
+            **options,
+        )
+        (logprobs * weights).sum().backward()
+        return [logprobs, entropy, *(p.grad for p in policy.model.parameters())]
+
+    apart = run(ids[index], mask[index])
+    for one, other in zip(run(ids, mask, prompt_index=index), apart, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+    assert apart[0][3].eq(0).all()  # the empty completion
+    policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    policy.model.train()
+    for module in policy.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    for one, other in zip(run(ids, mask, prompt_index=index), apart, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+
+
 @pytest.mark.parametrize("family", ["gemma3", "gpt2"])
 def test_more_padding_changes_nothing(make_policy: Callable[..., Policy], family: str) -> None:
     policy = make_policy(family)
@@ -97,9 +142,9 @@ def test_more_padding_changes_nothing(make_policy: Callable[..., Policy], family
         ids, mask = pad_left([prompt, [9] * (len(prompt) + left)], policy.pad_id)
         tail, tail_mask = pad_right([completion, [9] * (3 + right)], policy.pad_id)
         with torch.no_grad():
-            return completion_logprobs(
-                policy.model, ids, mask, tail, tail_mask, temperature=1.0
-            )[0][0, :3]
+            return completion_logprobs(policy.model, ids, mask, tail, tail_mask, temperature=1.0)[
+                0
+            ][0, :3]
 
     torch.testing.assert_close(score(5, 4), score(0, 0), rtol=0, atol=1e-5)
 
@@ -123,9 +168,7 @@ def test_sampling_frequencies_are_the_softmax(make_policy: Callable[..., Policy]
     assert policy.model.generation_config.top_k == 5
     prompt = policy.encode_prompt(TEXTS[1])
     draws = 4000
-    found = draw(
-        policy, [prompt], group_size=draws, max_new_tokens=1, temperature=1.7, seeds=[11]
-    )
+    found = draw(policy, [prompt], group_size=draws, max_new_tokens=1, temperature=1.7, seeds=[11])
     exact = torch.softmax(by_hand(policy, prompt).double() / 1.7, -1)
     counts = torch.bincount(found.ids[:, 0], minlength=len(exact)).double()
     # Pool the tokens with fewer than 5 expected draws into one cell, as the test asks for.
@@ -141,7 +184,8 @@ def test_sampling_frequencies_are_the_softmax(make_policy: Callable[..., Policy]
 
 def test_pick_tokens_inverts_the_distribution() -> None:
     probabilities = torch.tensor([0.25, 0.0, 0.5, 0.25])
-    noise = torch.tensor([0.0, 0.2499, 0.2501, 0.5, 0.7499, 0.7501, 1 - 2**-53], dtype=torch.float64)
+    noise = torch.tensor([0.0, 0.2499, 0.2501, 0.5, 0.7499, 0.7501, 1.0]).double()
+    noise[-1] = 1 - 2**-53
     table = probabilities.log().repeat(len(noise), 1)
     # The cumulative sums are .25, .25, .75, 1; a token of probability 0 is never picked.
     assert pick_tokens(table, noise).tolist() == [0, 0, 2, 2, 2, 3, 3]
@@ -186,9 +230,7 @@ def test_greedy_is_the_argmax_of_full_forwards(make_policy: Callable[..., Policy
 
 
 @pytest.mark.parametrize("token", ["<eos>", "<end_of_turn>"])
-def test_either_end_token_ends_a_completion(
-    make_policy: Callable[..., Policy], token: str
-) -> None:
+def test_either_end_token_ends_a_completion(make_policy: Callable[..., Policy], token: str) -> None:
     policy = make_policy()
     stop = policy.tokenizer.convert_tokens_to_ids(token)
     favour(policy, stop, 4.5)
@@ -236,7 +278,8 @@ def test_dropping_finished_rows_changes_nothing(make_policy: Callable[..., Polic
     favour(policy, policy.stop_ids[0], 4.5)
     prompts = prompts_of(policy)
     together = draw(policy, prompts, group_size=2, max_new_tokens=20, seeds=[4, 5, 6])
-    assert together.lengths.min() < 8 and together.lengths.max() > 12
+    assert together.lengths.min() < 8
+    assert together.lengths.max() > 12
     for n, prompt in enumerate(prompts):
         noise_seed = [4 + n]
         alone = draw(policy, [prompt], group_size=2, max_new_tokens=20, seeds=noise_seed)
@@ -273,7 +316,7 @@ def test_non_finite_logits_stop_the_run(make_policy: Callable[..., Policy]) -> N
     policy = make_policy()
     with torch.no_grad():
         policy.model.get_input_embeddings().weight[:, 0] = float("nan")
-    with pytest.raises(NonFiniteError, match="completion token 0.*32-true"):
+    with pytest.raises(NonFiniteError, match=r"completion token 0.*32-true"):
         draw(policy, prompts_of(policy))
 
 
@@ -289,11 +332,13 @@ def test_completion_logprobs_pass_gradients_and_temperature(
     exact = torch.log_softmax(by_hand(policy, ids[0].tolist()) / 2.0, -1)
     assert logprobs[0, 0].item() == pytest.approx(exact[40].item(), abs=1e-5)
     assert entropy[0, 0].item() == pytest.approx(-(exact.exp() * exact).sum().item(), abs=1e-4)
-    assert logprobs[0, 1] == 0 and entropy[0, 1] == 0
+    assert logprobs[0, 1] == 0
+    assert entropy[0, 1] == 0
     assert not entropy.requires_grad
     logprobs.sum().backward()
     grad = policy.model.get_input_embeddings().weight.grad
-    assert grad is not None and grad.abs().sum() > 0
+    assert grad is not None
+    assert grad.abs().sum() > 0
 
 
 def test_choice_logprobs_add_up_the_tokens(make_policy: Callable[..., Policy]) -> None:
