@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,6 +29,7 @@ from rl4bio.modules.batching import (
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.rollout import row_logprobs, sample_completions
+from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
 
@@ -321,28 +320,10 @@ class GRPOLightningModule(PolicyModule):
     def _log_step(
         self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch
     ) -> None:
-        rows = float(len(rollout.completions))
-        lengths = rollout.completion_mask.sum(-1)
-        silent = zero_spread_groups(scores.total, rollout.group_size)
-        sums = {
-            "train/loss": (float(terms.total), 1.0),
-            "train/policy_loss": (float(terms.policy), 1.0),
-            "train/clip_fraction": (float(terms.clip_fraction), 1.0),
-            "train/ratio_mean": (float(terms.ratio_mean), 1.0),
-            "train/entropy": (float(terms.entropy), 1.0),
-            "reward/zero_spread_fraction": (float(silent.sum()), float(len(silent))),
-            "rollout/completion_tokens_mean": (float(lengths.sum()), rows),
-            "rollout/truncated_fraction": (float(rollout.truncated.sum()), rows),
-            "reward/unscored_fraction": (float(scores.total.isnan().sum()), rows),
-        }
-        if self.reference is not None:
-            sums["train/kl"] = (float(terms.kl), 1.0)
-        for name, values in {"total": scores.total, **scores.parts}.items():
-            known = values[~values.isnan()]
-            sums[f"reward/{name}_mean"] = (float(known.sum()), float(len(known)))
-        sums["reward/total_std"] = (float(scored_std(scores.total)), 1.0)
-        sums.update({name: (seconds, 1.0) for name, seconds in clock.laps.items()})
-        self.log_means(sums)
+        sums = step_sums(rollout, scores, terms)
+        if self.reference is None:
+            del sums["train/kl"]
+        self.log_means({**sums, **{name: (lap, 1.0) for name, lap in clock.laps.items()}})
         optimizer = self.trainer.optimizers[0]
         for name, value in (
             ("train/grad_norm", self.grad_norm),
@@ -363,19 +344,6 @@ class GRPOLightningModule(PolicyModule):
         return torch.float16 if precision.startswith("16") else torch.float32
 
 
-class Stopwatch:
-    """Seconds between laps."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = now - self._last
-        self._last = now
-
-
 def sampling_seed(seed: int, draw: int, round_number: int) -> int:
     """The seed of one group's sampling noise: 63 bits, the same on every machine."""
     digest = hashlib.blake2b(f"{seed}/{draw}/{round_number}".encode(), digest_size=8).digest()
@@ -393,19 +361,3 @@ def switch_off_dropout(model: nn.Module) -> None:
             found = True
     if found:
         log.warning("dropout is switched off: with it, sampling and update would be two policies")
-
-
-def mean_terms(terms: Sequence[LossTerms], *, passes: int) -> LossTerms:
-    """Micro-batch terms added up within a pass and averaged over the passes, without gradient."""
-
-    def total(name: str) -> Tensor:
-        return torch.stack([getattr(term, name).detach() for term in terms]).sum() / passes
-
-    return LossTerms(
-        total=total("total"),
-        policy=total("policy"),
-        kl=total("kl"),
-        clip_fraction=total("clip_fraction"),
-        ratio_mean=total("ratio_mean"),
-        entropy=total("entropy"),
-    )

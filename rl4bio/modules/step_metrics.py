@@ -1,0 +1,65 @@
+"""The numbers of one GRPO step, as sums and counts that can be added over ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rl4bio.functional.advantages import scored_std, zero_spread_groups
+from rl4bio.types import LossTerms, Rollout, Scores
+
+
+def step_sums(rollout: Rollout, scores: Scores, terms: LossTerms) -> dict[str, tuple[float, float]]:
+    """Metric name -> (sum, count) on this rank; rows that could not be scored do not count."""
+    rows = float(len(rollout.completions))
+    lengths = rollout.completion_mask.sum(-1)
+    silent = zero_spread_groups(scores.total, rollout.group_size)
+    sums = {
+        "train/loss": (float(terms.total), 1.0),
+        "train/policy_loss": (float(terms.policy), 1.0),
+        "train/kl": (float(terms.kl), 1.0),
+        "train/clip_fraction": (float(terms.clip_fraction), 1.0),
+        "train/ratio_mean": (float(terms.ratio_mean), 1.0),
+        "train/entropy": (float(terms.entropy), 1.0),
+        "rollout/completion_tokens_mean": (float(lengths.sum()), rows),
+        "rollout/truncated_fraction": (float(rollout.truncated.sum()), rows),
+        "reward/total_std": (float(scored_std(scores.total)), 1.0),
+        "reward/zero_spread_fraction": (float(silent.sum()), float(len(silent))),
+        "reward/unscored_fraction": (float(scores.total.isnan().sum()), rows),
+    }
+    for name, values in {"total": scores.total, **scores.parts}.items():
+        known = values[~values.isnan()]
+        sums[f"reward/{name}_mean"] = (float(known.sum()), float(len(known)))
+    return sums
+
+
+def mean_terms(terms: Sequence[LossTerms], *, passes: int) -> LossTerms:
+    """Micro-batch terms added up within a pass and averaged over the passes, without gradient."""
+
+    def total(name: str) -> Tensor:
+        return torch.stack([getattr(term, name).detach() for term in terms]).sum() / passes
+
+    return LossTerms(
+        total=total("total"),
+        policy=total("policy"),
+        kl=total("kl"),
+        clip_fraction=total("clip_fraction"),
+        ratio_mean=total("ratio_mean"),
+        entropy=total("entropy"),
+    )
+
+
+class Stopwatch:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
