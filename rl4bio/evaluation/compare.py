@@ -33,7 +33,8 @@ class PairedComparison:
     p_value: float
     """Exact McNemar test of the table, two-sided."""
     differences: dict[str, Estimate]
-    """Tuned minus base: accuracy, macro_f1, parse_strict, and reward_total where there is one."""
+    """Tuned minus base: accuracy, accuracy_lenient (a gain in form alone leaves it at 0), macro_f1,
+    parse_strict, and reward_total where there is one."""
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
@@ -97,6 +98,7 @@ def compare_answers(
 
     statistics: dict[str, IndexStatistic] = {
         "accuracy": mean_gain(lambda answer: answer.right),
+        "accuracy_lenient": mean_gain(lambda answer: answer.lenient == answer.gold),
         "macro_f1": lambda index: new_f1(index) - old_f1(index),
         "parse_strict": mean_gain(lambda answer: answer.strict is not None),
     }

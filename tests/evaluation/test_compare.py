@@ -69,6 +69,14 @@ def test_comparison_by_hand() -> None:
     assert result.differences["reward_total"].value == pytest.approx(0.5)
 
 
+def test_a_gain_in_form_alone_shows_in_the_strict_accuracy_only() -> None:
+    loose = [Answer(gold="yes", strict=None, lenient="yes"), said("no", "yes")]
+    strict = [said("yes", "yes"), said("no", "yes")]
+    differences = compare_answers(loose, strict, seed=0, rounds=20).differences
+    assert differences["accuracy"].value == differences["parse_strict"].value == 0.5
+    assert differences["accuracy_lenient"].value == 0
+
+
 def test_a_model_against_itself_differs_by_nothing() -> None:
     answers = [said("yes", v, 0.3) for v in ("yes", "no", None, "yes")]
     result = compare_answers(answers, answers, seed=0, rounds=100)
