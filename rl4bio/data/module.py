@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import lightning as L
@@ -130,6 +130,16 @@ class PromptStream(IterableDataset[PromptBatch]):
             number += self.batch_size * self.world_size
 
 
+class BatchStream(IterableDataset[PromptBatch]):
+    """Given batches in order. Iterable, so that no Trainer spreads them over ranks once more."""
+
+    def __init__(self, batches: Iterable[PromptBatch]) -> None:
+        self.batches = list(batches)
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        return iter(self.batches)
+
+
 class PromptDataModule(L.LightningDataModule):
     """Prompts of a corpus for training and validation.
 
@@ -189,15 +199,16 @@ class PromptDataModule(L.LightningDataModule):
         )
         return DataLoader(stream, batch_size=None)
 
-    def val_dataloader(self) -> list[PromptBatch]:
+    def val_dataloader(self) -> DataLoader[PromptBatch]:
         """Batches that hold every validation sample exactly once over all ranks."""
         numbers = range(self._rank, len(self.samples("val")), self._world_size)
         size = self.corpus.batch_size
         batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
-        return [
+        stream = BatchStream(
             PromptBatch(samples=[self.samples("val")[n] for n in batch], indices=list(batch))
             for batch in batches
-        ]
+        )
+        return DataLoader(stream, batch_size=None)
 
     def spare(self, iteration: int, round_number: int, numbers: Sequence[int]) -> PromptBatch:
         """Fresh prompts that replace those at the given draws; fixed by the seed and the place."""

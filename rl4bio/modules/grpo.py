@@ -310,6 +310,9 @@ class GRPOLightningModule(PolicyModule):
             self._validation.setdefault(name, []).extend(map(float, values))
 
     def on_validation_epoch_end(self) -> None:
+        if not self._validation:  # a rank without validation samples reduces with the others
+            parts = self.scorer([], []).parts
+            self._validation = {name: [] for name in ("reward", *parts, "truncated")}
         sums = {}
         for name, values in self._validation.items():
             known = [value for value in values if value == value]

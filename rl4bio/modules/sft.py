@@ -139,8 +139,8 @@ class SFTLightningModule(PolicyModule):
         self._validation: list[tuple[float, float]] = []
 
     def on_validation_epoch_end(self) -> None:
-        loss, count = (sum(column) for column in zip(*self._validation, strict=True))
-        self.log_means({"val/loss": (loss, count)})
+        loss = sum(loss for loss, _ in self._validation)
+        self.log_means({"val/loss": (loss, sum(count for _, count in self._validation))})
 
     def _encode(self, batch: PromptBatch) -> Demonstrations:
         rows = encode_demonstrations(self.policy, batch.samples, self.sft)

@@ -1,0 +1,106 @@
+"""Cutting a rollout into micro-batches and putting rollouts together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rl4bio.modules.batching import (
+    cut,
+    join_rollouts,
+    join_scores,
+    micro_batches,
+    take_groups,
+    take_scores,
+)
+from rl4bio.modules.rollout import pad_left, pad_right
+from rl4bio.types import Rollout, Sample, Scores
+
+PROMPTS = [5, 2, 9]
+COMPLETIONS = [3, 0, 7, 1, 1, 2]
+
+
+def make_rollout(prompts: list[int] = PROMPTS, completions: list[int] = COMPLETIONS) -> Rollout:
+    """Rows whose tokens are their own row number + 1, two completions a prompt."""
+    size = len(completions) // len(prompts)
+    heads = [[n + 1] * length for n, length in enumerate(prompts) for _ in range(size)]
+    prompt_ids, prompt_mask = pad_left(heads, 0)
+    ids, mask = pad_right([[n + 1] * length for n, length in enumerate(completions)], 0)
+    return Rollout(
+        prompt_ids=prompt_ids,
+        prompt_mask=prompt_mask,
+        completion_ids=ids,
+        completion_mask=mask,
+        logprobs=-ids.float(),
+        completions=[f"text {n}" for n in range(len(completions))],
+        truncated=torch.tensor([length == 7 for length in completions]),
+        samples=[Sample(uid=f"s{n}", prompt="p") for n in range(len(prompts))],
+        group_size=size,
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 12, 25, 40, 10_000])
+def test_every_row_is_in_one_micro_batch(limit: int) -> None:
+    rollout = make_rollout()
+    batches = micro_batches(rollout, limit)
+    assert sorted(torch.cat(batches).tolist()) == list(range(6))
+    for rows in batches:
+        groups = {row // 2 for row in rows.tolist()}
+        tokens = len(groups) * max(PROMPTS[g] for g in groups)
+        tokens += len(rows) * max(COMPLETIONS[row] for row in rows.tolist())
+        assert tokens <= limit or len(rows) == 1
+
+
+def test_sizes_of_micro_batches() -> None:
+    """Group costs, prompt once: 5 + 2*3 = 11, 2 + 2*7 = 16 and 9 + 2*2 = 13 (rows 2, 3 are 7, 1).
+
+    At 13 tokens the middle group does not fit; its rows go alone: row 2 costs 2 + 7, row 3 2 + 1,
+    together 2 + 2*7 = 16 > 13.
+    """
+    rollout = make_rollout()
+    assert [rows.tolist() for rows in micro_batches(rollout, 13)] == [[0, 1], [4, 5], [2], [3]]
+    assert [rows.tolist() for rows in micro_batches(rollout, 1)] == [
+        [n] for n in (0, 1, 4, 5, 2, 3)
+    ]
+    assert [rows.tolist() for rows in micro_batches(rollout, 10_000)] == [list(range(6))]
+
+
+def test_cut_keeps_real_tokens_and_shares_prompts() -> None:
+    rollout = make_rollout()
+    rows = cut(rollout, torch.tensor([1, 3, 2]))
+    assert rows.prompt_ids.tolist() == [[1, 1, 1, 1, 1], [0, 0, 0, 2, 2]]
+    assert rows.prompt_mask.sum(-1).tolist() == [5, 2]
+    assert rows.prompt_index.tolist() == [0, 1, 1]
+    assert rows.completion_mask.sum(-1).tolist() == [0, 1, 7]
+    assert rows.completion_ids[2].tolist() == [3] * 7
+    assert rows.width == 7
+
+
+def test_cut_of_an_empty_completion_has_a_width() -> None:
+    rows = cut(make_rollout(), torch.tensor([1]))
+    assert rows.width == 1
+    assert not rows.completion_mask.any()
+
+
+def test_taking_and_joining_groups_round_trips() -> None:
+    rollout = make_rollout()
+    scores = Scores(total=torch.arange(6.0), parts={"a": torch.arange(6.0) * 2}, weights={"a": 0.5})
+    pieces = [take_groups(rollout, [0, 1]), take_groups(rollout, [2])]
+    again = join_rollouts(pieces)
+    for name in Rollout.__slots__:
+        one, other = getattr(again, name), getattr(rollout, name)
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    joined = join_scores([take_scores(scores, [2], 2), take_scores(scores, [0, 1], 2)])
+    assert joined.total.tolist() == [4, 5, 0, 1, 2, 3]
+    assert joined.parts["a"].tolist() == [8, 10, 0, 2, 4, 6]
+
+
+def test_joining_pads_the_narrow_one() -> None:
+    wide, narrow = make_rollout(), make_rollout([1], [2, 1])
+    both = join_rollouts([narrow, wide])
+    assert both.prompt_mask.sum(-1).tolist() == [1, 1, 5, 5, 2, 2, 9, 9]
+    assert both.completion_mask.sum(-1).tolist() == [2, 1, *COMPLETIONS]
+    assert both.prompt_mask[0].tolist() == [False] * 8 + [True]
+    assert both.completion_mask[0].tolist() == [True, True] + [False] * 5
+    assert both.completions == ["text 0", "text 1", *(f"text {n}" for n in range(6))]
+    assert [sample.uid for sample in both.row_samples][:4] == ["s0", "s0", "s0", "s0"]
