@@ -127,9 +127,9 @@ def report(
     a, b, p = _numbers(rng, outcome, finding)
     counted = not finding.startswith("split") and finding != "missing"
     template = rng.choice(wording.findings[finding])
-    if counted and finding != "null" and rng.random() < 0.2:
+    if counted and finding != "null" and rng.random() < 0.25:
         template = NUMBERS_ONLY
-    shown = f" ({a} vs {b}; p {p})" if rng.random() < 0.6 else ""
+    shown = f" ({a} vs {b}; p {p})" if rng.random() < 0.75 else ""
     early = rng.choice((2, 4, 6))
     clause = template.format(
         d=entities.intervention,
