@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import logging.handlers
 import shlex
 import sys
 import time
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rl4bio.cli import add_config_arguments, run_command, set_run_folder
 from rl4bio.config import config_dict, load_config, to_yaml
-from rl4bio.data import CORPORA
+from rl4bio.data import CORPORA, Corpus
+from rl4bio.errors import DataError
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder, latest_checkpoint
 
@@ -52,11 +54,10 @@ def fit(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         dry_run(config)
         return 0
-    folder = open_folder(config, resume=arguments.resume)
     started = time.monotonic()
-    policy, precision = prepare_policy(config)
-    data = build_data(config, policy)
+    policy, data, precision = prepare(config)
     module = build_module(config, policy)
+    folder = open_folder(config, resume=arguments.resume)
     callbacks, checkpoint = build_callbacks(config, folder, resume=arguments.resume)
     trainer = build_trainer(config, folder, precision, callbacks)
     if checkpoint.resume_from is not None:
@@ -83,12 +84,12 @@ def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
     else:
         folder = RunFolder(output_dir / config.name)
     set_run_folder(folder.root)
-    set_up_logging(folder.log)
+    log_to(folder.log)
     return folder
 
 
-def set_up_logging(file: Path | None) -> None:
-    """The package's own log to log.txt, warnings to the terminal too; others' tips are silenced."""
+def set_up_logging() -> None:
+    """Warnings to the terminal, all of our log kept for log.txt; others' tips silenced."""
     import warnings
 
     log.setLevel(logging.INFO)
@@ -96,15 +97,45 @@ def set_up_logging(file: Path | None) -> None:
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)
     terminal.setFormatter(logging.Formatter("rl4bio: %(message)s"))
-    log.handlers = [terminal]
-    if file is not None:
-        to_file = logging.FileHandler(file, encoding="utf-8")
-        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(to_file)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*treespec.*", ".*in eval mode at the start.*", ".*no `val_dataloader`.*"):
+    kept = logging.handlers.MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)
+    log.handlers = [terminal, kept]
+    for name in ("lightning.pytorch", "lightning.fabric", "bitsandbytes"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (
+        ".*treespec.*",
+        ".*in eval mode at the start.*",
+        ".*no `val_dataloader`.*",
+        ".*is_gradient_checkpointing.*",
+    ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def log_to(file: Path) -> None:
+    """Send the log to a file, what was kept so far first."""
+    to_file = logging.FileHandler(file, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for handler in log.handlers:
+        if isinstance(handler, logging.handlers.MemoryHandler):
+            handler.setTarget(to_file)
+            handler.flush()
+            log.removeHandler(handler)
+    log.addHandler(to_file)
+
+
+def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
+    """Policy, data and precision; what can fail does so before a run folder exists.
+
+    The cheap checks come first: is the checkpoint there, and do the data files read.
+    """
+    from rl4bio.modules.checkpoints import locate
+
+    set_up_logging()
+    locate(config.policy.checkpoint)
+    corpus = CORPORA.build(config.data.name, config.data.options, where="data")
+    if not corpus.samples("train"):
+        raise DataError("data: the train split is empty; check data.options")
+    policy, precision = prepare_policy(config)
+    return policy, build_data(config, corpus, policy), precision
 
 
 def prepare_policy(config: RunConfig) -> tuple[Policy, str]:
@@ -133,12 +164,12 @@ def prepare_policy(config: RunConfig) -> tuple[Policy, str]:
     return load_policy(config.policy, dtype=dtype), precision.value
 
 
-def build_data(config: RunConfig, policy: Policy) -> PromptDataModule:
-    """The data module of the configured corpus; prompts are measured in the policy's tokens."""
+def build_data(config: RunConfig, corpus: Corpus, policy: Policy) -> PromptDataModule:
+    """The data module of a corpus; prompts are measured in the policy's tokens."""
     from rl4bio.data.module import PromptDataModule
 
     return PromptDataModule(
-        CORPORA.build(config.data.name, config.data.options, where="data"),
+        corpus,
         seed=config.seed,
         max_prompt_tokens=config.rollout.max_prompt_tokens,
         overlong_prompts=config.rollout.overlong_prompts,
@@ -247,9 +278,7 @@ def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule
 
 def dry_run(config: RunConfig) -> None:
     """Everything up to the first step, and what the rewards say about the untrained policy."""
-    set_up_logging(None)
-    policy, precision = prepare_policy(config)
-    data = build_data(config, policy)
+    policy, data, precision = prepare(config)
     samples = data.samples("train")
     trained = sum(p.numel() for p in policy.trainable_parameters())
     total = sum(p.numel() for p in policy.model.parameters())

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import rl4bio
 from rl4bio.errors import ModelError
 
 ASSETS = Path(rl4bio.__file__).parent / "assets"
-HUB_TIMEOUT_S = 8
 
 
 def locate(checkpoint: str) -> str:
     """The folder or hub id behind `policy.checkpoint`, checked as far as it costs no weights.
 
-    A hub id is probed by its config.json alone, with short time-outs, so that a gated or missing
+    A hub id that is not in the local cache is probed by one request, so that a gated or missing
     model is reported within seconds.
 
     Raises:
@@ -48,13 +46,12 @@ def locate(checkpoint: str) -> str:
 
 
 def _probe_hub(repo_id: str) -> None:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(repo_id, "config.json"), str):
         return
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", str(HUB_TIMEOUT_S))
     try:
-        hf_hub_download(repo_id, "config.json", etag_timeout=HUB_TIMEOUT_S)
+        HfApi().auth_check(repo_id)  # one request, without the download's retries
     except Exception as error:  # the hub client raises its own, requests' and httpx's errors
         raise hub_error(repo_id, error) from error
 
