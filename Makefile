@@ -33,8 +33,9 @@ check: setup  ## lint, check the format and the types, run the tests
 	$(BIN)/python -m pytest -q
 
 demo: setup  ## train and evaluate a small model on a CPU
-	$(BIN)/rl4bio fit --config $(CONFIG)
-	$(BIN)/rl4bio evaluate --config $(CONFIG)
+	rm -rf runs/demo
+	$(BIN)/rl4bio fit --config $(CONFIG) name=demo
+	$(BIN)/rl4bio evaluate --run runs/demo evaluation.max_items=120
 
 clean:  ## remove caches and build outputs (keeps .venv and runs/)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -64,8 +64,11 @@ def fit(arguments: argparse.Namespace) -> int:
         data.draws = position(checkpoint.resume_from)
     run_trainer(trainer, module, data)
     if checkpoint.signal is not None:
-        again = shlex.join([*sys.argv, *(() if arguments.resume else ("--resume",))])
-        print(f"stopped after step {module.iteration}; continue with: {again}", file=sys.stderr)
+        again = shlex.join(["--config", arguments.config, *arguments.overrides, "--resume"])
+        print(
+            f"stopped after step {module.iteration}; continue with: rl4bio fit {again}",
+            file=sys.stderr,
+        )
         return 128 + checkpoint.signal
     if trainer.is_global_zero:
         from rl4bio.outputs import finish
