@@ -81,6 +81,7 @@ class GRPOLightningModule(PolicyModule):
         if self.grpo.refill_rounds:
             rollout, scores = self.refill(batch, rollout, scores)
             clock.lap("time/refill_s")
+        self.check_scored(rollout, scores)
         experience = self.make_experience(rollout, scores)
         clock.lap("time/reference_s")
         loss_terms = self.update(experience)
@@ -118,24 +119,26 @@ class GRPOLightningModule(PolicyModule):
         )
 
     def score(self, rollout: Rollout) -> Scores:
-        """The rewards of a rollout as tensors.
-
-        Raises:
-            RewardError: no completion of the rollout could be scored.
-        """
+        """The rewards of a rollout as tensors."""
         table = self.scorer(rollout.completions, rollout.row_samples)
-        scores = Scores(
+        return Scores(
             total=torch.tensor(table.total, device=self.device),
             parts={k: torch.tensor(v, device=self.device) for k, v in table.parts.items()},
             weights=table.weights,
         )
-        if bool(scores.total.isnan().all()):
+
+    def check_scored(self, rollout: Rollout, scores: Scores) -> None:
+        """Stop where a step has no reward at all.
+
+        Raises:
+            RewardError: no completion of the step could be scored, on any rank.
+        """
+        if not float(self.global_sum((~scores.total.isnan()).sum().float())):
             raise RewardError(
-                f"none of the {len(table.total)} completions of step {self.iteration} could be "
-                f"scored by {', '.join(table.parts)}; do the samples have what these rewards need "
+                f"none of the {len(scores.total)} completions of step {self.iteration} could be "
+                f"scored by {', '.join(scores.parts)}; do the samples have what these rewards need "
                 f"(first sample: {rollout.samples[0].uid})?"
             )
-        return scores
 
     def refill(
         self, batch: PromptBatch, rollout: Rollout, scores: Scores

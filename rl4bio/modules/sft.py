@@ -119,7 +119,13 @@ class SFTLightningModule(PolicyModule):
         self.optimizer_step_over(self._split(rows), loss_of)
         self.iteration += 1
         self.draws += len(batch.samples) * self.world_size
-        self.log_means({"train/loss": (total, tokens)}, prog_bar=True)
+        given = float(len(batch.samples))
+        self.log_means(
+            {
+                "train/loss": (total, tokens),
+                "train/left_out_fraction": (given - len(rows.ids), given),
+            }
+        )
         for name, value in (
             ("train/grad_norm", self.grad_norm),
             ("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"]),

@@ -117,7 +117,8 @@ def inside(tmp_path: Path) -> Callable[..., Any]:
     def run(module: L.LightningModule, work: Callable[[Any], Any]) -> Any:
         found: list[Any] = []
         module.training_step = lambda batch, batch_idx: found.append(work(module))  # type: ignore
-        trainer = make_trainer(tmp_path, max_epochs=1, limit_train_batches=1)
+        options = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0}
+        trainer = make_trainer(tmp_path, **options)
         trainer.fit(module, DataLoader([PromptBatch(samples=[])], batch_size=None))
         return found[0]
 
