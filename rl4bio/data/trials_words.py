@@ -2,7 +2,8 @@
 
 `plain` is the wording of the shipped policy's warm start. `varied` and `transfer` ask the same
 questions, introduce trials in sentences of their own, and report outcomes in plain clauses and in
-as many new ones again. Nothing here is medical knowledge: a trial's label follows from its own sentences alone.
+about as many new ones. Nothing here is medical knowledge: a trial's label follows from its own
+sentences alone.
 """
 
 from __future__ import annotations
