@@ -1,0 +1,116 @@
+"""Two processes train as one does: the same gradient of the same global batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("ddp_script.py")
+
+
+def load_script() -> Any:
+    spec = importlib.util.spec_from_file_location("ddp_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def ranks(tiny_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What rank 0 and rank 1 saw and ended with."""
+    root = tmp_path_factory.mktemp("ddp")
+    environment = {
+        **{k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "WORLD_SIZE")},
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(SCRIPT.parents[1]), *sys.path]),
+    }
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(tiny_policy_folder), str(root)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [torch.load(root / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The same run in this process, with all four prompts of a step on one rank."""
+    return load_script().run(str(tiny_policy_folder), 1, tmp_path_factory.mktemp("alone"))
+
+
+def test_ranks_share_the_global_batch(ranks: list[Any], alone: Any) -> None:
+    one, two = (rank["seen"] for rank in ranks)
+    assert one["uids"] + two["uids"] == alone["seen"]["uids"]
+    assert one["completions"] + two["completions"] == alone["seen"]["completions"]
+    assert one["micro_batches"] != two["micro_batches"]
+    assert sum(map(len, one["completions"])) != sum(map(len, two["completions"]))
+
+
+@pytest.mark.parametrize("loss", [0, 1, 2], ids=["dapo", "grpo", "dr_grpo"])
+def test_gradient_is_that_of_one_process(ranks: list[Any], alone: Any, loss: int) -> None:
+    wanted = alone["gradients"][loss]
+    assert max(float(grad.abs().max()) for grad in wanted.values()) > 1e-3
+    for rank in ranks:
+        assert rank["gradients"][loss].keys() == wanted.keys()
+        for name, grad in rank["gradients"][loss].items():
+            torch.testing.assert_close(grad, wanted[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("combine", ["sum_then_normalize", "normalize_then_sum"])
+def test_batch_moments_run_over_all_ranks(ranks: list[Any], alone: Any, combine: str) -> None:
+    both = torch.cat([rank["seen"][combine] for rank in ranks])
+    torch.testing.assert_close(both, alone["seen"][combine])
+
+
+@pytest.mark.parametrize("task", ["grpo", "sft"])
+def test_ranks_end_with_equal_weights(ranks: list[Any], alone: Any, task: str) -> None:
+    one, two = (rank[task] for rank in ranks)
+    assert one.keys() == two.keys() == alone[task].keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_sft_of_two_ranks_is_that_of_one(ranks: list[Any], alone: Any) -> None:
+    """AdamW's first steps are near sign(g) * lr, so weights whose gradient is 0 are left out."""
+    for name, weight in ranks[0]["sft"].items():
+        difference = (weight - alone["sft"][name]).abs()
+        assert float((difference > 1e-4).float().mean()) < 0.01, name
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        (
+            "grpo",
+            [
+                *("reward/total_mean", "reward/letter_mean", "rollout/completion_tokens_mean"),
+                *("reward/zero_spread_fraction", "train/entropy", "train/kl", "val/reward_mean"),
+            ],
+        ),
+        ("sft", ["train/loss", "val/loss"]),
+    ],
+)
+def test_metrics_are_means_over_all_rows(
+    ranks: list[Any], alone: Any, task: str, names: list[str]
+) -> None:
+    """Of the first step, and of the validation after it: later the last bits have their say."""
+    trained, validated = ranks[0][f"{task}_metrics"][:2]
+    wanted, wanted_validated = alone[f"{task}_metrics"][:2]
+    assert trained["step"] == 1
+    for name in names:
+        found = validated[name] if name.startswith("val/") else trained[name]
+        expected = wanted_validated[name] if name.startswith("val/") else wanted[name]
+        assert found == pytest.approx(expected, rel=2e-3), name
+    assert len(ranks[0][f"{task}_metrics"]) == 4  # two steps, each with its validation
