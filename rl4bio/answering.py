@@ -16,7 +16,8 @@ from rl4bio.data.module import fit_prompts
 from rl4bio.evaluation.answers import LABELS, Answer
 from rl4bio.evaluation.cases import Reply
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import choice_logprobs, sample_completions
+from rl4bio.modules.rollout import sample_completions
+from rl4bio.modules.scoring import choice_logprobs
 from rl4bio.sections import RolloutConfig
 from rl4bio.tags import lenient_verdict, strict_verdict, verdict_of
 from rl4bio.types import Sample, Scorer

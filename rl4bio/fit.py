@@ -147,7 +147,7 @@ def prepare_policy(config: RunConfig) -> tuple[Policy, str]:
     import torch
 
     from rl4bio.hardware import lowest_capability, resolve_precision
-    from rl4bio.modules.policy import load_policy, read_family
+    from rl4bio.modules.loading import load_policy, read_family
 
     trainer = config.trainer
     L.seed_everything(config.seed, verbose=False)

@@ -13,7 +13,8 @@ import torch
 
 from rl4bio.errors import ConfigError
 from rl4bio.hardware import lowest_capability, resolve_precision
-from rl4bio.modules.policy import Policy, load_policy, load_tuned, read_family
+from rl4bio.modules.loading import load_policy, load_tuned, read_family
+from rl4bio.modules.policy import Policy
 from rl4bio.sections import PolicyConfig, RunConfig
 
 log = logging.getLogger("rl4bio")

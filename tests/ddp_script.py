@@ -14,7 +14,8 @@ from rl4bio.data.base import Corpus, Split
 from rl4bio.data.module import PromptDataModule
 from rl4bio.modules.batching import micro_batches
 from rl4bio.modules.grpo import GRPOLightningModule
-from rl4bio.modules.policy import Policy, load_policy
+from rl4bio.modules.loading import load_policy
+from rl4bio.modules.policy import Policy
 from rl4bio.modules.sft import SFTLightningModule
 from rl4bio.sections import (
     AdapterConfig,

@@ -35,7 +35,10 @@ TOOLS = {
     "redaction",
 }
 PILLARS = {"data", "rewards", "modules", "callbacks", "evaluation"}
-BARE_GPU_IMAGE = {"torch", "transformers", "peft", "lightning", "omegaconf", "rl4bio"}
+# transformers brings safetensors along.
+BARE_GPU_IMAGE = {
+    "torch", "transformers", "safetensors", "peft", "lightning", "omegaconf", "rl4bio"
+}  # fmt: skip
 HEAVY = {"torch", "lightning", "transformers", "peft", "wandb", "rdkit", "bitsandbytes"}
 INSTANT = ["", "cli", "config", "sections", "registry", "data", "rewards", "callbacks"]
 

@@ -20,7 +20,8 @@ from typing import Any
 from rl4bio.config import load_config
 from rl4bio.data.trials import TrialsCorpus
 from rl4bio.fit import main as fit
-from rl4bio.modules.policy import Policy, load_policy, load_tuned
+from rl4bio.modules.loading import load_policy, load_tuned
+from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.tags import strict_verdict

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rl4bio.errors import ConfigError, ModelError, RewardError
+from rl4bio.errors import ConfigError, RewardError
 from rl4bio.functional.advantages import (
     group_advantages,
     multi_reward_advantages,
@@ -26,17 +25,16 @@ from rl4bio.modules.batching import (
     take_groups,
     take_scores,
 )
-from rl4bio.modules.policy import Policy, evaluating
+from rl4bio.modules.policy import Policy, evaluating, switch_off_dropout
 from rl4bio.modules.reference import Reference
-from rl4bio.modules.rollout import row_logprobs, sample_completions
+from rl4bio.modules.rollout import sample_completions, sampling_seed
+from rl4bio.modules.scoring import row_logprobs
+from rl4bio.modules.self_check import GAP_LIMIT_NATS, compare_start
 from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
 
 log = logging.getLogger("rl4bio")
-
-GAP_LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
-"""Mean |sampling - training| log-probability above which the self-check stops the run."""
 
 
 class GRPOLightningModule(PolicyModule):
@@ -274,25 +272,13 @@ class GRPOLightningModule(PolicyModule):
         here, mask = (numbers, slice(rows.width)), rows.completion_mask
         with evaluating(self.model):
             logprobs, _ = row_logprobs(self.model, rows, temperature=self.rollout.temperature)
-        if not bool(mask.any()):
-            return
-        gap = float((logprobs - rollout.logprobs[here]).abs()[mask].mean())
-        limit = GAP_LIMIT_NATS[self._compute_dtype()]
-        if not gap <= limit:
-            raise ModelError(
-                f"self-check: sampled and recomputed log-probabilities differ by {gap:.2g} nats on "
-                f"average (limit {limit:g}), so the importance ratio is not 1 before any update; "
-                "try trainer.precision=32-true or policy.attention=eager"
-            )
-        if ref_logprobs is None:
-            return
-        distance = float((logprobs - ref_logprobs[here]).abs()[mask].mean())
-        if not distance <= limit:
-            raise ModelError(
-                f"self-check: the policy is {distance:.2g} nats a token from its reference before "
-                f"any update (limit {limit:g}); the reference is not the model that training "
-                "starts from: check policy.checkpoint and policy.adapter.path"
-            )
+        compare_start(
+            logprobs,
+            rollout.logprobs[here],
+            None if ref_logprobs is None else ref_logprobs[here],
+            mask,
+            limit=GAP_LIMIT_NATS[self._compute_dtype()],
+        )
 
     def on_validation_epoch_start(self) -> None:
         self._validation: dict[str, list[float]] = {}
@@ -348,22 +334,3 @@ class GRPOLightningModule(PolicyModule):
         if precision.startswith("bf16"):
             return torch.bfloat16
         return torch.float16 if precision.startswith("16") else torch.float32
-
-
-def sampling_seed(seed: int, draw: int, round_number: int) -> int:
-    """The seed of one group's sampling noise: 63 bits, the same on every machine."""
-    digest = hashlib.blake2b(f"{seed}/{draw}/{round_number}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def switch_off_dropout(model: nn.Module) -> None:
-    """Set every dropout probability to 0, since a policy that samples and learns must be one."""
-    found = False
-    for module in model.modules():
-        if isinstance(module, nn.Dropout) and module.p > 0:
-            module.p, found = 0.0, True
-        if getattr(module, "attention_dropout", 0.0):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
-            found = True
-    if found:
-        log.warning("dropout is switched off: with it, sampling and update would be two policies")

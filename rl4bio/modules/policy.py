@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
 
-from rl4bio.errors import ConfigError, MissingPackageError, ModelError
-from rl4bio.hardware import model_family, resolve_attention
-from rl4bio.modules.checkpoints import hub_error, locate
-from rl4bio.sections import AdapterConfig, PolicyConfig
+from rl4bio.errors import ModelError
+from rl4bio.hardware import model_family
+from rl4bio.sections import AdapterConfig
 from rl4bio.types import Message, Prompt
 
 log = logging.getLogger("rl4bio")
@@ -167,187 +163,6 @@ def find_stop_ids(model: nn.Module, tokenizer: Any) -> list[int]:
     return sorted(found)
 
 
-def read_family(config: PolicyConfig) -> str:
-    """The model family of a checkpoint, from its config.json alone.
-
-    Raises:
-        ModelError: the checkpoint is missing, gated or unreadable.
-    """
-    source = locate(config.checkpoint)
-    try:
-        model_type = AutoConfig.from_pretrained(source, revision=config.revision).model_type
-    except (OSError, ValueError, KeyError) as error:
-        raise hub_error(config.checkpoint, error) from error
-    return model_family(model_type)
-
-
-def load_policy(config: PolicyConfig, *, dtype: torch.dtype | None = None) -> Policy:
-    """The policy of a run: base model, tokenizer, and the adapter that will be trained.
-
-    Args:
-        config: the `policy` section.
-        dtype: of the base weights; None is float32. Adapter weights are always float32.
-
-    Raises:
-        ModelError: missing, gated, offline or damaged checkpoint, or weights that do not fit.
-    """
-    folder = locate(config.checkpoint)
-    tokenizer, model = load_base(config, folder, dtype or torch.float32)
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
-    if config.adapter is None:
-        return Policy(model=model, tokenizer=tokenizer, checkpoint=folder)
-    peft_model = add_adapter(model, config.adapter, quantized=config.quantization != "none")
-    return Policy(model=peft_model, tokenizer=tokenizer, checkpoint=folder, adapter=config.adapter)
-
-
-def load_tuned(config: PolicyConfig, folder: Path, *, dtype: torch.dtype | None = None) -> Policy:
-    """A finished run's policy for inference: an adapter folder on its base, or a whole model.
-
-    Raises:
-        ModelError: the folder holds neither, or does not fit the base.
-    """
-    if (folder / "adapter_config.json").is_file():
-        plain = PolicyConfig(
-            checkpoint=config.checkpoint, revision=config.revision, attention=config.attention
-        )
-        plain.adapter = AdapterConfig(path=str(folder))
-        return load_policy(plain, dtype=dtype)
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"no adapter_config.json and no config.json in {folder}; name the adapter/ or model/ "
-            "folder of a finished run"
-        )
-    whole = PolicyConfig(checkpoint=str(folder), attention=config.attention)
-    return load_policy(whole, dtype=dtype)
-
-
-def load_base(config: PolicyConfig, source: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Tokenizer and model of a checkpoint, every weight found in its files."""
-    import importlib.util
-
-    disable_progress_bar()
-    revision = config.revision
-    try:
-        model_config = AutoConfig.from_pretrained(source, revision=revision)
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        attention = resolve_attention(
-            config.attention,
-            family=model_family(model_config.model_type),
-            capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
-            flash_available=importlib.util.find_spec("flash_attn") is not None,
-        )
-        log.info("attention: %s (%s)", attention.value, attention.reason)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=revision,
-            dtype=dtype,
-            attn_implementation=attention.value,
-            output_loading_info=True,
-            **quantization_options(config, dtype),
-        )
-    except ConfigError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise hub_error(config.checkpoint, error) from error
-    model, report = loaded
-    tied = set(getattr(model, "_tied_weights_keys", None) or ())
-    missing = sorted(set(report["missing_keys"]) - tied)
-    if missing or report["mismatched_keys"]:
-        wrong = [*missing, *(str(key) for key in report["mismatched_keys"])]
-        raise ModelError(
-            f"{config.checkpoint}: {len(wrong)} weights of the model are missing from the files "
-            f"or have another shape, first {wrong[0]!r}; the checkpoint is incomplete or of "
-            "another architecture"
-        )
-    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise ModelError(  # transformers makes an empty one where its files are missing
-            f"{config.checkpoint}: the tokenizer has no words; copy its files (tokenizer.json) "
-            "beside the weights"
-        )
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise ModelError(
-            f"{config.checkpoint}: the tokenizer has {len(tokenizer)} tokens but the model only "
-            f"{rows} embeddings; use the tokenizer that belongs to the model"
-        )
-    return tokenizer, model
-
-
-def quantization_options(config: PolicyConfig, dtype: torch.dtype) -> dict[str, Any]:
-    """Arguments of `from_pretrained` for the configured quantisation."""
-    if config.quantization == "none":
-        return {}
-    try:
-        import bitsandbytes  # noqa: F401
-        from transformers import BitsAndBytesConfig
-    except ImportError as error:
-        raise MissingPackageError(
-            "policy.quantization: needs bitsandbytes; pip install bitsandbytes"
-        ) from error
-    if config.quantization == "int8":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-    return {"quantization_config": quantization}
-
-
-def add_adapter(model: Any, config: AdapterConfig, *, quantized: bool) -> nn.Module:
-    """The model with a trainable LoRA adapter `default`.
-
-    Starting from an existing adapter, a second frozen copy named `reference` is loaded beside it,
-    because switching the adapter off would give the base and not the starting point.
-
-    Raises:
-        ModelError: the adapter folder is missing or does not fit the model.
-        ConfigError: no module of the model has one of the target names.
-    """
-    from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
-
-    if quantized:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    if config.path is not None:
-        folder = Path(config.path).expanduser()
-        if not (folder / "adapter_config.json").is_file():
-            raise ModelError(
-                f"policy.adapter.path: no adapter_config.json in {folder}; "
-                "name the adapter/ folder of a finished run"
-            )
-        try:
-            peft_model = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
-            peft_model.load_adapter(str(folder), adapter_name=REFERENCE_ADAPTER)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise ModelError(
-                f"policy.adapter.path: {folder} does not fit the base model: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-        peft_model.set_adapter("default")
-    else:
-        targets: Any = "all-linear" if config.targets == ["all-linear"] else config.targets
-        lora = LoraConfig(
-            r=config.rank,
-            lora_alpha=config.alpha,
-            lora_dropout=config.dropout,
-            target_modules=targets,
-            task_type="CAUSAL_LM",
-        )
-        try:
-            peft_model = get_peft_model(model, lora)
-        except ValueError as error:
-            raise ConfigError(f"policy.adapter.targets: {str(error).splitlines()[0]}") from error
-    for name, parameter in peft_model.named_parameters():
-        if f".{REFERENCE_ADAPTER}." in name:
-            parameter.requires_grad_(False)
-        elif parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return peft_model
-
-
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode and no gradients inside; the mode of every module is restored afterwards."""
@@ -359,3 +174,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def switch_off_dropout(model: nn.Module) -> None:
+    """Set every dropout probability to 0, since a policy that samples and learns must be one."""
+    found = False
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and module.p > 0:
+            module.p, found = 0.0, True
+        if getattr(module, "attention_dropout", 0.0):
+            module.attention_dropout = 0.0  # type: ignore[assignment]
+            found = True
+    if found:
+        log.warning("dropout is switched off: with it, sampling and update would be two policies")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.policy import REFERENCE_ADAPTER, Policy, evaluating
-from rl4bio.modules.rollout import row_logprobs
+from rl4bio.modules.scoring import row_logprobs
 
 
 class Reference:

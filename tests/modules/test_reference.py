@@ -12,9 +12,11 @@ import torch
 
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.grpo import GRPOLightningModule
-from rl4bio.modules.policy import Policy, load_policy
+from rl4bio.modules.loading import load_policy
+from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
-from rl4bio.modules.rollout import pad_left, pad_right, row_logprobs
+from rl4bio.modules.rollout import pad_left, pad_right
+from rl4bio.modules.scoring import row_logprobs
 from rl4bio.sections import AdapterConfig, OptimConfig, PolicyConfig
 
 KINDS = ("adapter", "adapter from a folder", "full")

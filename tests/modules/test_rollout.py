@@ -13,14 +13,13 @@ from rl4bio.functional.masking import position_ids
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import (
     Completions,
-    choice_logprobs,
-    completion_logprobs,
     draw_noise,
     pad_left,
     pad_right,
     pick_tokens,
     sample_completions,
 )
+from rl4bio.modules.scoring import choice_logprobs, completion_logprobs
 
 FAMILIES = ("gemma3", "gemma2", "llama", "qwen2", "phi3", "gpt2")
 WINDOW = 8  # of the tiny models that have one

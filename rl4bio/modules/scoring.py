@@ -1,0 +1,157 @@
+"""Log-probabilities of given completions, with plain forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rl4bio.functional.logprobs import logprobs_and_entropy
+from rl4bio.functional.masking import position_ids
+from rl4bio.modules.batching import Rows
+from rl4bio.modules.policy import Policy, evaluating
+from rl4bio.modules.rollout import pad_left
+
+
+def completion_logprobs(
+    model: nn.Module,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    completion_ids: Tensor,
+    completion_mask: Tensor,
+    *,
+    temperature: float,
+    prompt_index: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies of completion tokens.
+
+    With `prompt_index` every prompt runs once and its keys and values serve all of its completions,
+    gradients included; without it, or where activation checkpointing forbids a cache, prompt and
+    completion run as one padded row. Both give the same numbers.
+
+    Args:
+        model: in the mode and with the adapter that the caller wants; gradients flow.
+        prompt_ids: int [N, P], left-padded; [U, P] with prompt_index.
+        prompt_mask: bool, as prompt_ids.
+        completion_ids: int [N, C], right-padded.
+        completion_mask: bool [N, C].
+        temperature: logits are divided by it.
+        prompt_index: int [N], the prompt of each completion.
+
+    Returns:
+        log-probs float32 [N, C] and entropies float32 [N, C] (no gradient), both 0 where the mask
+        is False.
+    """
+    if prompt_index is not None and checkpoints_activations(model):
+        prompt_ids, prompt_mask = prompt_ids[prompt_index], prompt_mask[prompt_index]
+        prompt_index = None
+    if prompt_index is None:
+        logits = _logits_in_one_row(model, prompt_ids, prompt_mask, completion_ids, completion_mask)
+    else:
+        logits = _logits_behind_prompts(
+            model, prompt_ids, prompt_mask, completion_ids, completion_mask, prompt_index
+        )
+    logprobs, entropy = logprobs_and_entropy(logits, completion_ids, temperature=temperature)
+    hidden = ~completion_mask
+    return logprobs.masked_fill(hidden, 0.0), entropy.detach().masked_fill(hidden, 0.0)
+
+
+def checkpoints_activations(model: nn.Module) -> bool:
+    """Whether a training forward recomputes activations; transformers then drops the cache."""
+    return any(getattr(m, "gradient_checkpointing", False) and m.training for m in model.modules())
+
+
+def row_logprobs(model: nn.Module, rows: Rows, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """`completion_logprobs` of a micro-batch."""
+    return completion_logprobs(
+        model,
+        rows.prompt_ids,
+        rows.prompt_mask,
+        rows.completion_ids,
+        rows.completion_mask,
+        temperature=temperature,
+        prompt_index=rows.prompt_index,
+    )
+
+
+def _logits_in_one_row(
+    model: Any,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    completion_ids: Tensor,
+    completion_mask: Tensor,
+) -> Tensor:
+    """Logits [N, C, V] that predict the completion tokens, prompt and completion side by side."""
+    mask = torch.cat([prompt_mask, completion_mask], dim=-1)
+    out = model(
+        input_ids=torch.cat([prompt_ids, completion_ids], dim=-1),
+        attention_mask=mask.long(),
+        position_ids=position_ids(mask),
+        use_cache=False,
+        logits_to_keep=completion_ids.shape[1] + 1,
+    )
+    return out.logits[:, :-1]
+
+
+def _logits_behind_prompts(
+    model: Any,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    completion_ids: Tensor,
+    completion_mask: Tensor,
+    prompt_index: Tensor,
+) -> Tensor:
+    """The same logits from a cache of the prompts; the last completion token is never fed."""
+    prefix = model(
+        input_ids=prompt_ids,
+        attention_mask=prompt_mask.long(),
+        position_ids=position_ids(prompt_mask),
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    first = prefix.logits[prompt_index]  # [N, 1, V]
+    if completion_ids.shape[1] == 1:
+        return first
+    cache = prefix.past_key_values
+    cache.batch_select_indices(prompt_index)
+    mask = torch.cat([prompt_mask[prompt_index], completion_mask[:, :-1]], dim=-1)
+    out = model(
+        input_ids=completion_ids[:, :-1],
+        attention_mask=mask.long(),
+        position_ids=position_ids(mask)[:, prompt_mask.shape[1] :],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return torch.cat([first, out.logits], dim=1)
+
+
+def choice_logprobs(
+    policy: Policy, prompts: Sequence[list[int]], choices: Sequence[list[int]]
+) -> Tensor:
+    """Summed log-probability of each choice as the continuation of each prompt.
+
+    Args:
+        policy: in eval mode inside.
+        prompts: token ids of B prompts.
+        choices: token ids of K continuations.
+
+    Returns:
+        float32 [B, K], on the CPU.
+    """
+    table = torch.zeros(len(prompts), len(choices))
+    ids, mask = (t.to(policy.device) for t in pad_left(prompts, policy.pad_id))
+    with evaluating(policy.model):
+        for k, choice in enumerate(choices):
+            completion = torch.tensor([choice] * len(prompts), device=policy.device)
+            logprobs, _ = completion_logprobs(
+                policy.model,
+                ids,
+                mask,
+                completion,
+                torch.ones_like(completion, dtype=torch.bool),
+                temperature=1.0,
+            )
+            table[:, k] = logprobs.sum(-1).cpu()
+    return table
