@@ -109,6 +109,8 @@ def set_up_logging() -> None:
         ".*in eval mode at the start.*",
         ".*no `val_dataloader`.*",
         ".*is_gradient_checkpointing.*",
+        ".*sync_dist=True.*",  # our means are reduced before they are logged
+        ".*functional.all_gather.*",
     ):
         warnings.filterwarnings("ignore", message=message)
 
@@ -138,7 +140,9 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
     if not corpus.samples("train"):
         raise DataError("data: the train split is empty; check data.options")
     policy, precision = prepare_policy(config)
-    return policy, build_data(config, corpus, policy), precision
+    data = build_data(config, corpus, policy)
+    data.samples("train")  # measures the prompts
+    return policy, data, precision
 
 
 def prepare_policy(config: RunConfig) -> tuple[Policy, str]:

@@ -308,6 +308,7 @@ class GRPOLightningModule(PolicyModule):
             key = "val/truncated_fraction" if name == "truncated" else f"val/{name}_mean"
             sums[key] = (sum(known), float(len(known)))
         self.log_means(sums)
+        self.log("step", float(self.iteration), rank_zero_only=True)
 
     def _log_step(
         self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch
@@ -320,7 +321,6 @@ class GRPOLightningModule(PolicyModule):
         for name, value in (
             ("train/grad_norm", self.grad_norm),
             ("train/lr", optimizer.param_groups[0]["lr"]),
-            ("step", float(self.iteration)),
         ):
             self.log(name, value, rank_zero_only=True)
 

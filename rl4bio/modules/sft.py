@@ -130,7 +130,6 @@ class SFTLightningModule(PolicyModule):
             ("train/grad_norm", self.grad_norm),
             ("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"]),
             ("time/update_s", time.perf_counter() - started),
-            ("step", float(self.iteration)),
         ):
             self.log(name, value, rank_zero_only=True)
         return {}
@@ -147,6 +146,7 @@ class SFTLightningModule(PolicyModule):
     def on_validation_epoch_end(self) -> None:
         loss = sum(loss for loss, _ in self._validation)
         self.log_means({"val/loss": (loss, sum(count for _, count in self._validation))})
+        self.log("step", float(self.iteration), rank_zero_only=True)
 
     def _encode(self, batch: PromptBatch) -> Demonstrations:
         rows = encode_demonstrations(self.policy, batch.samples, self.sft)
