@@ -115,6 +115,8 @@ class PolicyModule(L.LightningModule):
     def log_means(self, sums: dict[str, tuple[float, float]], **options: Any) -> None:
         """Log sum/count pairs as means over all ranks (a mean of means would weigh ranks wrongly).
 
+        Loggers get the number of the training step as their step, in validation too.
+
         Args:
             sums: metric name -> (sum, count) on this rank.
             options: for `self.log`.
@@ -124,6 +126,7 @@ class PolicyModule(L.LightningModule):
         for (name, _), (value, count) in zip(sums.items(), total.tolist(), strict=True):
             mean = value / count if count else float("nan")
             self.log(name, mean, rank_zero_only=True, **options)
+        self.log("step", float(self.iteration), rank_zero_only=True)
 
     def _local_gradients(self) -> contextlib.AbstractContextManager[None]:
         block = getattr(self.trainer.strategy, "block_backward_sync", None)
