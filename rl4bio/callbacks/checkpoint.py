@@ -73,8 +73,13 @@ class RunCheckpoint(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if self._saved != pl_module.iteration:
             self._save(trainer, pl_module)
+        self._stop_listening()
 
-    def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """Put the handlers back; before Lightning does the same with those around its own."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}

@@ -308,7 +308,6 @@ class GRPOLightningModule(PolicyModule):
             key = "val/truncated_fraction" if name == "truncated" else f"val/{name}_mean"
             sums[key] = (sum(known), float(len(known)))
         self.log_means(sums)
-        self.log("step", float(self.iteration), rank_zero_only=True)
 
     def _log_step(
         self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch

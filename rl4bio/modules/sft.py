@@ -146,7 +146,6 @@ class SFTLightningModule(PolicyModule):
     def on_validation_epoch_end(self) -> None:
         loss = sum(loss for loss, _ in self._validation)
         self.log_means({"val/loss": (loss, sum(count for _, count in self._validation))})
-        self.log("step", float(self.iteration), rank_zero_only=True)
 
     def _encode(self, batch: PromptBatch) -> Demonstrations:
         rows = encode_demonstrations(self.policy, batch.samples, self.sft)

@@ -1,0 +1,145 @@
+"""What a finished run leaves: the verified model, the summary, the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from rl4bio.errors import StorageError
+from rl4bio.modules.loading import load_policy
+from rl4bio.modules.policy import Policy
+from rl4bio.outputs import model_card, read_metrics, save_policy, summarize_run, verify_saved
+from rl4bio.sections import AdapterConfig, PartConfig, PolicyConfig, RewardConfig, RunConfig
+from rl4bio.storage import RunFolder
+
+KINDS = ("adapter", "model")
+
+
+@pytest.fixture
+def policy_of(tiny_folder: Callable[[str], Path]) -> Callable[..., Policy]:
+    def load(kind: str, family: str = "gemma3") -> Policy:
+        adapter = AdapterConfig(rank=2) if kind == "adapter" else None
+        return load_policy(PolicyConfig(checkpoint=str(tiny_folder(family)), adapter=adapter))
+
+    return load
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", ["gemma3", "gpt2", "llama"])
+def test_saved_and_verified(
+    policy_of: Callable[..., Policy], folder: RunFolder, kind: str, family: str
+) -> None:
+    policy = policy_of(kind, family)
+    target = save_policy(policy, folder)
+    assert target.name == kind
+    verify_saved(policy, target)
+    assert [path.name for path in folder.root.iterdir()] == [kind]  # no half-written sibling
+    # Saving once more replaces it.
+    with torch.no_grad():
+        policy.trainable_parameters()[0].add_(1.0)
+    assert save_policy(policy, folder) == target
+    verify_saved(policy, target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", ["value", "missing"])
+def test_a_file_that_differs_is_noticed(
+    policy_of: Callable[..., Policy], folder: RunFolder, kind: str, damage: str
+) -> None:
+    policy = policy_of(kind)
+    target = save_policy(policy, folder)
+    path = next(target.glob("*.safetensors"))
+    weights = load_file(path)
+    name = sorted(weights)[-1]
+    if damage == "value":
+        weights[name].view(-1)[0] += 1e-3
+    else:
+        del weights[name]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(StorageError, match="was not written as it is"):
+        verify_saved(policy, target)
+
+
+def test_weights_that_are_not_finite_are_not_handed_out(
+    policy_of: Callable[..., Policy], folder: RunFolder
+) -> None:
+    policy = policy_of("adapter")
+    save_policy(policy, folder)
+    with torch.no_grad():
+        policy.trainable_parameters()[0][0, 0] = torch.inf
+    before = (folder.adapter / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(StorageError, match="is not finite"):
+        save_policy(policy, folder)
+    # The good one of before is still there.
+    assert (folder.adapter / "adapter_model.safetensors").read_bytes() == before
+
+
+def make_config(**options: Any) -> RunConfig:
+    return RunConfig(
+        name="trial",
+        policy=PolicyConfig(checkpoint="lab/model"),
+        data=PartConfig(name="trials", options={"batch_size": 2}),
+        rewards=[RewardConfig(name="verdict", weight=1.0), RewardConfig(name="structure")],
+        **options,
+    )
+
+
+def write_metrics(folder: RunFolder, rows: int) -> None:
+    """reward/total_mean is the step's number; train/kl is missing in the first row."""
+    lines = ["step,reward/total_mean,train/kl"]
+    lines += [f"{n},{float(n)},{'' if n == 1 else 0.5}" for n in range(1, rows + 1)]
+    folder.metrics.write_text("\n".join(lines) + "\n")
+
+
+def test_summary_compares_first_and_last_steps(folder: RunFolder) -> None:
+    write_metrics(folder, 30)
+    module: Any = SimpleNamespace(iteration=30, draws=60)
+    summary = summarize_run(make_config(), folder, module, seconds=12.34)
+    # Means of 1..10 and of 21..30.
+    assert summary["first"] == {"reward/total_mean": 5.5, "train/kl": 0.5}
+    assert summary["last"] == {"reward/total_mean": 25.5, "train/kl": 0.5}
+    assert (summary["steps"], summary["prompts"], summary["seconds"]) == (30, 60, 12.3)
+    assert summary["versions"]["torch"] == torch.__version__.split("+")[0] or (
+        summary["versions"]["torch"] == torch.__version__
+    )
+
+
+def test_metrics_leave_empty_cells_out(folder: RunFolder) -> None:
+    write_metrics(folder, 2)
+    assert read_metrics(folder.metrics) == [
+        {"step": 1.0, "reward/total_mean": 1.0},
+        {"step": 2.0, "reward/total_mean": 2.0, "train/kl": 0.5},
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_model_card(policy_of: Callable[..., Policy], folder: RunFolder, kind: str) -> None:
+    write_metrics(folder, 3)
+    module: Any = SimpleNamespace(iteration=3, draws=6)
+    config = make_config()
+    card = model_card(
+        config, policy_of(kind), kind, summarize_run(config, folder, module, seconds=1)
+    )
+    _, metadata, text = card.split("---\n", 2)
+    block = yaml.safe_load(metadata)
+    assert block["library_name"] == ("peft" if kind == "adapter" else "transformers")
+    assert block["base_model"] == "lab/model"
+    assert "Research use only" in text
+    assert "- structure, weight 1" in text
+    assert "| reward/total_mean | 2.0000 | 2.0000 |" in text
+    # Its code is Python.
+    code = text.split("```python\n")[1].split("```")[0]
+    compile(code, "card", "exec")
+    assert ("PeftModel" in code) == (kind == "adapter")
