@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -33,15 +35,22 @@ def ranks(tiny_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(SCRIPT.parents[1]), *sys.path]),
     }
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, str(SCRIPT), str(tiny_policy_folder), str(root)],
         env=environment,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
+    try:
+        _, err = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        pytest.fail("the ranks wait for each other")
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # the second rank too
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, err[-4000:]
     return [torch.load(root / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

@@ -239,9 +239,9 @@ class TestResume:
         [
             (["grpo.refill_rounds=1"], 4),
             (["policy.adapter=null", "grpo.updates_per_rollout=2"], 8),
-            (["task=sft"], 4),
+            (["task=sft", "policy.adapter.dropout=0.5"], 4),
         ],
-        ids=["lora", "full, two updates a rollout", "sft"],
+        ids=["lora", "full, two updates a rollout", "sft with dropout"],
     )
     def test_is_the_uninterrupted_run(
         self, fit: Callable[..., int], runs: Path, arguments: list[str], steps: int
@@ -256,14 +256,14 @@ class TestResume:
         assert len(rows_of(runs / "whole")) == 4
 
     def test_lost_steps_are_repeated(self, fit: Callable[..., int], runs: Path) -> None:
-        """A kill after step 3 with a checkpoint of step 2: row and completions 3 come once."""
-        assert fit("name=whole", "trainer.max_steps=4") == 0
-        assert fit("name=killed") == 0
-        newest = runs / "killed" / "checkpoints" / "step-00000003"
+        """A kill after step 4 with a whole checkpoint of step 2: rows 3 and 4 come once."""
+        assert fit("name=whole", "trainer.max_steps=5") == 0
+        assert fit("name=killed", "trainer.max_steps=4") == 0
+        newest = runs / "killed" / "checkpoints" / "step-00000004"
         (newest / "weights.safetensors").write_bytes(b"cut off")
-        assert fit("name=killed", "trainer.max_steps=4", "--resume") == 0
+        assert fit("name=killed", "trainer.max_steps=5", "--resume") == 0
         assert_same_run(runs / "killed", runs / "whole")
-        assert "step-00000003" in (runs / "killed" / "log.txt").read_text()
+        assert "step-00000004" in (runs / "killed" / "log.txt").read_text()
 
     def test_a_finished_run_stays_as_it_is(self, fit: Callable[..., int], runs: Path) -> None:
         assert fit() == 0

@@ -253,6 +253,35 @@ class TestSteps:
         mean = sum(terms.policy.item() for terms in seen) / 3
         assert trainer.callback_metrics["train/policy_loss"] == pytest.approx(mean, abs=1e-6)
 
+    def test_the_learning_rate_warms_up_by_optimiser_steps(
+        self, make_grpo: MakeGRPO, fit: Callable[..., L.Trainer]
+    ) -> None:
+        """Two steps a rollout: after two rollouts the rate is that of step 3 of 8."""
+        optim = OptimConfig(lr=0.8, warmup_steps=8, max_grad_norm=1e-9)
+        trainer = fit(make_grpo(updates_per_rollout=2, optim=optim), steps=4)
+        assert trainer.callback_metrics["train/lr"].item() == pytest.approx(0.4)
+
+    def test_gradients_are_clipped_and_their_norm_is_logged(
+        self, make_grpo: MakeGRPO, fit: Callable[..., L.Trainer]
+    ) -> None:
+        found = []
+
+        class Watch(L.Callback):
+            def on_before_zero_grad(self, trainer: Any, module: Any, optimizer: Any) -> None:
+                grads = [p.grad for p in module.model.parameters() if p.grad is not None]
+                found.append([float(torch.stack([g.norm() for g in grads]).norm())] * bool(grads))
+
+            def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+                self.on_before_zero_grad(trainer, module, None)
+
+        limit = OptimConfig(lr=1e-3, max_grad_norm=0.01)
+        trainer = fit(make_grpo(optim=limit), callbacks=[Watch()])
+        assert found[-1][0] == pytest.approx(0.01, rel=1e-3)
+        assert trainer.callback_metrics["train/grad_norm"] > 0.1
+        trainer = fit(make_grpo(optim=OptimConfig(max_grad_norm=None)), callbacks=[Watch()])
+        norm = trainer.callback_metrics["train/grad_norm"].item()
+        assert found[-1][0] == pytest.approx(norm, rel=1e-4)
+
     @pytest.mark.parametrize("family", ["gpt2", "gemma3"])
     def test_dropout_never_splits_the_policy(
         self,

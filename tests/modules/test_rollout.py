@@ -191,6 +191,11 @@ def test_pick_tokens_inverts_the_distribution() -> None:
     assert pick_tokens(table, None).tolist() == [2] * len(noise)
 
 
+def test_pick_tokens_never_picks_an_impossible_first_token() -> None:
+    table = torch.tensor([[0.0, 1.0]]).log()
+    assert pick_tokens(table, torch.zeros(1, dtype=torch.float64)).tolist() == [1]
+
+
 def test_noise_belongs_to_the_group() -> None:
     alone, among = draw_noise([7], 3, 5), draw_noise([5, 7, 6], 3, 5)
     assert torch.equal(among[3:6], alone)
