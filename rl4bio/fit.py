@@ -102,7 +102,9 @@ def set_up_logging() -> None:
     terminal.setFormatter(logging.Formatter("rl4bio: %(message)s"))
     kept = logging.handlers.MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)
     log.handlers = [terminal, kept]
-    for name in ("lightning.pytorch", "lightning.fabric", "bitsandbytes"):
+    # Lightning's import, which comes later, sets the level of "lightning.pytorch" itself.
+    tips = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+    for name in (*tips, "lightning_utilities.core.rank_zero", "bitsandbytes"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (
         ".*treespec.*",

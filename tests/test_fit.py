@@ -71,6 +71,7 @@ def _leave_no_traces() -> Iterator[None]:
     """Logging handlers, warning filters and the run folder of a run end with its test."""
     log = logging.getLogger("rl4bio")
     before = (log.handlers[:], log.level, log.propagate)
+    levels = {name: logging.getLogger(name).level for name in [*logging.root.manager.loggerDict]}
     with warnings.catch_warnings():
         yield
     for handler in log.handlers:
@@ -78,6 +79,8 @@ def _leave_no_traces() -> Iterator[None]:
             handler.close()
     log.handlers, log.propagate = before[0], before[2]
     log.setLevel(before[1])
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     set_run_folder(None)
 
 
@@ -454,6 +457,7 @@ class TestSignals:
         step = int(saved.name.removeprefix("step-"))
         assert step == len(rows_of(folder))
         assert f"stopped after step {step}; continue with: rl4bio fit --config" in err
+        assert all(line.startswith(("step ", "stopped ")) for line in err.splitlines()), err
         assert not (folder / "adapter").exists()
         steps = f"trainer.max_steps={step + 2}"
         assert fit("name=killed", steps, "--resume") == 0
