@@ -48,7 +48,7 @@ class AdapterConfig:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    """Used by task sft alone: GRPO switches dropout off, so that it samples and learns one policy."""
+    """For task sft alone; GRPO switches dropout off, so that it samples and learns one policy."""
     targets: list[str] = field(default_factory=lambda: ["all-linear"])
     """Module names, or all-linear."""
     path: str | None = None
