@@ -17,8 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rl4bio.config import load_config
 from rl4bio.data.trials import TrialsCorpus
+from rl4bio.evaluation.answers import bootstrap_interval
 from rl4bio.fit import main as fit
 from rl4bio.modules.loading import load_policy, load_tuned
 from rl4bio.modules.policy import Policy
@@ -51,6 +54,7 @@ def measure(
     verdicts = [strict_verdict(text) for text in texts]
     right = [v == s.target for v, s in zip(verdicts, samples, strict=True)]
     result: dict[str, Any] = {
+        "items": {"accuracy": [float(r) for r in right], "total": table.total},
         "accuracy": statistics.fmean(right),
         "parsed": statistics.fmean(v is not None for v in verdicts),
         "total": statistics.fmean(table.total),
@@ -81,10 +85,14 @@ def measure_all(policy: Policy, scorer: Scorer, items: int) -> dict[str, Any]:
 
 
 def table(before: dict[str, Any], after: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table: warm start beside the mean and range of the tuned policies."""
+    """A Markdown table: warm start beside the mean and range of the tuned policies.
+
+    The gain's 95% interval resamples items, each with its mean over the tuned policies.
+    """
     lines = [
-        "| test wording | decoding | metric | always yes | warm start | tuned, mean (range) |",
-        "|---|---|---|---|---|---|",
+        "| test wording | decoding | metric | always yes | warm start | tuned, mean (range) "
+        "| gain [95%] |",
+        "|---|---|---|---|---|---|---|",
     ]
     for wording in WORDINGS:
         for mode in ("greedy", "sampled"):
@@ -97,7 +105,16 @@ def table(before: dict[str, Any], after: Sequence[dict[str, Any]]) -> str:
                     else ""
                 )
                 start = before[wording][mode][metric]
-                lines.append(f"| {wording} | {mode} | {metric} | {yes} | {start:.3f} | {shown} |")
+                gain = ""
+                if values and metric in before[wording][mode]["items"]:
+                    base = np.array(before[wording][mode]["items"][metric])
+                    tuned = np.mean([run[wording][mode]["items"][metric] for run in after], axis=0)
+                    interval = bootstrap_interval((tuned - base).tolist(), seed=0, rounds=4000)
+                    low, high = interval
+                    gain = f"{(tuned - base).mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+                lines.append(
+                    f"| {wording} | {mode} | {metric} | {yes} | {start:.3f} | {shown} | {gain} |"
+                )
     return "\n".join(lines)
 
 
@@ -116,9 +133,10 @@ def main() -> None:
     for seed in args.seeds:
         name = f"seed{seed}"
         overrides = [*args.overrides, f"seed={seed}", f"name={name}", f"output_dir={args.output}"]
-        code = fit(["--config", str(CONFIG), *overrides])
-        if code:
-            raise SystemExit(code)
+        if not (args.output / name / "model").is_dir():  # else trained by an earlier call
+            code = fit(["--config", str(CONFIG), *overrides])
+            if code:
+                raise SystemExit(code)
         tuned = load_tuned(config.policy, args.output / name / "model")
         after.append(measure_all(tuned, scorer, args.items))
         print(table(before, after), flush=True)
