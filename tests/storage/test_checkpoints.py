@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,16 +125,21 @@ def test_nothing_there(tmp_path: Path) -> None:
         load_checkpoint_folder(tmp_path / "gone")
 
 
-def test_a_full_disk_keeps_what_was_saved(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_what_was_saved(
+    tmp_path: Path, with_small_files: Callable[..., str]
+) -> None:
     """A limit of 64 kB a file stands in for a disk that fills up during the save."""
     old = save(tmp_path, 1)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-    try:
-        with pytest.raises(StorageError, match="step-00000002: cannot be written"):
-            save(tmp_path, 2, size=100_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    error = with_small_files(
+        65536,
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from rl4bio.storage import save_checkpoint_folder\n"
+        "tensors = {'model': {'w': torch.zeros(100_000)}}\n"
+        f"save_checkpoint_folder(Path({str(tmp_path)!r}), 2, tensors=tensors, state={{}})\n",
+    )
+    assert "StorageError" in error
+    assert "step-00000002: cannot be written" in error
     assert os.listdir(tmp_path) == [old.name]
     assert not verify_checkpoint(old)
 

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rl4bio.errors import StorageError
 from rl4bio.storage import require_free_space, write_atomic, write_json
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file of this process may pass 4 kB: writes fail half-way, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -37,11 +27,19 @@ def test_json_round_trip(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
 
 
-def test_a_write_that_fails_half_way_keeps_the_old_file(tmp_path: Path, small_files: None) -> None:
+def test_a_write_that_fails_half_way_keeps_the_old_file(
+    tmp_path: Path, with_small_files: Callable[..., str]
+) -> None:
     path = tmp_path / "a.txt"
     write_atomic(path, "old")
-    with pytest.raises(StorageError, match=r"a\.txt: cannot be written \(File too large\)"):
-        write_atomic(path, "n" * 10_000)
+    error = with_small_files(
+        4096,
+        "from pathlib import Path\n"
+        "from rl4bio.storage import write_atomic\n"
+        f"write_atomic(Path({str(path)!r}), 'n' * 10_000)\n",
+    )
+    assert "StorageError" in error
+    assert "a.txt: cannot be written (File too large)" in error
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 
