@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,7 @@ def main() -> None:
     )
     trainer.fit(module, DataLoader(phases, batch_size=None))
     save(model, tokenizer, args.output)
+    shutil.rmtree(args.output / "latest", ignore_errors=True)
     facts = {"steps": module.iteration, "minutes": args.minutes, "seed": args.seed, "lr": args.lr}
     (args.output / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
 
