@@ -1,0 +1,51 @@
+"""MolGPT's SMILES tokens: one regular expression, read strictly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+END = "<"
+"""Ends a string and pads it; in models with a start token it also begins it."""
+
+_TOKEN = re.compile(r"\[[^\]]+\]|<|Br?|Cl?|[NOSPFI]|[bcnosp]|[().=#+\\/:~@?>*$-]|%[0-9]{2}|[0-9]")
+
+
+class TokenError(ValueError):
+    """A character that no token begins with."""
+
+
+def split_smiles(text: str) -> list[str]:
+    """The tokens of a SMILES; joined they give it back.
+
+    MolGPT (Bagal et al., 2022) finds all matches of its expression, so that a character which
+    matches nothing vanishes; here it is an error.
+
+    Raises:
+        TokenError: a character is no part of any token; the message names it and its place.
+    """
+    tokens: list[str] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            character = text[position]
+            hint = "; the bracket is never closed" if character == "[" else ""
+            raise TokenError(
+                f"{character!r} at position {position} of {text[:80]!r} is no SMILES token{hint}"
+            )
+        tokens.append(match.group())
+        position = match.end()
+    return tokens
+
+
+def vocabulary_of(texts: Iterable[str]) -> dict[str, int]:
+    """token -> index over all tokens of some SMILES and `<`, sorted as MolGPT's stoi.json is.
+
+    Raises:
+        TokenError: a text has a character that is no part of any token.
+    """
+    found = {END}
+    for text in texts:
+        found.update(split_smiles(text))
+    return {token: index for index, token in enumerate(sorted(found))}

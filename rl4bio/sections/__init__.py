@@ -1,0 +1,51 @@
+"""The typed sections of a run's configuration. Imports neither torch nor lightning.
+
+Every section is a dataclass whose fields are the keys of the YAML; `rl4bio.config` composes and
+checks them, and the classes they configure take them as arguments.
+"""
+
+from rl4bio.sections.checks import require
+from rl4bio.sections.policy import NEW, AdapterConfig, MolGPTConfig, PolicyConfig, RolloutConfig
+from rl4bio.sections.run import (
+    EvaluationConfig,
+    LoggingConfig,
+    MoleculesConfig,
+    PartConfig,
+    Precision,
+    RewardConfig,
+    RunConfig,
+    TrainerConfig,
+)
+from rl4bio.sections.training import (
+    AdvantageScale,
+    GRPOConfig,
+    KLEstimator,
+    Level,
+    LossKind,
+    OptimConfig,
+    SFTConfig,
+)
+
+__all__ = [
+    "AdapterConfig",
+    "AdvantageScale",
+    "EvaluationConfig",
+    "GRPOConfig",
+    "KLEstimator",
+    "Level",
+    "LoggingConfig",
+    "LossKind",
+    "MolGPTConfig",
+    "MoleculesConfig",
+    "NEW",
+    "OptimConfig",
+    "PartConfig",
+    "PolicyConfig",
+    "Precision",
+    "RewardConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "SFTConfig",
+    "TrainerConfig",
+    "require",
+]

@@ -1,0 +1,28 @@
+"""Checks that the sections share; their messages start with the full key."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rl4bio.errors import ConfigError
+
+
+def require(ok: bool, key: str, message: str) -> None:
+    """Raise a ConfigError that starts with the key unless the condition holds."""
+    if not ok:
+        raise ConfigError(f"{key}: {message}")
+
+
+def positive(section: str, obj: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(obj, name)
+        ok = value is None or (math.isfinite(value) and value > 0)
+        require(ok, f"{section}.{name}", f"got {value}, needs a number above 0")
+
+
+def not_negative(section: str, obj: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(obj, name)
+        ok = value is None or (math.isfinite(value) and value >= 0)
+        require(ok, f"{section}.{name}", f"got {value}, needs a number of at least 0")

@@ -1,0 +1,118 @@
+"""The model that is trained, and how it is sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from omegaconf import MISSING
+
+from rl4bio.sections.checks import not_negative, positive, require
+
+
+@dataclass(kw_only=True)
+class AdapterConfig:
+    """A LoRA adapter (Hu et al., 2021)."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    """For task sft alone; GRPO switches dropout off, so that it samples and learns one policy."""
+    targets: list[str] = field(default_factory=lambda: ["all-linear"])
+    """Module names, or all-linear."""
+    path: str | None = None
+    """Folder of an adapter to start from; a frozen second copy of it is then the reference."""
+
+    def __post_init__(self) -> None:
+        positive("policy.adapter", self, "rank", "alpha")
+        ok = 0 <= self.dropout < 1
+        require(ok, "policy.adapter.dropout", f"got {self.dropout}, needs [0, 1)")
+        require(bool(self.targets), "policy.adapter.targets", "needs at least one module name")
+
+
+NEW = "new"
+"""`policy.checkpoint` of a model that starts from random weights."""
+
+
+@dataclass(kw_only=True)
+class MolGPTConfig:
+    """A MolGPT (Bagal et al., 2022) with random weights; the defaults are the paper's."""
+
+    num_layers: int = 8
+    num_heads: int = 8
+    width: int = 256
+    block_size: int = 54
+    """Longest SMILES in tokens, the start token included (54 for MOSES, 100 for GuacaMol)."""
+    dropout: float = 0.1
+    start_token: bool = True
+    """Start every string with `<`. The published MolGPT has no start token: it begins with `C`."""
+    vocabulary: str = "corpus"
+    """A MolGPT stoi.json, or a model folder; corpus collects the tokens of the training split."""
+    properties: list[str] = field(default_factory=list)
+    """Columns of the corpus that condition the model, in this order (qed, sas, logp, tpsa)."""
+    scaffold_length: int = 0
+    """Tokens of the scaffold that conditions the model (48 for MOSES); 0 = none."""
+
+    def __post_init__(self) -> None:
+        key = "policy.molgpt"
+        positive(key, self, "num_layers", "num_heads", "width", "block_size")
+        not_negative(key, self, "scaffold_length")
+        require(0 <= self.dropout < 1, f"{key}.dropout", f"got {self.dropout}, needs [0, 1)")
+        require(
+            self.width % self.num_heads == 0,
+            f"{key}.num_heads",
+            f"got {self.num_heads}, must divide width {self.width}",
+        )
+
+
+@dataclass(kw_only=True)
+class PolicyConfig:
+    """The model that is trained."""
+
+    checkpoint: str = MISSING
+    """Hub id, local folder, or rl4bio:<asset>; new makes the model of policy.molgpt."""
+    molgpt: MolGPTConfig | None = None
+    """The shape of a new model."""
+    revision: str | None = None
+    adapter: AdapterConfig | None = None
+    """None trains every weight; the reference is then a frozen copy."""
+    quantization: Literal["none", "int8", "nf4"] = "none"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            self.quantization == "none" or self.adapter is not None,
+            "policy.quantization",
+            "quantised weights cannot be trained; add policy.adapter",
+        )
+        require(
+            self.molgpt is None or self.checkpoint == NEW,
+            "policy.molgpt",
+            f"shapes a new model, but policy.checkpoint is {self.checkpoint!r}; set it to {NEW}, "
+            "or remove policy.molgpt",
+        )
+        require(
+            self.checkpoint != NEW or self.molgpt is not None,
+            "policy.checkpoint",
+            f"is {NEW}, so policy.molgpt must say which model; policy.molgpt={{}} takes the "
+            "published shape",
+        )
+
+
+@dataclass(kw_only=True)
+class RolloutConfig:
+    """How completions are sampled. The log-probabilities are those of exactly this distribution."""
+
+    max_prompt_tokens: int = 1024
+    max_completion_tokens: int = 512
+    temperature: float = 1.0
+    top_k: int | None = None
+    """Sample among the k most likely tokens; the log-probabilities are of that distribution."""
+    overlong_prompts: Literal["fail", "drop", "shorten"] = "fail"
+    """What to do with a prompt above max_prompt_tokens; shorten drops leading context sentences."""
+
+    def __post_init__(self) -> None:
+        positive(
+            "rollout", self, "max_prompt_tokens", "max_completion_tokens", "temperature", "top_k"
+        )

@@ -1,0 +1,140 @@
+"""The whole run: trainer, logging, evaluation, and the parts that are found by name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from omegaconf import MISSING
+
+from rl4bio.sections.checks import not_negative, positive, require
+from rl4bio.sections.policy import PolicyConfig, RolloutConfig
+from rl4bio.sections.training import GRPOConfig, OptimConfig, SFTConfig
+
+Precision = Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"]
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """Length, hardware, validation and checkpoints of a run."""
+
+    max_steps: int = 500
+    """Optimiser steps."""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: str = "auto"
+    """auto, or a number of processes."""
+    num_nodes: int = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Precision = "auto"
+    """auto: by GPU capability and model family (float32 for Gemma below sm_80)."""
+    val_every_steps: int = 0
+    """0 = no validation while training."""
+    save_every_steps: int = 50
+    keep_checkpoints: int = 2
+    log_every_steps: int = 1
+    num_threads: int | None = None
+    """CPU threads for torch; None = torch's own choice."""
+
+    def __post_init__(self) -> None:
+        positive(
+            "trainer",
+            self,
+            "max_steps",
+            "num_nodes",
+            "save_every_steps",
+            "keep_checkpoints",
+            "log_every_steps",
+            "num_threads",
+        )
+        not_negative("trainer", self, "val_every_steps")
+        ok = self.devices == "auto" or (self.devices.isdigit() and int(self.devices) > 0)
+        require(ok, "trainer.devices", f"got {self.devices!r}, needs auto or a number above 0")
+
+
+@dataclass(kw_only=True)
+class LoggingConfig:
+    """Where metrics go besides metrics.csv, which is always written."""
+
+    loggers: list[Literal["wandb", "tensorboard"]] = field(default_factory=list)
+    project: str = "rl4bio"
+    entity: str | None = None
+    mode: Literal["auto", "online", "offline"] = "auto"
+    """W&B: auto is online where a key is set, offline otherwise."""
+    completions: bool = True
+    """Write every completion with its rewards to completions/; off for private data."""
+
+
+@dataclass(kw_only=True)
+class EvaluationConfig:
+    """`rl4bio evaluate`, and validation during training."""
+
+    max_items: int | None = None
+    """A stratified, seeded subset of the test split; None = all of it."""
+    batch_size: int = 16
+    side_by_side: int = 50
+    """Cases in the base-versus-tuned table."""
+    bootstrap: int = 2000
+    num_molecules: int = 1000
+    """Molecules that are sampled from each model, where the task is to write molecules."""
+
+    def __post_init__(self) -> None:
+        positive("evaluation", self, "max_items", "batch_size", "bootstrap", "num_molecules")
+        not_negative("evaluation", self, "side_by_side")
+
+
+@dataclass(kw_only=True)
+class PartConfig:
+    """A part that is found by name; its options are checked against its class."""
+
+    name: str = MISSING
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class RewardConfig(PartConfig):
+    """One reward and its weight in the total."""
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(
+            math.isfinite(self.weight) and self.weight != 0,
+            "rewards[].weight",
+            f"got {self.weight}, needs a finite number other than 0 (or remove the reward)",
+        )
+
+
+@dataclass(kw_only=True)
+class MoleculesConfig:
+    """What a molecule is worth that was written before. Only for rewards that read molecules."""
+
+    batch_repeats: Literal["zero", "keep"] = "zero"
+    """Total reward of the second and later copies of a molecule in a batch."""
+    seen_before: Literal["zero", "keep"] = "zero"
+    """Total reward of a molecule that an earlier step has scored."""
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """A whole run."""
+
+    name: str = MISSING
+    """Name of the run folder under output_dir: letters, digits, dot, dash, underscore."""
+    task: Literal["grpo", "sft"] = "grpo"
+    seed: int = 1
+    output_dir: str = "runs"
+    plugins: list[str] = field(default_factory=list)
+    """Modules or .py files imported first, so that they register their own parts."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    grpo: GRPOConfig = field(default_factory=GRPOConfig)
+    sft: SFTConfig = field(default_factory=SFTConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    data: PartConfig = field(default_factory=PartConfig)
+    rewards: list[RewardConfig] = field(default_factory=list)
+    molecules: MoleculesConfig = field(default_factory=MoleculesConfig)
+    callbacks: list[PartConfig] = field(default_factory=list)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)

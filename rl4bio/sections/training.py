@@ -1,0 +1,121 @@
+"""What is optimised, and how: GRPO, supervised fine-tuning, the optimiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rl4bio.sections.checks import not_negative, positive, require
+
+LossKind = Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
+KLEstimator = Literal["k1", "k2", "k3"]
+Level = Literal["token", "sequence"]
+AdvantageScale = Literal["group", "batch", "none"]
+
+
+@dataclass(kw_only=True)
+class GRPOConfig:
+    """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300) and its variants."""
+
+    group_size: int = 8
+    loss: LossKind = "dapo"
+    level: Level = "token"
+    """token: one importance ratio a token; sequence: one a completion (GSPO, arXiv:2507.18071)."""
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    """Upper clip 1 + clip_high; for cispo the absolute cap of the ratio instead (5.0 is usual)."""
+    ratio_cap: float | None = None
+    """Two-sided clip: cap on the ratio whatever the advantage's sign; None = off."""
+    sapo_temperatures: list[float] = field(default_factory=lambda: [1.0, 1.05])
+    """SAPO's gate temperatures for positive and for negative advantages."""
+    kl_coef: float = 0.0
+    """Weight of the KL term toward the reference; 0 leaves it out."""
+    monitor_kl: bool = False
+    """Run the reference also where kl_coef is 0, to log the KL; one more forward pass a step."""
+    kl_estimator: KLEstimator = "k3"
+    kl_ratio_weight: bool = True
+    """Weight the KL term by the importance ratio: its gradient is then that of the reverse KL."""
+    advantage_scale: AdvantageScale = "group"
+    baseline: Literal["mean", "leave_one_out"] = "mean"
+    combine: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
+    """Several rewards: normalise their weighted sum, or each reward first (GDPO)."""
+    updates_per_rollout: int = 1
+    tokens_per_micro_batch: int = 8192
+    """Padded tokens of one forward, every prompt counted once; at least one row."""
+    mask_truncated: bool = False
+    """Leave completions that hit the length limit out of the loss."""
+    refill_rounds: int = 0
+    """Dynamic sampling: how often groups whose rewards are all equal may be replaced."""
+    self_check: bool = True
+    """Before the first update: ratio 1 and KL 0 on the first rollout, or stop."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.group_size >= 2,
+            "grpo.group_size",
+            f"got {self.group_size}, needs at least 2 (the group mean is the baseline)",
+        )
+        positive(
+            "grpo", self, "clip_high", "ratio_cap", "updates_per_rollout", "tokens_per_micro_batch"
+        )
+        not_negative("grpo", self, "clip_low", "kl_coef", "refill_rounds")
+        require(
+            self.loss != "cispo" or self.clip_high >= 1,
+            "grpo.clip_high",
+            f"got {self.clip_high}; for cispo it is the ratio's absolute cap, at least 1 (5.0 "
+            "is usual)",
+        )
+        require(
+            self.ratio_cap is None or self.ratio_cap > 1 + self.clip_high,
+            "grpo.ratio_cap",
+            f"got {self.ratio_cap}, needs more than 1 + clip_high = {1 + self.clip_high:g}",
+        )
+        require(self.clip_low <= 1, "grpo.clip_low", f"got {self.clip_low}, needs at most 1")
+        require(
+            len(self.sapo_temperatures) == 2 and min(self.sapo_temperatures) > 0,
+            "grpo.sapo_temperatures",
+            "needs two numbers above 0",
+        )
+
+
+@dataclass(kw_only=True)
+class SFTConfig:
+    """Supervised fine-tuning on the samples' demonstrations."""
+
+    max_tokens: int = 1024
+    """Longer prompt + demonstration pairs are left out and counted."""
+    prompt_loss_weight: float = 0.0
+    """Weight of prompt tokens in the loss; 0 is completion-only."""
+    tokens_per_micro_batch: int = 8192
+    length_window: int = 1
+    """Batches that are filled together from samples of like length; 1 = in the order drawn."""
+
+    def __post_init__(self) -> None:
+        positive("sft", self, "max_tokens", "tokens_per_micro_batch", "length_window")
+        not_negative("sft", self, "prompt_loss_weight")
+
+
+@dataclass(kw_only=True)
+class OptimConfig:
+    """The optimiser and its learning rate over time."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """muon: Muon (Jordan et al., 2024) on the layers' matrices, AdamW on everything else."""
+    lr: float = 1.0e-5
+    muon_lr: float = 0.02
+    """Learning rate of Muon's matrices; it follows the same schedule as lr."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    weight_decay: float = 0.0
+    """Of every weight; with muon of the matrices alone."""
+    warmup_steps: int = 0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up; linear and cosine fall to final_lr_fraction at trainer.max_steps."""
+    final_lr_fraction: float = 0.0
+    max_grad_norm: float | None = 1.0
+    """Clip the global gradient norm; None = off."""
+
+    def __post_init__(self) -> None:
+        positive("optim", self, "lr", "muon_lr", "max_grad_norm")
+        not_negative("optim", self, "weight_decay", "warmup_steps", "final_lr_fraction")
+        ok = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
+        require(ok, "optim.betas", f"got {self.betas}, needs two numbers in [0, 1)")
