@@ -1,4 +1,4 @@
-"""Text that is safe to show: secrets masked, control characters escaped, length bounded."""
+"""Text that is safe to show: secrets masked, control characters escaped, no formulas, bounded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ _SECRET_NAME = re.compile(r"(_KEY|_TOKEN|SECRET\w*|PASSWORD\w*)$", re.IGNORECASE
 _TOKEN_SHAPE = re.compile(r"\bhf_[A-Za-z0-9]{16,}|\bsk-[A-Za-z0-9_-]{20,}|(?<=://)[^/@\s]{1,400}@")
 _SHORTEST_SECRET = 6
 """Shorter values ("1", "none") are ordinary words; masking them would spoil every message."""
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
+
+_DIRECTION_MARKS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 
 
 def mask_secrets(text: str, environment: Mapping[str, str] | None = None) -> str:
@@ -45,3 +51,28 @@ def one_line(text: str, limit: int = MAX_SHOWN_CHARACTERS) -> str:
     if len(shown) <= limit:
         return shown
     return f"{shown[: limit * 3 // 4]} ... {shown[-limit // 4 + 5 :]}"
+
+
+def visible(text: str) -> str:
+    """The text with control characters shown as symbols and lone surrogates replaced.
+
+    Line ends become a plain newline. Direction marks become their code point in brackets, so that
+    a text cannot reorder its line.
+    """
+    shown = []
+    for char in text.replace("\r\n", "\n"):
+        code = ord(char)
+        if code < 0x20 and char not in "\n\t":
+            char = chr(0x2400 + code)  # control pictures
+        elif 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in (0xFFFE, 0xFFFF):
+            char = "\N{REPLACEMENT CHARACTER}"
+        elif char in _DIRECTION_MARKS:
+            char = f"[U+{code:04X}]"
+        shown.append(char)
+    return "".join(shown)
+
+
+def safe_cell(text: str) -> str:
+    """Text that a spreadsheet does not run as a formula: a leading = + - @ gets an apostrophe."""
+    text = visible(text)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text

@@ -9,13 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.evaluation.answers import Answer
+from rl4bio.redaction import safe_cell
 from rl4bio.types import Sample
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
-
-_DIRECTION_MARKS = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,31 +38,6 @@ def judgement(answer: Answer) -> str:
     if answer.strict is None:
         return "no answer"
     return "right" if answer.right else "wrong"
-
-
-def visible(text: str) -> str:
-    """The text with control characters shown as symbols and lone surrogates replaced.
-
-    Line ends become a plain newline. Direction marks become their code point in brackets, so that
-    a text cannot reorder its line.
-    """
-    shown = []
-    for char in text.replace("\r\n", "\n"):
-        code = ord(char)
-        if code < 0x20 and char not in "\n\t":
-            char = chr(0x2400 + code)  # control pictures
-        elif 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in (0xFFFE, 0xFFFF):
-            char = "\N{REPLACEMENT CHARACTER}"
-        elif char in _DIRECTION_MARKS:
-            char = f"[U+{code:04X}]"
-        shown.append(char)
-    return "".join(shown)
-
-
-def safe_cell(text: str) -> str:
-    """Text that a spreadsheet does not run as a formula: a leading = + - @ gets an apostrophe."""
-    text = visible(text)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
 
 
 def side_by_side_csv(cases: Sequence[Case]) -> str:

@@ -13,7 +13,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
-from rl4bio.evaluation.cases import visible
+from rl4bio.redaction import visible
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem;

@@ -9,14 +9,8 @@ import math
 import pytest
 
 from rl4bio.evaluation.answers import Answer
-from rl4bio.evaluation.cases import (
-    Case,
-    Reply,
-    judgement,
-    safe_cell,
-    side_by_side_csv,
-    visible,
-)
+from rl4bio.evaluation.cases import Case, Reply, judgement, side_by_side_csv
+from rl4bio.redaction import safe_cell, visible
 from rl4bio.types import Sample
 
 
