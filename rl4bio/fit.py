@@ -8,7 +8,7 @@ import logging.handlers
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from rl4bio.cli import add_config_arguments, run_command, set_run_folder
 from rl4bio.config import config_dict, load_config, to_yaml
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
-from rl4bio.sections import RunConfig
+from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder, latest_checkpoint
 
 if TYPE_CHECKING:
@@ -137,17 +137,20 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
     from rl4bio.modules.checkpoints import locate
 
     set_up_logging()
-    locate(config.policy.checkpoint)
+    if config.policy.checkpoint != NEW:
+        locate(config.policy.checkpoint)
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
     if not corpus.samples("train"):
         raise DataError("data: the train split is empty; check data.options")
-    policy, precision = prepare_policy(config)
+    policy, precision = prepare_policy(config, getattr(corpus, "vocabulary", None))
     data = build_data(config, corpus, policy)
     data.samples("train")  # measures the prompts
     return policy, data, precision
 
 
-def prepare_policy(config: RunConfig) -> tuple[Policy, str]:
+def prepare_policy(
+    config: RunConfig, vocabulary: Callable[[], Mapping[str, int]] | None = None
+) -> tuple[Policy, str]:
     """The policy, loaded in the dtype that the precision asks for, and that precision."""
     import lightning as L
     import torch
@@ -170,7 +173,7 @@ def prepare_policy(config: RunConfig) -> tuple[Policy, str]:
     frozen_base = config.policy.adapter is not None
     whole = precision.value.endswith("-true")
     dtype = half if half is not None and (frozen_base or whole) else torch.float32
-    return load_policy(config.policy, dtype=dtype), precision.value
+    return load_policy(config.policy, dtype=dtype, vocabulary=vocabulary), precision.value
 
 
 def build_data(config: RunConfig, corpus: Corpus, policy: Policy) -> PromptDataModule:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rl4bio.errors import NonFiniteError
-from rl4bio.modules.optim import build_optimizer, learning_rate
+from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.sections import OptimConfig
 
@@ -50,7 +50,8 @@ class PolicyModule(L.LightningModule):
         self.model.train()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return build_optimizer(self.policy.trainable_parameters(), self.optim)
+        named = self.policy.model.named_parameters()
+        return build_optimizer(((n, p) for n, p in named if p.requires_grad), self.optim)
 
     def trainable_state(self) -> dict[str, Tensor]:
         """The trained weights alone, by their name in the model."""
@@ -75,8 +76,9 @@ class PolicyModule(L.LightningModule):
             NonFiniteError: a loss or the gradient norm is NaN or infinite.
         """
         optimizer: Any = self.optimizers()
+        share = learning_rate_share(self.optim, self.global_step, self.max_steps)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.optim, self.global_step, self.max_steps)
+            group["lr"] = share * group["peak_lr"]
         optimizer.zero_grad()
         for number, micro_batch in enumerate(micro_batches):
             last = number == len(micro_batches) - 1

@@ -14,9 +14,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
 from rl4bio.hardware import model_family, resolve_attention
+from rl4bio.modules import molgpt  # registers its classes with transformers
 from rl4bio.modules.checkpoints import hub_error, locate
+from rl4bio.modules.new_model import Vocabulary, new_molgpt
 from rl4bio.modules.policy import REFERENCE_ADAPTER, Policy
-from rl4bio.sections import AdapterConfig, PolicyConfig
+from rl4bio.sections import NEW, AdapterConfig, PolicyConfig
 
 log = logging.getLogger("rl4bio")
 
@@ -27,6 +29,8 @@ def read_family(config: PolicyConfig) -> str:
     Raises:
         ModelError: the checkpoint is missing, gated or unreadable.
     """
+    if config.checkpoint == NEW:
+        return molgpt.MolGPTConfig.model_type
     source = locate(config.checkpoint)
     try:
         model_type = AutoConfig.from_pretrained(source, revision=config.revision).model_type
@@ -35,18 +39,29 @@ def read_family(config: PolicyConfig) -> str:
     return model_family(model_type)
 
 
-def load_policy(config: PolicyConfig, *, dtype: torch.dtype | None = None) -> Policy:
+def load_policy(
+    config: PolicyConfig,
+    *,
+    dtype: torch.dtype | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> Policy:
     """The policy of a run: base model, tokenizer, and the adapter that will be trained.
 
     Args:
         config: the `policy` section.
         dtype: of the base weights; None is float32. Adapter weights are always float32.
+        vocabulary: collects the data's tokens, where a new model needs them.
 
     Raises:
         ModelError: missing, gated, offline or damaged checkpoint, or weights that do not fit.
     """
-    folder = locate(config.checkpoint)
-    tokenizer, model = load_base(config, folder, dtype or torch.float32)
+    if config.molgpt is not None:
+        attention = None if config.attention == "auto" else config.attention
+        tokenizer, model = new_molgpt(config.molgpt, vocabulary, attention=attention)
+        folder = NEW
+    else:
+        folder = locate(config.checkpoint)
+        tokenizer, model = load_base(config, folder, dtype or torch.float32)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()

@@ -3,24 +3,92 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from rl4bio.sections import OptimConfig
 
+_INSIDE_A_LAYER = re.compile(r"\.\d+\.")
 
-def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter, 2019) over the trainable parameters."""
+
+def build_optimizer(
+    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimConfig
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter, 2019), or Muon with AdamW, over named trainable parameters.
+
+    Every parameter group carries its peak learning rate as `peak_lr`.
+    """
     beta1, beta2 = config.betas
-    return torch.optim.AdamW(
-        parameters, lr=config.lr, betas=(beta1, beta2), weight_decay=config.weight_decay
-    )
+    named = list(parameters)
+    if config.name == "adamw":
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            [p for _, p in named],
+            lr=config.lr,
+            betas=(beta1, beta2),
+            weight_decay=config.weight_decay,
+        )
+    else:
+        chosen = [p.ndim == 2 and bool(_INSIDE_A_LAYER.search(name)) for name, p in named]
+        optimizer = MuonAdamW(
+            [p for (_, p), matrix in zip(named, chosen, strict=True) if matrix],
+            [p for (_, p), matrix in zip(named, chosen, strict=True) if not matrix],
+            config,
+        )
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer
 
 
-def learning_rate(config: OptimConfig, step: int, max_steps: int) -> float:
-    """The learning rate of an optimiser step.
+class MuonAdamW(torch.optim.Optimizer):
+    """Muon (Jordan et al., 2024) on the matrices of the layers, AdamW on everything else.
+
+    Muon's step is scaled by sqrt(max(1, rows / columns)), as its authors do.
+
+    Args:
+        matrices: two-dimensional weights inside the layers.
+        others: embeddings, heads, biases and norms.
+        config: learning rates, betas (of AdamW) and weight decay (of the matrices).
+    """
+
+    def __init__(
+        self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], config: OptimConfig
+    ) -> None:
+        beta1, beta2 = config.betas
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            decay = config.weight_decay
+            self.parts.append(torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=decay))
+        if others:
+            self.parts.append(
+                torch.optim.AdamW(others, lr=config.lr, betas=(beta1, beta2), weight_decay=0.0)
+            )
+        super().__init__([*matrices, *others], {"lr": config.lr})
+        self._share_groups()
+
+    def step(self, closure: Any = None) -> Any:
+        loss = closure() if closure is not None else None
+        for part in self.parts:
+            part.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+
+def learning_rate_share(config: OptimConfig, step: int, max_steps: int) -> float:
+    """The share of the peak learning rate at an optimiser step, in [0, 1].
 
     A linear warm-up over `warmup_steps`, then constant, or linear or cosine decay that reaches
     `final_lr_fraction` of the peak at the last step.
@@ -31,11 +99,11 @@ def learning_rate(config: OptimConfig, step: int, max_steps: int) -> float:
         max_steps: planned number of optimiser steps.
     """
     if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
+        return (step + 1) / config.warmup_steps
     if config.schedule == "constant":
-        return config.lr
+        return 1.0
     done = (step - config.warmup_steps) / max(1, max_steps - 1 - config.warmup_steps)
     done = min(1.0, done)
     left = 1 - done if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
     floor = config.final_lr_fraction
-    return config.lr * (floor + (1 - floor) * left)
+    return floor + (1 - floor) * left

@@ -1,0 +1,319 @@
+"""MolGPT (Bagal et al., 2022, doi:10.1021/acs.jcim.1c00600) as a transformers model.
+
+A GPT with learned positions over SMILES tokens. Conditions stand in front as a prefix without
+positions: the scaffold's tokens, then one token made of the property values. One class covers the
+unconditional, the property-conditioned and the scaffold-conditioned forms; parameter names are
+those of the published code, so that its state dicts load as they are. Importing this file registers
+the classes with AutoConfig, AutoModelForCausalLM and AutoTokenizer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationMixin,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
+
+CONDITION_TYPE, SMILES_TYPE = 0, 1
+"""Rows of the type embedding."""
+
+
+class MolGPTConfig(PreTrainedConfig):
+    """Shape of a MolGPT; the defaults are the published MOSES model."""
+
+    model_type = "molgpt"
+    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012
+    attribute_map = {  # noqa: RUF012
+        "hidden_size": "width",
+        "max_position_embeddings": "block_size",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "num_layers",
+    }
+
+    vocab_size: int = 26
+    block_size: int = 54
+    """Longest sequence of SMILES tokens; the prefix does not count."""
+    width: int = 256
+    num_layers: int = 8
+    num_heads: int = 8
+    num_properties: int = 0
+    property_names: list[str] | None = None
+    """What the properties are, in their order; for people and data files."""
+    scaffold_length: int = 0
+    """Tokens of a padded scaffold; 0 = not conditioned on one."""
+    dropout: float = 0.1
+    initializer_range: float = 0.02
+    use_cache: bool = True
+    bos_token_id: int | None = None
+    """The published models have no start token."""
+    eos_token_id: int | list[int] | None = 10
+    pad_token_id: int | None = 10
+    tie_word_embeddings: bool = False
+
+    @property
+    def prefix_length(self) -> int:
+        """Condition tokens in front of the SMILES."""
+        return self.scaffold_length + (1 if self.num_properties else 0)
+
+
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
+    """softmax(q k^T * scaling + mask) v by plain matrix products: [B, T, heads, head size].
+
+    On a CPU in bfloat16 its backward is several times faster than the fused kernel's for short
+    sequences such as SMILES.
+    """
+    weights = torch.matmul(query, key.transpose(-1, -2)) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    weights = torch.softmax(weights, dim=-1).to(value.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2), weights
+
+
+class MolGPTAttention(nn.Module):
+    """Causal self-attention with separate key, query, value and output projections."""
+
+    def __init__(self, config: MolGPTConfig, layer: int) -> None:
+        super().__init__()
+        self.config, self.layer = config, layer
+        self.head_size = config.width // config.num_heads
+        self.is_causal = True
+        self.attention_dropout = config.dropout
+        self.key = nn.Linear(config.width, config.width)
+        self.query = nn.Linear(config.width, config.width)
+        self.value = nn.Linear(config.width, config.width)
+        self.proj = nn.Linear(config.width, config.width)
+        self.resid_drop = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
+        """Mix hidden states [B, T, width] over time."""
+        heads = (*hidden.shape[:-1], -1, self.head_size)
+        query, key, value = (
+            linear(hidden).view(heads).transpose(1, 2)
+            for linear in (self.query, self.key, self.value)
+        )
+        if cache is not None:
+            key, value = cache.update(key, value, self.layer)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention
+        )
+        mixed, _ = attend(
+            self,
+            query,
+            key,
+            value,
+            mask,
+            scaling=self.head_size**-0.5,
+            dropout=self.attention_dropout if self.training else 0.0,
+        )
+        return self.resid_drop(self.proj(mixed.reshape(hidden.shape)))
+
+
+class MolGPTBlock(GradientCheckpointingLayer):
+    """Pre-norm transformer block with a four times wider GELU layer."""
+
+    def __init__(self, config: MolGPTConfig, layer: int) -> None:
+        super().__init__()
+        self.ln1 = nn.LayerNorm(config.width)
+        self.ln2 = nn.LayerNorm(config.width)
+        self.attn = MolGPTAttention(config, layer)
+        self.mlp = nn.Sequential(
+            nn.Linear(config.width, 4 * config.width),
+            nn.GELU(),
+            nn.Linear(4 * config.width, config.width),
+            nn.Dropout(config.dropout),
+        )
+
+    def forward(self, hidden: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
+        hidden = hidden + self.attn(self.ln1(hidden), mask, cache)
+        return hidden + self.mlp(self.ln2(hidden))
+
+
+class MolGPTPreTrainedModel(PreTrainedModel):
+    """What transformers needs to know about the architecture."""
+
+    config_class = MolGPTConfig
+    config: MolGPTConfig
+    base_model_prefix = ""
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["MolGPTBlock"]  # noqa: RUF012
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    # Causal masks that published state dicts carry, in sizes that depend on how they were trained.
+    _keys_to_ignore_on_load_unexpected = [r"attn\.mask$"]  # noqa: RUF012
+
+
+class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
+    """MolGPT with its SMILES head, not tied to the embeddings."""
+
+    def __init__(self, config: MolGPTConfig) -> None:
+        super().__init__(config)
+        self.tok_emb = nn.Embedding(config.vocab_size, config.width)
+        self.type_emb = nn.Embedding(2, config.width)
+        if config.num_properties:
+            self.prop_nn = nn.Linear(config.num_properties, config.width)
+        self.pos_emb = nn.Parameter(torch.zeros(1, config.block_size, config.width))
+        self.drop = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(MolGPTBlock(config, n) for n in range(config.num_layers))
+        self.ln_f = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.tok_emb
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.tok_emb = value
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.head
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        labels: Tensor | None = None,
+        logits_to_keep: int = 0,
+        properties: Tensor | None = None,
+        scaffold_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Next-token logits of the SMILES positions.
+
+        Args:
+            input_ids: int [B, T], tokens of the SMILES alone.
+            attention_mask: [B, past + T] over SMILES positions, 0 = padding; None = no padding.
+            position_ids: int [B, T]; None counts from the cache's SMILES tokens on.
+            past_key_values: cache of an earlier call; it holds the prefix too.
+            use_cache: fill and return a cache.
+            labels: int [B, T], the input ids again (shifted inside), -100 = no loss.
+            logits_to_keep: only the last positions' logits; 0 = all.
+            properties: float [B, k] or [B, 1, k], raw values in the model's order.
+            scaffold_ids: int [B, S], padded with the end token to `scaffold_length`.
+
+        Raises:
+            ValueError: a condition is missing or has another size, or the string is too long.
+        """
+        config = self.config
+        if use_cache is None:
+            use_cache = config.use_cache and not self.training
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=config)
+        prefix_length = config.prefix_length
+        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        done = max(0, past - prefix_length)  # SMILES tokens in the cache
+        if position_ids is None:
+            position_ids = torch.arange(done, done + input_ids.shape[1], device=input_ids.device)
+            position_ids = position_ids.unsqueeze(0)
+        longest = config.block_size
+        if done + input_ids.shape[1] > longest and int(position_ids.max()) >= longest:
+            raise ValueError(
+                f"a string of {int(position_ids.max()) + 1} tokens is longer than the model's "
+                f"block of {longest}"
+            )
+        hidden = self._embed(input_ids, position_ids)
+        if past == 0:
+            hidden = torch.cat([*self._prefix(properties, scaffold_ids, hidden), hidden], dim=1)
+        if attention_mask is not None and prefix_length:
+            seen = attention_mask.new_ones(len(attention_mask), prefix_length)
+            attention_mask = torch.cat([seen, attention_mask], dim=1)
+        mask = create_causal_mask(
+            config=config,
+            inputs_embeds=hidden,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+        )
+        for block in self.blocks:
+            hidden = block(hidden, mask, past_key_values if use_cache else None)
+        kept = input_ids.shape[1] if logits_to_keep == 0 else logits_to_keep
+        logits = self.head(self.ln_f(hidden[:, -kept:]))
+        loss = None
+        if labels is not None:
+            loss = nn.functional.cross_entropy(
+                logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100
+            )
+        return CausalLMOutputWithPast(
+            loss=loss, logits=logits, past_key_values=past_key_values if use_cache else None
+        )
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Tensor,
+        past_key_values: Cache | None = None,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Inputs of one decoding step; the cache's length counts the prefix, so it is not used."""
+        inputs = {name: kwargs.get(name) for name in ("properties", "scaffold_ids", "use_cache")}
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+        started = past_key_values is not None and past_key_values.get_seq_length() > 0
+        width = 1 if started else input_ids.shape[1]
+        return {
+            "input_ids": input_ids[:, -width:],
+            "attention_mask": attention_mask,
+            "position_ids": positions[:, -width:],
+            "past_key_values": past_key_values,
+            **inputs,
+        }
+
+    def _embed(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+        """Token + position + type embeddings of SMILES tokens: [B, T, width]."""
+        positions = self.pos_emb[0, position_ids]
+        hidden = self.tok_emb(input_ids) + positions + self.type_emb.weight[SMILES_TYPE]
+        device = hidden.device.type
+        if torch.is_autocast_enabled(device):  # the residual stream in the fast type
+            hidden = hidden.to(torch.get_autocast_dtype(device))
+        return self.drop(hidden)
+
+    def _prefix(
+        self, properties: Tensor | None, scaffold_ids: Tensor | None, like: Tensor
+    ) -> list[Tensor]:
+        """Embedded conditions, scaffold first: tensors [B, *, width]."""
+        config, condition = self.config, self.type_emb.weight[CONDITION_TYPE]
+        parts: list[Tensor] = []
+        if config.scaffold_length:
+            if scaffold_ids is None or scaffold_ids.shape[-1] != config.scaffold_length:
+                raise ValueError(f"scaffold_ids: needs int [B, {config.scaffold_length}]")
+            parts.append(self.tok_emb(scaffold_ids) + condition)
+        if config.num_properties:
+            if properties is None or properties.shape[-1] != config.num_properties:
+                raise ValueError(f"properties: needs float [B, {config.num_properties}]")
+            values = properties.reshape(len(properties), 1, -1).to(self.prop_nn.weight.dtype)
+            parts.append(self.prop_nn(values) + condition)
+        return [part.to(like.dtype) for part in parts]
+
+
+AutoConfig.register("molgpt", MolGPTConfig, exist_ok=True)
+AutoModelForCausalLM.register(MolGPTConfig, MolGPTForCausalLM, exist_ok=True)
+AutoTokenizer.register(MolGPTConfig, tokenizer_class=SmilesTokenizer, exist_ok=True)
