@@ -1,0 +1,150 @@
+"""Properties of a valid molecule, each computed once and kept in its memo."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rdkit import Chem
+from rdkit.Chem import QED, Crippen, Descriptors, FilterCatalog, GraphDescriptors, RDConfig
+from rdkit.Chem import rdMolDescriptors as descriptors
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from rl4bio.chem.reading import Molecule, remembered
+from rl4bio.errors import MissingPackageError
+
+
+@remembered
+def qed(molecule: Molecule) -> float:
+    """Quantitative estimate of drug-likeness in (0, 1), mean weights (Bickerton et al., 2012)."""
+    return float(QED.qed(molecule.mol))
+
+
+@remembered
+def logp(molecule: Molecule) -> float:
+    """Octanol-water partition coefficient, log10, estimated after Wildman and Crippen (1999)."""
+    return float(Crippen.MolLogP(molecule.mol))
+
+
+@remembered
+def sa(molecule: Molecule) -> float:
+    """Synthetic accessibility from 1 (easy) to 10 (hard) (Ertl and Schuffenhauer, 2009).
+
+    Raises:
+        MissingPackageError: RDKit was installed without its Contrib folder.
+    """
+    return float(_sa_scorer(RDConfig.RDContribDir).calculateScore(molecule.mol))
+
+
+@remembered
+def tpsa(molecule: Molecule) -> float:
+    """Topological polar surface area of nitrogen and oxygen in square angstrom (Ertl, 2000)."""
+    return float(descriptors.CalcTPSA(molecule.mol))
+
+
+@remembered
+def molecular_weight(molecule: Molecule) -> float:
+    """Average molecular weight in g/mol, implicit hydrogens included."""
+    return float(Descriptors.MolWt(molecule.mol))
+
+
+@remembered
+def heavy_atoms(molecule: Molecule) -> int:
+    """Number of atoms that are not hydrogen."""
+    return int(molecule.mol.GetNumHeavyAtoms())
+
+
+@remembered
+def rings(molecule: Molecule) -> int:
+    """Number of rings in the smallest set of smallest rings."""
+    return int(descriptors.CalcNumRings(molecule.mol))
+
+
+@remembered
+def aromatic_rings(molecule: Molecule) -> int:
+    """Number of rings whose bonds are all aromatic."""
+    return int(descriptors.CalcNumAromaticRings(molecule.mol))
+
+
+@remembered
+def rotatable_bonds(molecule: Molecule) -> int:
+    """Number of rotatable bonds, RDKit's strict definition (amide bonds excluded)."""
+    return int(descriptors.CalcNumRotatableBonds(molecule.mol))
+
+
+@remembered
+def bertz(molecule: Molecule) -> float:
+    """Bertz's complexity index (1981): information content of bonds and of elements."""
+    return float(GraphDescriptors.BertzCT(molecule.mol))
+
+
+@remembered
+def lipinski_violations(molecule: Molecule) -> int:
+    """How many of Lipinski's four rules (1997) are broken.
+
+    Weight above 500 g/mol, logP above 5, more than 5 N-H and O-H bonds, more than 10 N and O.
+    """
+    return (
+        (molecular_weight(molecule) > 500)
+        + (logp(molecule) > 5)
+        + (descriptors.CalcNumLipinskiHBD(molecule.mol) > 5)
+        + (descriptors.CalcNumLipinskiHBA(molecule.mol) > 10)
+    )
+
+
+@remembered
+def pains_alerts(molecule: Molecule) -> int:
+    """Number of matching pan-assay interference patterns (Baell and Holloway, 2010), of 480."""
+    return len(_pains_catalog().GetMatches(molecule.mol))
+
+
+@remembered
+def scaffold(molecule: Molecule) -> str:
+    """SMILES of the Bemis-Murcko scaffold (1996) without stereochemistry, "" where acyclic."""
+    core = MurckoScaffold.GetScaffoldForMol(molecule.mol)
+    return str(Chem.MolToSmiles(core, isomericSmiles=False))
+
+
+PROPERTIES: dict[str, Callable[[Molecule], float]] = {
+    "qed": qed,
+    "logp": logp,
+    "sa": sa,
+    "tpsa": tpsa,
+    "molecular_weight": molecular_weight,
+    "heavy_atoms": heavy_atoms,
+    "rings": rings,
+    "aromatic_rings": aromatic_rings,
+    "rotatable_bonds": rotatable_bonds,
+    "bertz": bertz,
+    "lipinski_violations": lipinski_violations,
+    "pains_alerts": pains_alerts,
+}
+"""The numbers among them, by the name that a configuration uses."""
+
+
+@functools.cache
+def _sa_scorer(contrib: str) -> Any:
+    """RDKit's own script with its fragment table; it is no package, so it is loaded by its path."""
+    path = Path(contrib) / "SA_Score" / "sascorer.py"
+    if not path.is_file() or not (path.parent / "fpscores.pkl.gz").is_file():
+        raise MissingPackageError(
+            f"sa: RDKit's synthetic accessibility score is missing; looked in {path.parent}; "
+            "install RDKit from its wheel (pip install --force-reinstall rdkit) "
+            "or point RDBASE at a full installation"
+        )
+    spec = importlib.util.spec_from_file_location("rdkit_sa_score", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def _pains_catalog() -> Any:
+    parameters = FilterCatalog.FilterCatalogParams()
+    parameters.AddCatalog(FilterCatalog.FilterCatalogParams.FilterCatalogs.PAINS)
+    return FilterCatalog.FilterCatalog(parameters)
