@@ -1,4 +1,4 @@
-"""Line charts over training steps as inline SVG: no script, no style attribute, no outside file.
+"""Line charts, over training steps or another axis, as inline SVG that loads and runs nothing.
 
 Colours are those of Okabe and Ito (2008) that are dark enough on white; every further line of a
 chart also has its own dashes, so that nothing hangs on colour alone.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl4bio.evaluation.page import text
+from rl4bio.evaluation.ticks import exponent_of, nice_ticks, number_text, power_text, tick_text
 
 Point = tuple[float, float]
 """A step and its value; a value that is not finite is a gap in the line."""
@@ -39,6 +40,8 @@ STYLE = """
   .charts { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 """
 
+STEPS = "training step"
+
 WIDTH, HEIGHT = 400, 220
 LEFT, RIGHT, TOP, BOTTOM = 50, 380, 12, 182
 """The plot area, in units of the view box."""
@@ -47,7 +50,6 @@ _STYLES = 5
 _SHORTEST_SMOOTHED = 5
 _MOST_DOTTED = 30
 _MOST_POINTS = 800
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,10 @@ class Chart:
     series: Sequence[Series]
     floor: float | None = None
     """A value that the axis always shows; None = the data alone decide."""
+    axis: str = STEPS
+    """What runs along the horizontal axis; steps are whole numbers."""
+    description: str = ""
+    """The chart in words; by default made from the points, which then are steps."""
 
 
 def smoothing_window(num_points: int) -> int:
@@ -93,41 +99,6 @@ def smoothed(points: Sequence[Point], window: int) -> list[Point]:
     return means
 
 
-def nice_ticks(low: float, high: float, *, count: int = 4, whole: bool = False) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten that enclose a range.
-
-    Args:
-        low: lower end, finite.
-        high: upper end, finite, not below `low`; a range without width is widened.
-        count: intervals wanted; there may be about twice fewer, or one more at each end.
-        whole: only whole numbers.
-    """
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        pad = 0.1 * abs(low)
-        low, high = (low - pad, high + pad) if pad else (0.0, 1.0)
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(f * power for f in (1, 2, 5, 10) if f * power >= raw * (1 - 1e-9))
-    if whole:
-        step = max(1.0, step)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [k * step for k in range(first, last + 1)]
-
-
-def number_text(value: float) -> str:
-    """A number for people: three significant digits, powers of ten written out."""
-    if not math.isfinite(value):
-        return "–"
-    value += 0.0  # -0.0 becomes 0.0
-    size = abs(value)
-    if size >= 1e5 or 0 < size < 1e-3:
-        exponent = math.floor(math.log10(size))
-        shown = f"{value / 10.0**exponent:.3g}×{_power(exponent)}"
-    else:
-        shown = f"{value:,.0f}" if size >= 999.5 else f"{value:.3g}"
-    return shown.replace("-", "−")
-
-
 def line_chart(chart: Chart, number: int) -> str:
     """A figure with caption, axes, lines and, for several lines, a legend.
 
@@ -140,9 +111,9 @@ def line_chart(chart: Chart, number: int) -> str:
     reached = values if chart.floor is None else [*values, chart.floor]
     ticks = nice_ticks(min(reached), max(reached))
     frame = _Frame(left=min(steps), right=max(steps), low=ticks[0], high=ticks[-1])
-    exponent = _exponent(max(abs(ticks[0]), abs(ticks[-1])))
+    exponent = exponent_of(max(abs(ticks[0]), abs(ticks[-1])))
     unit = " ".join(
-        part for part in (f"×{_power(exponent)}" if exponent else "", chart.unit) if part
+        part for part in (f"×{power_text(exponent)}" if exponent else "", chart.unit) if part
     )
     lines = "".join(_lines(s, k % _STYLES, frame) for k, s in enumerate(chart.series))
     return (
@@ -150,7 +121,7 @@ def line_chart(chart: Chart, number: int) -> str:
         f'<span class="unit">{text(unit)}</span></figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="chart-{number}">'
         f'<title id="chart-{number}">{text(_description(chart))}</title>'
-        f"{_axes(frame, ticks, exponent)}{lines}</svg>{_legend(chart.series)}</figure>"
+        f"{_axes(frame, ticks, exponent, chart.axis)}{lines}</svg>{_legend(chart.series)}</figure>"
     )
 
 
@@ -172,26 +143,27 @@ class _Frame:
         return BOTTOM - (value - self.low) / (self.high - self.low) * (BOTTOM - TOP)
 
 
-def _axes(frame: _Frame, ticks: Sequence[float], exponent: int) -> str:
+def _axes(frame: _Frame, ticks: Sequence[float], exponent: int, axis: str) -> str:
     scale = 10.0**exponent
     spacing = (ticks[1] - ticks[0]) / scale
-    decimals = max(0, -math.floor(math.log10(spacing) + 1e-9))
     heights = [frame.y(tick) for tick in ticks]
     grid = "".join(f"M{LEFT},{_place(y)}H{RIGHT}" for y in heights)
     labels = "".join(
         f'<text class="y" x="{LEFT - 6}" y="{_place(y + 4)}">'
-        f"{f'{tick / scale:.{decimals}f}'.replace('-', '−')}</text>"
+        f"{tick_text(tick / scale, spacing)}</text>"
         for tick, y in zip(ticks, heights, strict=True)
     )
-    around = nice_ticks(frame.left, frame.right, count=6, whole=True)
+    around = nice_ticks(frame.left, frame.right, count=6, whole=axis == STEPS)
+    apart = around[1] - around[0]
     steps = [t for t in around if frame.left <= t <= frame.right] or [frame.left]
     marks = "".join(f"M{_place(frame.x(t))},{BOTTOM}v4" for t in steps)
     labels += "".join(
-        f'<text class="x" x="{_place(frame.x(t))}" y="{BOTTOM + 17}">{t:.0f}</text>' for t in steps
+        f'<text class="x" x="{_place(frame.x(t))}" y="{BOTTOM + 17}">{tick_text(t, apart)}</text>'
+        for t in steps
     )
     return (
         f'<path class="grid" d="{grid}"/><path class="axis" d="M{LEFT},{BOTTOM}H{RIGHT}{marks}"/>'
-        f'{labels}<text class="x" x="{(LEFT + RIGHT) // 2}" y="{HEIGHT - 5}">training step</text>'
+        f'{labels}<text class="x" x="{(LEFT + RIGHT) // 2}" y="{HEIGHT - 5}">{text(axis)}</text>'
     )
 
 
@@ -263,6 +235,8 @@ def _legend(series: Sequence[Series]) -> str:
 
 def _description(chart: Chart) -> str:
     """The chart in words, for those who cannot see it."""
+    if chart.description:
+        return chart.description
     parts = []
     for series in chart.series:
         known = [(step, value) for step, value in series.points if math.isfinite(value)]
@@ -279,15 +253,6 @@ def _description(chart: Chart) -> str:
         )
     unit = f" ({chart.unit})" if chart.unit else ""
     return f"{chart.title}{unit} over training steps. {'; '.join(parts)}."
-
-
-def _exponent(top: float) -> int:
-    """The power of ten taken out of tick labels, a multiple of 3; 0 where they are short anyway."""
-    return 0 if 1e-3 <= top < 1e5 else 3 * math.floor(math.log10(top) / 3)
-
-
-def _power(exponent: int) -> str:
-    return "10" + str(exponent).translate(_SUPERSCRIPTS)
 
 
 def _place(value: float) -> str:

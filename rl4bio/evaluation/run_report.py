@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 
 from rl4bio.evaluation import charts
-from rl4bio.evaluation.charts import line_chart, number_text
+from rl4bio.evaluation.charts import line_chart
 from rl4bio.evaluation.page import block, fact_list, html_page, text
 from rl4bio.evaluation.run_metrics import Metric, Row, run_charts, run_metrics
 from rl4bio.evaluation.run_samples import sample_sections
+from rl4bio.evaluation.ticks import number_text
 from rl4bio.redaction import mask_secrets
 from rl4bio.storage import write_atomic
 

@@ -13,11 +13,10 @@ from rl4bio.evaluation.charts import (
     Point,
     Series,
     line_chart,
-    nice_ticks,
-    number_text,
     smoothed,
     smoothing_window,
 )
+from rl4bio.evaluation.ticks import nice_ticks, number_text
 
 
 def chart(*series: list[Point], floor: float | None = None, smooth: bool = False) -> str:
@@ -178,3 +177,14 @@ def test_the_figure_is_well_formed_and_named_for_screen_readers() -> None:
         "Reward (points) over training steps. 0.25 at step 1, 0.75 at step 4, "
         "between 0.25 and 0.75."
     )
+
+
+def test_another_axis_has_its_name_and_ticks_between_whole_numbers() -> None:
+    points = [(0.0, 1.0), (0.5, 2.0), (1.0, 1.0)]
+    series = [Series(name="prior", points=points, smooth=False)]
+    figure = line_chart(
+        Chart(title="QED", unit="%", series=series, axis="QED", description="in words"), 1
+    )
+    # Six intervals over [0, 1]: 1/6 rounds up to steps of 0.2.
+    assert texts(figure, "x") == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0", "QED"]
+    assert '<title id="chart-1">in words</title>' in figure
