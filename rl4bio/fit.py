@@ -193,14 +193,14 @@ def build_module(config: RunConfig, policy: Policy) -> PolicyModule:
     """The LightningModule of the configured task."""
     from rl4bio.modules.grpo import GRPOLightningModule
     from rl4bio.modules.sft import SFTLightningModule
-    from rl4bio.rewards.combine import WeightedRewards
+    from rl4bio.rewards.build import build_scorer
 
     steps = config.trainer.max_steps
     if config.task == "sft":
         return SFTLightningModule(policy, sft=config.sft, optim=config.optim, max_steps=steps)
     return GRPOLightningModule(
         policy,
-        WeightedRewards.from_config(config.rewards),
+        build_scorer(config),
         rollout=config.rollout,
         grpo=config.grpo,
         optim=config.optim,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,11 @@ class Message(TypedDict):
 
 Prompt = str | list[Message]
 """A raw prompt (the tokenizer adds its BOS), or chat turns for the model's chat template."""
+
+
+MoleculeState = Literal["valid", "invalid", "duplicate", "seen"]
+"""duplicate: the same molecule stands earlier in the batch; seen: it was scored before the batch;
+valid: neither. Their totals may have been set to 0, which leaves the parts as they were."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,6 +91,8 @@ class Scores:
     total: Tensor  # float [N], the weighted sum over the parts that could be scored
     parts: dict[str, Tensor]  # name -> float [N]
     weights: dict[str, float]
+    states: list[MoleculeState] | None = None  # N
+    raw: dict[str, list[float]] = field(default_factory=dict)  # name -> N
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,6 +128,10 @@ class ScoreTable:
     """Weighted sum over the parts that could be scored; NaN where none could."""
     parts: dict[str, list[float]]
     weights: dict[str, float]
+    states: list[MoleculeState] | None = None
+    """What each completion is as a molecule; None where the task is another one."""
+    raw: dict[str, list[float]] = field(default_factory=dict)
+    """What rewards were made from, in its own unit, by name; NaN = none."""
 
 
 class Scorer(Protocol):

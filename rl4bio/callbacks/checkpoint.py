@@ -95,6 +95,7 @@ class RunCheckpoint(pl.Callback):
 
     def _save(self, trainer: pl.Trainer, module: Any) -> None:
         self._saved = module.iteration
+        memories = scorer_memories(module)  # on every rank
         if not trainer.is_global_zero:
             return
         optimizer, plain_optimizer = flatten_state(trainer.optimizers[0].state_dict())
@@ -106,6 +107,7 @@ class RunCheckpoint(pl.Callback):
                 "weights": module.trainable_state(),
                 "optimizer": optimizer,
                 "generators": generators,
+                **({} if memories is None else {"scorer": memories}),
             },
             state={
                 "iteration": module.iteration,
@@ -120,6 +122,8 @@ class RunCheckpoint(pl.Callback):
     def _restore(self, trainer: pl.Trainer, module: Any, folder: Path) -> None:
         tensors, state = load_checkpoint_folder(folder)
         load_trainable(module, tensors["weights"], folder)
+        if "scorer" in tensors:
+            restore_memory(module, tensors["scorer"], trainer.global_rank)
         trainer.optimizers[0].load_state_dict(
             unflatten_state(tensors["optimizer"], state["optimizer"])
         )
@@ -131,6 +135,32 @@ class RunCheckpoint(pl.Callback):
             if isinstance(logger, MetricsCSV):
                 logger.rewind(module.iteration)
         say(trainer, f"resuming from step {state['iteration']} ({folder.name}, verified)")
+
+
+def scorer_memories(module: Any) -> dict[str, torch.Tensor] | None:
+    """What each rank's scorer remembers, int64 [n] by rank; None where it has no memory.
+
+    Every rank must call.
+    """
+    scorer: Any = getattr(module, "scorer", None)
+    if not hasattr(scorer, "state_dict"):
+        return None
+    memories = [scorer.state_dict()]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        memories = [[]] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(memories, scorer.state_dict())
+    return {f"rank{n}": torch.tensor(m, dtype=torch.int64) for n, m in enumerate(memories)}
+
+
+def restore_memory(module: Any, memories: dict[str, torch.Tensor], rank: int) -> None:
+    """Give the scorer its rank's memory back; that of all ranks where their number has changed."""
+    scorer: Any = getattr(module, "scorer", None)
+    if not hasattr(scorer, "load_state_dict"):
+        return
+    own = memories.get(f"rank{rank}")
+    if own is None or len(memories) != module.trainer.world_size:
+        own = torch.cat(list(memories.values())).unique()
+    scorer.load_state_dict(own.tolist())
 
 
 def load_trainable(module: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:

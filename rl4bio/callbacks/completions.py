@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.storage import write_atomic
+from rl4bio.types import Scores
 
 
 @dataclass(eq=False)
@@ -19,7 +20,8 @@ class CompletionWriter(pl.Callback):
     """Writes `step-000012.jsonl` with rank 0's completions of step 12, in one piece.
 
     A resumed run that repeats a step replaces its file, so no completion appears twice. Fields: id,
-    prompt, completion, rewards (null = could not be scored), total, advantage, tokens, truncated.
+    prompt, completion, rewards (null = could not be scored), total, advantage, tokens, truncated;
+    state and raw (values in their own units, null = none) where the completions are molecules.
     """
 
     folder: str
@@ -58,11 +60,22 @@ class CompletionWriter(pl.Callback):
                     "advantage": _number(advantages[row]) if advantages is not None else None,
                     "tokens": tokens[row],
                     "truncated": truncated[row],
+                    **_molecule_columns(scores, row),
                 }
             )
             for row, sample in enumerate(rollout.row_samples)
         ]
         write_atomic(Path(self.folder) / f"step-{step:06d}.jsonl", "\n".join(lines) + "\n")
+
+
+def _molecule_columns(scores: Scores, row: int) -> dict[str, Any]:
+    """State and raw values of a row, where there are any."""
+    found: dict[str, Any] = {}
+    if scores.states is not None:
+        found["state"] = scores.states[row]
+    if scores.raw:
+        found["raw"] = {name: _number(values[row]) for name, values in scores.raw.items()}
+    return found
 
 
 def _number(value: float) -> float | None:

@@ -107,6 +107,8 @@ def take_scores(scores: Scores, groups: Sequence[int], group_size: int) -> Score
         total=scores.total[index],
         parts={name: part[index] for name, part in scores.parts.items()},
         weights=scores.weights,
+        states=None if scores.states is None else [scores.states[row] for row in rows],
+        raw={name: [values[row] for row in rows] for name, values in scores.raw.items()},
     )
 
 
@@ -136,10 +138,15 @@ def join_rollouts(pieces: Sequence[Rollout]) -> Rollout:
 
 def join_scores(pieces: Sequence[Scores]) -> Scores:
     """One table of all rows."""
+    states = [piece.states for piece in pieces if piece.states is not None]
     return Scores(
         total=torch.cat([piece.total for piece in pieces]),
         parts={
             name: torch.cat([piece.parts[name] for piece in pieces]) for name in pieces[0].parts
         },
         weights=pieces[0].weights,
+        states=[s for some in states for s in some] if len(states) == len(pieces) else None,
+        raw={
+            name: [value for piece in pieces for value in piece.raw[name]] for name in pieces[0].raw
+        },
     )

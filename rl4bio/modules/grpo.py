@@ -123,6 +123,8 @@ class GRPOLightningModule(PolicyModule):
             total=torch.tensor(table.total, device=self.device),
             parts={k: torch.tensor(v, device=self.device) for k, v in table.parts.items()},
             weights=table.weights,
+            states=table.states,
+            raw=table.raw,
         )
 
     def check_scored(self, rollout: Rollout, scores: Scores) -> None:
@@ -280,6 +282,11 @@ class GRPOLightningModule(PolicyModule):
             limit=GAP_LIMIT_NATS[self._compute_dtype()],
         )
 
+    @property
+    def unguarded(self) -> Scorer:
+        """The scorer without a memory of what training has seen."""
+        return getattr(self.scorer, "scorer", self.scorer)
+
     def on_validation_epoch_start(self) -> None:
         self._validation: dict[str, list[float]] = {}
 
@@ -293,14 +300,14 @@ class GRPOLightningModule(PolicyModule):
             temperature=1.0,
             seeds=None,
         )
-        table = self.scorer(found.texts, batch.samples)
+        table = self.unguarded(found.texts, batch.samples)
         columns = {"reward": table.total, **table.parts, "truncated": found.truncated.tolist()}
         for name, values in columns.items():
             self._validation.setdefault(name, []).extend(map(float, values))
 
     def on_validation_epoch_end(self) -> None:
         if not self._validation:  # a rank without validation samples reduces with the others
-            parts = self.scorer([], []).parts
+            parts = self.unguarded([], []).parts
             self._validation = {name: [] for name in ("reward", *parts, "truncated")}
         sums = {}
         for name, values in self._validation.items():

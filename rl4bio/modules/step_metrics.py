@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from rl4bio.functional.advantages import scored_std, zero_spread_groups
-from rl4bio.types import LossTerms, Rollout, Scores
+from rl4bio.types import LossTerms, MoleculeState, Rollout, Scores
+
+STATE_METRICS: dict[str, tuple[MoleculeState, ...]] = {
+    "valid": ("valid", "duplicate", "seen"),
+    "duplicate": ("duplicate",),
+    "seen": ("seen",),
+}
+"""Metric -> the states of a molecule that count for it."""
 
 
 def step_sums(rollout: Rollout, scores: Scores, terms: LossTerms) -> dict[str, tuple[float, float]]:
@@ -30,6 +37,10 @@ def step_sums(rollout: Rollout, scores: Scores, terms: LossTerms) -> dict[str, t
         "reward/zero_spread_fraction": (float(silent.sum()), float(len(silent))),
         "reward/unscored_fraction": (float(scores.total.isnan().sum()), rows),
     }
+    if scores.states is not None:
+        for key, wanted in STATE_METRICS.items():
+            count = sum(state in wanted for state in scores.states)
+            sums[f"reward/{key}_fraction"] = (float(count), rows)
     for name, values in {"total": scores.total, **scores.parts}.items():
         known = values[~values.isnan()]
         sums[f"reward/{name}_mean"] = (float(known.sum()), float(len(known)))

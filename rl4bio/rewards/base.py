@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rl4bio.types import Sample
 
@@ -15,6 +16,12 @@ class Reward:
     0 = scored and bad; NaN = could not be scored (no target, time-out). Model output is untrusted:
     parse it, never evaluate it. A subclass is a dataclass whose fields are its options.
     """
+
+    reads_molecules: ClassVar[bool] = False
+    """Whether the completions are molecules; `MoleculeReward` says yes."""
+
+    def prepare(self) -> None:
+        """Read the files that the reward needs; called once, before the first completion."""
 
     def score(self, completion: str, sample: Sample) -> float:
         """The reward of one completion (only the newly generated text, no prompt)."""
@@ -28,3 +35,13 @@ class Reward:
             samples: the N samples they answer.
         """
         return [self.score(c, s) for c, s in zip(completions, samples, strict=True)]
+
+    def raw_values(
+        self, completions: Sequence[str], samples: Sequence[Sample]
+    ) -> dict[str, list[float]]:
+        """What the rewards were made from, in its own unit, for logs and tables.
+
+        Returns:
+            suffix of the reward's name ("" for the reward itself) -> N floats, NaN = none.
+        """
+        return {}

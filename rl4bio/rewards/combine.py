@@ -39,6 +39,7 @@ class WeightedRewards:
 
         Raises:
             ConfigError: no reward, one named twice, an unknown name, or an option that is refused.
+            DataError: a file that a reward needs cannot be used.
         """
         if not configs:
             raise ConfigError("rewards: is empty; name at least one, such as {name: verdict}")
@@ -48,6 +49,8 @@ class WeightedRewards:
             if config.name in rewards:
                 raise ConfigError(f"{where}.name: {config.name!r} is listed twice; remove one")
             rewards[config.name] = REWARDS.build(config.name, config.options, where=where)
+        for reward in rewards.values():
+            reward.prepare()
         return cls(rewards=rewards, weights={c.name: c.weight for c in configs})
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
@@ -59,18 +62,51 @@ class WeightedRewards:
         if len(completions) != len(samples):
             raise ValueError(f"{len(completions)} completions for {len(samples)} samples")
         parts = {
-            name: _checked(name, _run(name, reward, completions, samples), len(completions))
+            name: run_reward(name, reward, completions, samples)
             for name, reward in self.rewards.items()
         }
         rows = range(len(completions))
         total = [weighted_total({n: v[i] for n, v in parts.items()}, self.weights) for i in rows]
-        return ScoreTable(total=total, parts=parts, weights=dict(self.weights))
+        raw: dict[str, list[float]] = {}
+        for name, reward in self.rewards.items():
+            raw |= run_raw(name, reward, completions, samples)
+        return ScoreTable(total=total, parts=parts, weights=dict(self.weights), raw=raw)
 
 
 def weighted_total(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
     """The weighted sum over the values that are not NaN; NaN where all are."""
     scored = [weights[name] * value for name, value in values.items() if not math.isnan(value)]
     return math.fsum(scored) if scored else math.nan
+
+
+def run_reward(
+    name: str, reward: Reward, completions: Sequence[str], samples: Sequence[Sample]
+) -> list[float]:
+    """The checked values of one reward, N floats.
+
+    Raises:
+        RewardError: it raised, or returned something else than N numbers.
+    """
+    return _checked(name, _run(name, reward, completions, samples), len(completions))
+
+
+def run_raw(
+    name: str, reward: Reward, completions: Sequence[str], samples: Sequence[Sample]
+) -> dict[str, list[float]]:
+    """The checked raw values of one reward, by its name and their suffix.
+
+    Raises:
+        RewardError: it raised, or returned something else than lists of N numbers.
+    """
+    try:
+        found = reward.raw_values(list(completions), copy.deepcopy(list(samples)))
+    except (Exception, SystemExit) as error:
+        where = f"its raw values of a batch that starts with {_shown(completions, samples, 0)}"
+        raise _failure(name, error, where) from error
+    return {
+        f"{name}{suffix}": _checked(f"{name}{suffix}", values, len(completions))
+        for suffix, values in found.items()
+    }
 
 
 def _run(name: str, reward: Reward, completions: Sequence[str], samples: Sequence[Sample]) -> Any:

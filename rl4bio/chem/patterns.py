@@ -1,0 +1,32 @@
+"""Substructure patterns written as SMARTS."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from rdkit import Chem, rdBase
+
+from rl4bio.chem.reading import Molecule
+
+
+@functools.lru_cache(maxsize=1000)
+def read_smarts(text: str) -> Any:
+    """The pattern that a SMARTS spells.
+
+    Raises:
+        ValueError: it spells none, or one without atoms.
+    """
+    with rdBase.BlockLogs():
+        pattern = Chem.MolFromSmarts(text)
+    if pattern is None or pattern.GetNumAtoms() == 0:
+        raise ValueError(f"{text[:80]!r} is no SMARTS")
+    return pattern
+
+
+def has_pattern(molecule: Molecule, smarts: str) -> bool:
+    """Whether a valid molecule contains the pattern; remembered in its memo."""
+    key = f"smarts {smarts}"
+    if key not in molecule.memo:
+        molecule.memo[key] = molecule.mol.HasSubstructMatch(read_smarts(smarts))
+    return bool(molecule.memo[key])

@@ -1,0 +1,1 @@
+"""Rewards of generated molecules: the completion, behind the sample's prefix, is a SMILES."""

@@ -1,0 +1,94 @@
+"""Molecules that were written before earn nothing again, so that a policy keeps moving."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.sections import MoleculesConfig
+from rl4bio.types import MoleculeState, Sample, ScoreTable
+
+if TYPE_CHECKING:
+    from rl4bio.chem.reading import Molecule
+
+
+def molecule_key(canonical: str) -> int:
+    """A signed 64-bit hash of a canonical SMILES, equal in every process.
+
+    Any two of a million molecules share a key with a probability of 3 in 100 million.
+    """
+    digest = hashlib.blake2b(canonical.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def read_molecules(
+    scorer: WeightedRewards, completions: Sequence[str], samples: Sequence[Sample]
+) -> list[Molecule] | None:
+    """The molecules as the first molecule reward reads them; None where no reward reads any."""
+    readers: list[Any] = [r for r in scorer.rewards.values() if r.reads_molecules]
+    return readers[0].molecules(completions, samples) if readers else None
+
+
+def molecule_states(
+    molecules: Sequence[Molecule], seen: Collection[int] = frozenset()
+) -> list[MoleculeState]:
+    """The state of each molecule of a batch, given the keys of those that were scored before it.
+
+    The second copy in a batch is a duplicate whether or not the molecule was seen.
+    """
+    here: set[int] = set()
+    states: list[MoleculeState] = []
+    for molecule in molecules:
+        if not molecule.valid:
+            states.append("invalid")
+            continue
+        key = molecule_key(molecule.canonical)
+        states.append("duplicate" if key in here else "seen" if key in seen else "valid")
+        here.add(key)
+    return states
+
+
+class RepeatGuard:
+    """A `Scorer` around another: repeated molecules get a total of 0, or less if it was less.
+
+    Molecules are the same where their canonical SMILES are, however they are spelled. The rewards'
+    own values stay as they are. The memory is this process's: each rank remembers its own.
+
+    Args:
+        scorer: rewards of which at least one reads molecules; without memory, so for validation.
+        section: what repeats are worth.
+    """
+
+    def __init__(self, scorer: WeightedRewards, section: MoleculesConfig) -> None:
+        self.scorer = scorer
+        self.section = section
+        self.seen: set[int] = set()
+        """Keys of the valid molecules of earlier calls."""
+
+    def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
+        """Score N completions and remember their molecules.
+
+        Raises:
+            RewardError: a reward failed; nothing is remembered then.
+        """
+        table = self.scorer(completions, samples)
+        molecules = read_molecules(self.scorer, completions, samples) or []
+        table.states = molecule_states(molecules, self.seen)
+        keys = [molecule_key(m.canonical) if m.valid else None for m in molecules]
+        for row, (state, key) in enumerate(zip(table.states, keys, strict=True)):
+            repeated = state == "duplicate" and self.section.batch_repeats == "zero"
+            known = key in self.seen and self.section.seen_before == "zero"
+            if repeated or known:  # NaN stays NaN
+                table.total[row] = min(table.total[row], 0.0)
+        self.seen.update(key for key in keys if key is not None)
+        return table
+
+    def state_dict(self) -> list[int]:
+        """The memory, sorted, for checkpoints."""
+        return sorted(self.seen)
+
+    def load_state_dict(self, state: Sequence[int]) -> None:
+        """Replace the memory by a checkpoint's."""
+        self.seen = set(state)
