@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rdkit import Chem
-from rdkit.Chem import QED, Crippen, Descriptors, FilterCatalog, GraphDescriptors, RDConfig
+from rdkit.Chem import QED, Descriptors, FilterCatalog, GraphDescriptors, RDConfig
 from rdkit.Chem import rdMolDescriptors as descriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
@@ -26,7 +26,7 @@ def qed(molecule: Molecule) -> float:
 @remembered
 def logp(molecule: Molecule) -> float:
     """Octanol-water partition coefficient, log10, estimated after Wildman and Crippen (1999)."""
-    return float(Crippen.MolLogP(molecule.mol))
+    return float(descriptors.CalcCrippenDescriptors(molecule.mol)[0])
 
 
 @remembered
@@ -48,7 +48,7 @@ def tpsa(molecule: Molecule) -> float:
 @remembered
 def molecular_weight(molecule: Molecule) -> float:
     """Average molecular weight in g/mol, implicit hydrogens included."""
-    return float(Descriptors.MolWt(molecule.mol))
+    return float(Descriptors.MolWt(molecule.mol))  # type: ignore[attr-defined]
 
 
 @remembered

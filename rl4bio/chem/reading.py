@@ -144,7 +144,7 @@ def _memo(canonical: str) -> dict[str, Any]:
 
 @functools.cache
 def _parameters(*, sanitize: bool) -> Any:
-    parameters = Chem.SmilesParserParams()
+    parameters: Any = Chem.SmilesParserParams()
     parameters.sanitize = sanitize
     parameters.allowCXSMILES = False
     parameters.parseName = False
