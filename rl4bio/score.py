@@ -7,16 +7,20 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
 from rl4bio.data.records import Row, raise_problems, read_rows, shown
 from rl4bio.errors import ConfigError, DataError, StorageError
 from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.rewards.repeats import molecule_states, read_molecules, reads_molecules
 from rl4bio.storage.files import write_atomic
 from rl4bio.tags import LABELS, lenient_verdict, strict_parse, strict_verdict
 from rl4bio.types import Sample, ScoreTable
+
+if TYPE_CHECKING:
+    from rl4bio.chem.reading import Molecule
 
 Result = dict[str, Any]
 """One line of the output; null where a reward could not score."""
@@ -29,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Each input line is an object with id, question, context (a text or a list of "
         "sections), completion, and, where known, label and long_answer. The output has one line "
         "for each, in the same order: id, every reward by name (under rewards too), total, "
-        "verdict, verdict_lenient, format_ok.",
+        "verdict, verdict_lenient, format_ok. Where a reward reads molecules, a line needs id and "
+        "completion (the SMILES, behind the optional prefix) or smiles, and the output has id, the "
+        "rewards, total, state (valid, invalid, duplicate), reason, canonical and raw.",
     )
     add_config_arguments(parser)
     parser.add_argument("--completions", required=True, metavar="IN.jsonl", help="what to score")
@@ -52,19 +58,30 @@ def score(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--output: {target} is the input file; choose another name")
     if not target.parent.is_dir():
         raise StorageError(f"{target}: the folder does not exist; create {target.parent}")
-    ids, samples, completions = read_completions(source)
+    ids, samples, completions = read_completions(source, molecules=reads_molecules(scorer))
     table = scorer(completions, samples)
-    results = [
-        result_row(i, c, table, n) for n, (i, c) in enumerate(zip(ids, completions, strict=True))
-    ]
+    molecules = read_molecules(scorer, completions, samples)
+    if molecules is None:
+        pairs = enumerate(zip(ids, completions, strict=True))
+        results = [result_row(i, c, table, n) for n, (i, c) in pairs]
+        lines = summary(results, [sample.target for sample in samples])
+    else:
+        results = molecule_rows(ids, molecules, table)
+        lines = molecule_summary(results)
     # ASCII, so that no character of an id can end a line early.
     write_atomic(target, "".join(json.dumps(row, allow_nan=False) + "\n" for row in results))
-    print(summary(results, [sample.target for sample in samples]))
+    print(lines)
     print(f"{len(results)} rows written to {target}")
 
 
-def read_completions(path: Path) -> tuple[list[str | int], list[Sample], list[str]]:
+def read_completions(
+    path: Path, *, molecules: bool = False
+) -> tuple[list[str | int], list[Sample], list[str]]:
     """The ids, samples and completions of a file, row by row.
+
+    Args:
+        path: JSON lines.
+        molecules: rows hold a SMILES, and no question, context or label.
 
     Raises:
         DataError: the file or some of its rows cannot be used; names file and line of each.
@@ -75,24 +92,23 @@ def read_completions(path: Path) -> tuple[list[str | int], list[Sample], list[st
     completions: list[str] = []
     for row in rows:
         try:
-            samples.append(to_sample(row))
+            sample, completion = molecule_sample(row) if molecules else to_sample(row)
+            samples.append(sample)
             ids.append(row.fields["id"])
-            completions.append(_text(row, "completion"))
+            completions.append(completion)
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)
     return ids, samples, completions
 
 
-def to_sample(row: Row) -> Sample:
-    """The sample that a row's completion answers.
+def to_sample(row: Row) -> tuple[Sample, str]:
+    """The sample that a row's completion answers, and the completion.
 
     Raises:
         DataError: a field is missing, of the wrong type, or no label.
     """
-    uid, label = row.fields.get("id"), row.fields.get("label")
-    if isinstance(uid, bool) or not isinstance(uid, str | int):
-        raise DataError(f"{row.place}: id is {_given(row, 'id')}; expected a text or an integer")
+    uid, label = _uid(row), row.fields.get("label")
     if label is not None and label not in LABELS:
         raise DataError(
             f"{row.place}: label is {shown(label)}; expected {', '.join(LABELS)} or null"
@@ -104,14 +120,34 @@ def to_sample(row: Row) -> Sample:
             f"{row.place}: context is {_given(row, 'context')}; expected a text or a list of texts"
         )
     known = row.fields.get("long_answer") is not None
-    return Sample(
-        uid=_encodable(row, "id", str(uid)),
+    sample = Sample(
+        uid=uid,
         prompt="",
         target=label,
         question=_text(row, "question"),
         context=_encodable(row, "context", "\n".join(sections)),
         reference=_text(row, "long_answer") if known else "",
     )
+    return sample, _text(row, "completion")
+
+
+def molecule_sample(row: Row) -> tuple[Sample, str]:
+    """A sample with the row's prefix, and its completion or its whole SMILES.
+
+    Raises:
+        DataError: a field is missing or of the wrong type.
+    """
+    if "completion" not in row.fields and "smiles" in row.fields:
+        return Sample(uid=_uid(row), prompt=""), _text(row, "smiles")
+    prefix = _text(row, "prefix") if row.fields.get("prefix") is not None else ""
+    return Sample(uid=_uid(row), prompt="", extra={"prefix": prefix}), _text(row, "completion")
+
+
+def _uid(row: Row) -> str:
+    uid = row.fields.get("id")
+    if isinstance(uid, bool) or not isinstance(uid, str | int):
+        raise DataError(f"{row.place}: id is {_given(row, 'id')}; expected a text or an integer")
+    return _encodable(row, "id", str(uid))
 
 
 def _given(row: Row, name: str) -> str:
@@ -159,11 +195,7 @@ def _or_null(value: float) -> float | None:
 
 def summary(results: Sequence[Result], labels: Sequence[str | None]) -> str:
     """A short table: mean of each reward, parse rates, accuracy over the labelled rows."""
-    lines = [f"{'reward':<28}{'mean':>8}{'scored':>9}"]
-    for name in [*results[0]["rewards"], "total"]:
-        values = [row["total"] if name == "total" else row["rewards"][name] for row in results]
-        scored = [value for value in values if value is not None]
-        lines.append(f"{name:<28}{_mean(scored)}{len(scored):>9}")
+    lines = reward_lines(results)
     for key, reader in (("verdict", "strict"), ("verdict_lenient", "lenient")):
         parsed = [row[key] is not None for row in results]
         pairs = [(row[key], lab) for row, lab in zip(results, labels, strict=True) if lab]
@@ -173,6 +205,51 @@ def summary(results: Sequence[Result], labels: Sequence[str | None]) -> str:
         lines.append(f"{f'accuracy, {reader}':<28}{_mean(right)}{len(right):>9}")
         lines.append(f"{f'accuracy if found, {reader}':<28}{_mean(given)}{len(given):>9}")
     return "\n".join(lines)
+
+
+def reward_lines(results: Sequence[Result]) -> list[str]:
+    """The table's head, and the mean and count of each reward."""
+    lines = [f"{'reward':<28}{'mean':>8}{'scored':>9}"]
+    for name in [*results[0]["rewards"], "total"]:
+        values = [row["total"] if name == "total" else row["rewards"][name] for row in results]
+        scored = [value for value in values if value is not None]
+        lines.append(f"{name:<28}{_mean(scored)}{len(scored):>9}")
+    return lines
+
+
+def molecule_rows(
+    ids: Sequence[str | int], molecules: Sequence[Molecule], table: ScoreTable
+) -> list[Result]:
+    """What is written about molecules; parts also by their own names where those are free."""
+    rows: list[Result] = []
+    for index, (molecule, state) in enumerate(
+        zip(molecules, molecule_states(molecules), strict=True)
+    ):
+        parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
+        row: Result = {
+            "id": ids[index],
+            "rewards": parts,
+            "total": _or_null(table.total[index]),
+            "state": state,
+            "reason": molecule.reason,
+            "canonical": molecule.canonical,
+            "raw": {name: _or_null(values[index]) for name, values in table.raw.items()},
+        }
+        rows.append({**row, **{name: value for name, value in parts.items() if name not in row}})
+    return rows
+
+
+def molecule_summary(results: Sequence[Result]) -> str:
+    """A short table: mean of each reward, share of valid and of distinct molecules."""
+    valid = [row["state"] != "invalid" for row in results]
+    distinct = [row["state"] == "valid" for row in results if row["state"] != "invalid"]
+    return "\n".join(
+        [
+            *reward_lines(results),
+            f"{'valid':<28}{_mean(valid)}{len(valid):>9}",
+            f"{'distinct among valid':<28}{_mean(distinct)}{len(distinct):>9}",
+        ]
+    )
 
 
 def _mean(values: Sequence[float]) -> str:

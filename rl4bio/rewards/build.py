@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rl4bio.errors import ConfigError
 from rl4bio.rewards.combine import WeightedRewards
-from rl4bio.rewards.repeats import RepeatGuard
+from rl4bio.rewards.repeats import RepeatGuard, reads_molecules
 from rl4bio.sections import RunConfig
 from rl4bio.types import Scorer
 
@@ -19,7 +19,7 @@ def build_scorer(config: RunConfig) -> Scorer:
         DataError: a file that a reward needs cannot be used.
     """
     rewards = WeightedRewards.from_config(config.rewards)
-    if not any(reward.reads_molecules for reward in rewards.rewards.values()):
+    if not reads_molecules(rewards):
         return rewards
     section = config.molecules
     zeroes = "zero" in (section.batch_repeats, section.seen_before)

@@ -23,6 +23,11 @@ def molecule_key(canonical: str) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
+def reads_molecules(scorer: WeightedRewards) -> bool:
+    """Whether some reward reads the completions as molecules."""
+    return any(reward.reads_molecules for reward in scorer.rewards.values())
+
+
 def read_molecules(
     scorer: WeightedRewards, completions: Sequence[str], samples: Sequence[Sample]
 ) -> list[Molecule] | None:
