@@ -11,6 +11,7 @@ CORPORA: Registry[Corpus] = Registry(
     "data",
     {
         "pubmedqa": "rl4bio.data.pubmedqa:PubMedQACorpus",
+        "smiles": "rl4bio.data.smiles:SmilesCorpus",
         "trials": "rl4bio.data.trials:TrialsCorpus",
     },
 )

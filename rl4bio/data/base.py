@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,21 @@ class Corpus:
     def shorten(self, sample: Sample, fits: Callable[[Sample], bool]) -> Sample | None:
         """The sample with less context such that `fits` holds, or None where nothing can be cut."""
         return None
+
+    def bind(self, vocabulary: Mapping[str, int], *, max_tokens: int | None = None) -> None:
+        """Learn what the policy can read, once it is loaded and before training; may drop samples.
+
+        Args:
+            vocabulary: token -> index of the policy's tokenizer.
+            max_tokens: positions of the policy beside its start token; None = no limit.
+
+        Raises:
+            DataError: the samples do not fit, and may not be changed or dropped.
+        """
+
+    def vary(self, sample: Sample, number: int) -> Sample:
+        """The sample as a training draw shows it, fixed by the draw's number; itself by default."""
+        return sample
 
 
 def stratified_subset(samples: Sequence[Sample], size: int | None, *, seed: int) -> list[Sample]:
