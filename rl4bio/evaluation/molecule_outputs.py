@@ -1,0 +1,63 @@
+"""The files of a molecule evaluation: molecules.csv, top.csv, summary.json, report.html."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rl4bio.chem.reading import Molecule
+from rl4bio.evaluation.molecule_records import MoleculeRecord, records_csv, top_records
+from rl4bio.evaluation.molecule_report import LISTED, molecule_report
+from rl4bio.evaluation.molecule_table import NOTE
+from rl4bio.evaluation.molecules import MoleculeSummary
+from rl4bio.evaluation.outputs import finite
+from rl4bio.storage import write_atomic, write_json
+from rl4bio.storage.files import storage_errors
+
+
+def write_molecule_outputs(
+    folder: Path,
+    *,
+    title: str,
+    facts: dict[str, str],
+    summaries: Mapping[str, MoleculeSummary],
+    records: Mapping[str, Sequence[MoleculeRecord]],
+    corpus: Sequence[Molecule],
+    seed: int,
+) -> None:
+    """Write the four files; each appears whole or not at all.
+
+    Args:
+        folder: made where it is missing.
+        title: heading of the report.
+        facts: what was evaluated and how, name -> value.
+        summaries: of every model and, where there is one, of the corpus.
+        records: every molecule of each model; top.csv holds the best of the last.
+        corpus: molecules of the corpus for the distributions; may be empty.
+        seed: of the random molecules that are drawn.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    everything = [record for own in records.values() for record in own]
+    write_atomic(folder / "molecules.csv", records_csv(everything))
+    last = list(records.values())[-1]
+    write_atomic(folder / "top.csv", records_csv(top_records(last, LISTED)))
+    page = molecule_report(
+        title=title,
+        facts=facts,
+        summaries=summaries,
+        records=records,
+        corpus=corpus,
+        seed=seed,
+    )
+    write_atomic(folder / "report.html", page)
+    record = {
+        "facts": facts,
+        "models": {name: dataclasses.asdict(summary) for name, summary in summaries.items()},
+        "note": NOTE,
+    }
+    write_json(folder / "summary.json", finite(record))
