@@ -77,6 +77,8 @@ class Rollout:
     truncated: Tensor  # bool [N]; True = ended by the length limit
     samples: list[Sample]  # B
     group_size: int
+    conditions: dict[str, Tensor] = field(default_factory=dict)
+    """What the model is given beside the prompt, each [N, ...]; {} for most models."""
 
     @property
     def row_samples(self) -> list[Sample]:

@@ -3,6 +3,13 @@
 The logits of a step are its largest tensor (rows x tokens x vocabulary; Gemma 3 has 262k words).
 Autograd through log_softmax would keep float32 copies of all of it. Here the forward keeps the
 logits as the model gave them, and the backward computes the softmax again, block by block.
+
+With `top_k` the distribution is truncated: p(v) = exp(z_v) / sum_{u in K} exp(z_u) for v in K, else
+0, where z are the tempered logits and K the tokens whose logit is at least the k-th largest (all of
+a tie). Where a given token x is scored, K is that set and x: the policy that sampled x and the one
+that scores it, later in training or the reference, need not have the same k likeliest tokens, and
+without x in K its log-probability would be -inf and a ratio 0 or infinite. While both are the same
+model, x is in its top k and the ratio is 1. K is held fixed by the gradient.
 """
 
 from __future__ import annotations
@@ -21,13 +28,41 @@ BLOCK_ELEMENTS = 2**22
 a CPU maps fresh pages for each one, which costs more than the arithmetic."""
 
 
-def token_logprobs(logits: Tensor, ids: Tensor, *, temperature: float = 1.0) -> Tensor:
+def keep_top_k(logits: Tensor, top_k: int, ids: Tensor | None = None) -> Tensor:
+    """The logits with -inf for all but the k largest, ties at the k-th and the given tokens.
+
+    Args:
+        logits: float [..., V].
+        top_k: k, at least 1; from V on nothing is left out.
+        ids: int [...], a token of each distribution that stays in any case.
+
+    Returns:
+        float [..., V]; logits itself where k is V or more.
+
+    Raises:
+        ValueError: top_k is below 1.
+    """
+    if top_k < 1:
+        raise ValueError(f"keep_top_k: top_k is {top_k}, needs at least 1")
+    if top_k >= logits.shape[-1]:
+        return logits
+    smallest = logits.topk(top_k, dim=-1).values[..., -1:]
+    kept = logits.masked_fill(logits < smallest, float("-inf"))
+    if ids is None:
+        return kept
+    return kept.scatter_(-1, ids[..., None], logits.gather(-1, ids[..., None]))
+
+
+def token_logprobs(
+    logits: Tensor, ids: Tensor, *, temperature: float = 1.0, top_k: int | None = None
+) -> Tensor:
     """Log-probability of each given token: log softmax(logits / temperature)[ids].
 
     Args:
         logits: float [N, C, V] of any precision; logits[:, t] predicts ids[:, t].
         ids: int [N, C], each in [0, V), padding included.
         temperature: of the distribution that the tokens were sampled from, above 0.
+        top_k: truncates it as above; None is the whole vocabulary.
 
     Returns:
         [N, C], float32, or float64 for float64 logits; differentiable once.
@@ -36,7 +71,7 @@ def token_logprobs(logits: Tensor, ids: Tensor, *, temperature: float = 1.0) -> 
         ShapeError: ids does not have the first two dimensions of logits.
         ValueError: temperature is not above 0.
     """
-    return _statistics("token_logprobs", logits, ids, temperature, with_entropy=False)[0]
+    return _statistics("token_logprobs", logits, ids, temperature, top_k, with_entropy=False)[0]
 
 
 def token_entropy(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -55,11 +90,11 @@ def token_entropy(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
     """
     require_shape("token_entropy", "logits", logits, ("N", "C", "V"))
     ids = torch.zeros(logits.shape[:2], dtype=torch.long, device=logits.device)
-    return _statistics("token_entropy", logits, ids, temperature, with_entropy=True)[1]
+    return _statistics("token_entropy", logits, ids, temperature, None, with_entropy=True)[1]
 
 
 def logprobs_and_entropy(
-    logits: Tensor, ids: Tensor, *, temperature: float = 1.0
+    logits: Tensor, ids: Tensor, *, temperature: float = 1.0, top_k: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """`token_logprobs` and `token_entropy` for the price of one softmax.
 
@@ -67,6 +102,7 @@ def logprobs_and_entropy(
         logits: float [N, C, V] of any precision.
         ids: int [N, C], each in [0, V), padding included.
         temperature: divides the logits, above 0.
+        top_k: truncates the distribution as above; None is the whole vocabulary.
 
     Returns:
         Log-probabilities [N, C] and entropies [N, C], both differentiable once.
@@ -75,17 +111,25 @@ def logprobs_and_entropy(
         ShapeError: ids does not have the first two dimensions of logits.
         ValueError: temperature is not above 0.
     """
-    return _statistics("logprobs_and_entropy", logits, ids, temperature, with_entropy=True)
+    return _statistics("logprobs_and_entropy", logits, ids, temperature, top_k, with_entropy=True)
 
 
 def _statistics(
-    where: str, logits: Tensor, ids: Tensor, temperature: float, *, with_entropy: bool
+    where: str,
+    logits: Tensor,
+    ids: Tensor,
+    temperature: float,
+    top_k: int | None,
+    *,
+    with_entropy: bool,
 ) -> tuple[Tensor, Tensor]:
     require_shape(where, "logits", logits, ("N", "C", "V"))
     require_shape(where, "ids", ids, (logits.shape[0], logits.shape[1]))
     if not temperature > 0:
         raise ValueError(f"{where}: temperature is {temperature}, needs a number above 0")
-    return _TokenStatistics.apply(logits, ids.long(), temperature, with_entropy)
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"{where}: top_k is {top_k}, needs at least 1")
+    return _TokenStatistics.apply(logits, ids.long(), temperature, top_k, with_entropy)
 
 
 def _blocks(shape: torch.Size) -> Iterator[tuple[slice, slice]]:
@@ -102,11 +146,14 @@ def _blocks(shape: torch.Size) -> Iterator[tuple[slice, slice]]:
             yield slice(n, n + rows), slice(t, t + tokens)
 
 
-def _tempered(logits: Tensor, temperature: float) -> Tensor:
+def _tempered(logits: Tensor, temperature: float, ids: Tensor, top_k: int | None) -> Tensor:
     """A float32 (or float64) copy, (logits - their maximum) / temperature.
 
     Subtracting before dividing keeps the rounding relative to the difference, not to the logits.
+    What `top_k` leaves out is -inf.
     """
+    if top_k is not None:
+        logits = keep_top_k(logits, top_k, ids)
     tempered = logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True)
     return tempered.sub_(tempered.amax(dim=-1, keepdim=True)).div_(temperature)
 
@@ -126,14 +173,19 @@ class _TokenStatistics(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, ids: Tensor, temperature: float, with_entropy: bool
+        ctx: Any,
+        logits: Tensor,
+        ids: Tensor,
+        temperature: float,
+        top_k: int | None,
+        with_entropy: bool,
     ) -> tuple[Tensor, Tensor]:
         dtype = torch.promote_types(logits.dtype, torch.float32)
         logprobs = torch.empty(ids.shape, dtype=dtype, device=logits.device)
         log_total = torch.empty_like(logprobs)  # log Z
         entropy = torch.zeros_like(logprobs)
         for block in _blocks(logits.shape):
-            z = _tempered(logits[block], temperature)
+            z = _tempered(logits[block], temperature, ids[block], top_k)
             chosen = z.gather(-1, ids[block][..., None]).squeeze(-1)
             weights = z.exp()
             total = weights.sum(dim=-1)
@@ -142,7 +194,7 @@ class _TokenStatistics(torch.autograd.Function):
             if with_entropy:
                 entropy[block] = log_total[block] - weights.mul_(_finite(z)).sum(dim=-1) / total
         ctx.save_for_backward(logits, ids, log_total, entropy)
-        ctx.temperature = temperature
+        ctx.temperature, ctx.top_k = temperature, top_k
         ctx.set_materialize_grads(False)  # an entropy that is only logged costs no backward
         if not with_entropy:
             ctx.mark_non_differentiable(entropy)
@@ -152,11 +204,12 @@ class _TokenStatistics(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None
-    ) -> tuple[Tensor | None, None, None, None]:
+    ) -> tuple[Tensor | None, None, None, None, None]:
         logits, ids, log_total, entropy = ctx.saved_tensors
         grad_logits = torch.empty_like(logits)
         for block in _blocks(logits.shape):
-            log_p = _tempered(logits[block], ctx.temperature).sub_(log_total[block][..., None])
+            z = _tempered(logits[block], ctx.temperature, ids[block], ctx.top_k)
+            log_p = z.sub_(log_total[block][..., None])
             if grad_entropy is None:
                 p = log_p.exp_()
                 factor = torch.zeros_like(entropy[block])[..., None]
@@ -170,4 +223,4 @@ class _TokenStatistics(torch.autograd.Function):
                 g = grad_logprobs[block][..., None]
                 grad = p.mul_(factor - g).scatter_add_(-1, ids[block][..., None], g)
             grad_logits[block] = grad.div_(ctx.temperature)
-        return grad_logits, None, None, None
+        return grad_logits, None, None, None, None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rl4bio.modules.conditions import pick_conditions
 from rl4bio.types import Rollout, Scores
 
 
@@ -21,6 +22,7 @@ class Rows:
     prompt_index: Tensor  # int [n]; the prompt of each completion
     completion_ids: Tensor  # int [n, c]
     completion_mask: Tensor  # bool [n, c]
+    conditions: dict[str, Tensor] = field(default_factory=dict)  # each [U, ...]
 
     @property
     def width(self) -> int:
@@ -78,6 +80,7 @@ def cut(rollout: Rollout, rows: Tensor) -> Rows:
         prompt_index=prompt_index,
         completion_ids=rollout.completion_ids[rows, :c],
         completion_mask=completion_mask[:, :c],
+        conditions=pick_conditions(rollout.conditions, first),
     )
 
 
@@ -96,6 +99,7 @@ def take_groups(rollout: Rollout, groups: Sequence[int]) -> Rollout:
         truncated=rollout.truncated[index],
         samples=[rollout.samples[group] for group in groups],
         group_size=size,
+        conditions=pick_conditions(rollout.conditions, index),
     )
 
 
@@ -133,6 +137,10 @@ def join_rollouts(pieces: Sequence[Rollout]) -> Rollout:
         truncated=torch.cat([piece.truncated for piece in pieces]),
         samples=[sample for piece in pieces for sample in piece.samples],
         group_size=pieces[0].group_size,
+        conditions={
+            name: torch.cat([piece.conditions[name] for piece in pieces])
+            for name in pieces[0].conditions
+        },
     )
 
 

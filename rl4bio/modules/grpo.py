@@ -101,8 +101,9 @@ class GRPOLightningModule(PolicyModule):
             [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
             group_size=self.grpo.group_size,
             max_new_tokens=self.rollout.max_completion_tokens,
-            temperature=self.rollout.temperature,
+            **self.distribution,
             seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
+            conditions=self.policy.conditions(batch.samples),
         )
         return Rollout(
             prompt_ids=found.prompt_ids,
@@ -114,7 +115,13 @@ class GRPOLightningModule(PolicyModule):
             truncated=found.truncated,
             samples=list(batch.samples),
             group_size=self.grpo.group_size,
+            conditions=found.conditions,
         )
+
+    @property
+    def distribution(self) -> dict[str, Any]:
+        """What completions are sampled from, and what their log-probabilities are taken of."""
+        return {"temperature": self.rollout.temperature, "top_k": self.rollout.top_k}
 
     def score(self, rollout: Rollout) -> Scores:
         """The rewards of a rollout as tensors."""
@@ -178,7 +185,7 @@ class GRPOLightningModule(PolicyModule):
             for numbers in micro_batches(rollout, self.grpo.tokens_per_micro_batch):
                 rows = cut(rollout, numbers)
                 ref_logprobs[numbers, : rows.width] = self.reference.logprobs(
-                    rows, temperature=self.rollout.temperature
+                    rows, **self.distribution
                 )
         if self.iteration == 0 and self.grpo.self_check:
             self.check_start(rollout, ref_logprobs)
@@ -231,7 +238,7 @@ class GRPOLightningModule(PolicyModule):
         def loss_of(numbers: Tensor) -> Tensor:
             rows = cut(rollout, numbers)
             here = (numbers, slice(rows.width))
-            logprobs, entropy = row_logprobs(self.model, rows, temperature=self.rollout.temperature)
+            logprobs, entropy = row_logprobs(self.model, rows, **self.distribution)
             if first_pass:
                 old[here] = logprobs.detach()
             reference = experience.ref_logprobs
@@ -273,7 +280,7 @@ class GRPOLightningModule(PolicyModule):
         rows = cut(rollout, numbers)
         here, mask = (numbers, slice(rows.width)), rows.completion_mask
         with evaluating(self.model):
-            logprobs, _ = row_logprobs(self.model, rows, temperature=self.rollout.temperature)
+            logprobs, _ = row_logprobs(self.model, rows, **self.distribution)
         compare_start(
             logprobs,
             rollout.logprobs[here],
@@ -299,6 +306,7 @@ class GRPOLightningModule(PolicyModule):
             max_new_tokens=self.rollout.max_completion_tokens,
             temperature=1.0,
             seeds=None,
+            conditions=self.policy.conditions(batch.samples),
         )
         table = self.unguarded(found.texts, batch.samples)
         columns = {"reward": table.total, **table.parts, "truncated": found.truncated.tolist()}

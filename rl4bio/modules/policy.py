@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
+from rl4bio.modules.conditions import condition_tensors
 from rl4bio.sections import AdapterConfig
-from rl4bio.types import Message, Prompt
+from rl4bio.types import Message, Prompt, Sample
 
 log = logging.getLogger("rl4bio")
 
@@ -60,10 +61,19 @@ class Policy:
         Chat turns go through the tokenizer's template in one call; a system turn is folded into
         the first user turn where the template has no system role. Without a template the turns'
         texts are joined by blank lines.
+
+        Raises:
+            ModelError: the prompt has no token, so there is nothing to predict the first from.
         """
         tokenizer = self.tokenizer
         if isinstance(prompt, str):
-            return self._single_bos(list(tokenizer(prompt)["input_ids"]))
+            ids = self._single_bos(list(tokenizer(prompt)["input_ids"]))
+            if not ids:
+                raise ModelError(
+                    f"{self.checkpoint} has no start token, so a prompt cannot be empty; for "
+                    "molecules set data.options.context to first_token or C"
+                )
+            return ids
         if tokenizer.chat_template is None:
             text = "\n\n".join(turn["content"] for turn in prompt) + "\n"
             return self._single_bos(list(tokenizer(text)["input_ids"]))
@@ -90,6 +100,16 @@ class Policy:
                 return token_id
         eos = self.tokenizer.eos_token_id
         return self.stop_ids[0] if eos is None else eos
+
+    def conditions(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """What the model is given beside the samples' prompts, each [B, ...] on its device.
+
+        Raises:
+            DataError: a sample lacks what the model is conditioned on.
+        """
+        config: Any = self.model.config
+        found = condition_tensors(config.get_text_config(), self.tokenizer, samples)
+        return {name: value.to(self.device) for name, value in found.items()}
 
     def count_tokens(self, prompt: Prompt) -> int:
         return len(self.encode_prompt(prompt))

@@ -32,10 +32,13 @@ class Reference:
         if policy.adapter is None:
             self._copy = copy.deepcopy(policy.model).eval().requires_grad_(False)
 
-    def logprobs(self, rows: Rows, *, temperature: float) -> Tensor:
-        """Log-probabilities of the rows' completion tokens, float32 [n, c], without gradient."""
+    def logprobs(self, rows: Rows, *, temperature: float, top_k: int | None = None) -> Tensor:
+        """Log-probabilities of the rows' completion tokens, float32 [n, c], without gradient.
+
+        `top_k` truncates the reference's own distribution, as it does the policy's.
+        """
         with self._active() as model, evaluating(model):
-            logprobs, _ = row_logprobs(model, rows, temperature=temperature)
+            logprobs, _ = row_logprobs(model, rows, temperature=temperature, top_k=top_k)
         return logprobs
 
     @contextlib.contextmanager

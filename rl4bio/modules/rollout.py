@@ -1,15 +1,16 @@
 """Sampling completions with plain forward passes.
 
 With `scoring.py` the only code that calls the policy: a faster engine replaces these functions. The
-sampling distribution is softmax(logits / temperature) over the whole vocabulary,
-nothing else: a checkpoint's own generation defaults (top-k, top-p, repetition penalty) play no
-part, so the log-probabilities are those of the distribution that was sampled.
+sampling distribution is softmax(logits / temperature) over the whole vocabulary, or over its k most
+likely tokens where `top_k` asks for it. A checkpoint's own generation defaults (top-k, top-p,
+repetition penalty) play no part, so the log-probabilities are those of the distribution that was
+sampled.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,9 @@ import torch
 from torch import Tensor
 
 from rl4bio.errors import NonFiniteError
+from rl4bio.functional.logprobs import keep_top_k
 from rl4bio.functional.masking import position_ids
+from rl4bio.modules.conditions import repeat_conditions
 from rl4bio.modules.policy import Policy, evaluating
 
 
@@ -32,6 +35,7 @@ class Completions:
     logprobs: Tensor  # float [N, C]; 0 where the mask is False
     texts: list[str]  # N
     truncated: Tensor  # bool [N]; True = no stop token within the limit
+    conditions: dict[str, Tensor]  # each [N, ...]
 
     @property
     def lengths(self) -> Tensor:
@@ -99,6 +103,8 @@ def sample_completions(
     max_new_tokens: int,
     temperature: float,
     seeds: Sequence[int] | None,
+    top_k: int | None = None,
+    conditions: Mapping[str, Tensor] | None = None,
 ) -> Completions:
     """G completions of each prompt, sampled in eval mode without gradients.
 
@@ -112,10 +118,13 @@ def sample_completions(
         max_new_tokens: limit of a completion, its stop token included.
         temperature: logits are divided by it.
         seeds: one per prompt; None decodes greedily.
+        top_k: sample among the k most likely tokens; None is the whole vocabulary.
+        conditions: of a conditioned model (`Policy.conditions`), each [B, ...].
 
     Raises:
         NonFiniteError: the model returned NaN or infinite logits.
     """
+    conditions = conditions or {}
     with evaluating(policy.model):
         device = policy.device
         model: Any = policy.model
@@ -126,13 +135,14 @@ def sample_completions(
             position_ids=position_ids(mask),
             use_cache=True,
             logits_to_keep=1,
+            **conditions,
         )
         cache, logits = out.past_key_values, out.logits[:, -1].repeat_interleave(group_size, 0)
         cache.batch_repeat_interleave(group_size)
         ids, mask = (t.repeat_interleave(group_size, 0) for t in (ids, mask))
         noise = None if seeds is None else draw_noise(seeds, group_size, max_new_tokens)
         tokens, logprobs, lengths, ended = _decode(
-            model, logits, cache, mask, policy.stop_ids, noise, max_new_tokens, temperature
+            model, logits, cache, mask, policy.stop_ids, noise, max_new_tokens, temperature, top_k
         )
     width = int(lengths.max())
     completion_mask = torch.arange(width, device=device) < lengths.unsqueeze(-1)
@@ -145,6 +155,7 @@ def sample_completions(
         logprobs=logprobs[:, :width].masked_fill(~completion_mask, 0.0),
         texts=[policy.decode(row) for row in rows],
         truncated=~ended,
+        conditions=repeat_conditions(conditions, group_size),
     )
 
 
@@ -157,6 +168,7 @@ def _decode(
     noise: Tensor | None,
     max_new_tokens: int,
     temperature: float,
+    top_k: int | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Token by token: ids [N, C], log-probs [N, C], lengths [N] and ended [N]."""
     num_rows, device = prompt_mask.shape[0], prompt_mask.device
@@ -168,6 +180,8 @@ def _decode(
     rows = torch.arange(num_rows, device=device)  # original row of each row still in the batch
     attention, position = prompt_mask.long(), prompt_mask.sum(-1)
     for t in range(max_new_tokens):
+        if top_k is not None:
+            logits = keep_top_k(logits, top_k)
         step = torch.log_softmax(logits.float() / temperature, dim=-1)
         if not bool(torch.isfinite(step.amax(-1)).all()):
             raise NonFiniteError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rl4bio.functional.logprobs import logprobs_and_entropy
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.batching import Rows
+from rl4bio.modules.conditions import pick_conditions
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.modules.rollout import pad_left
 
@@ -23,7 +24,9 @@ def completion_logprobs(
     completion_mask: Tensor,
     *,
     temperature: float,
+    top_k: int | None = None,
     prompt_index: Tensor | None = None,
+    conditions: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies of completion tokens.
 
@@ -38,22 +41,36 @@ def completion_logprobs(
         completion_ids: int [N, C], right-padded.
         completion_mask: bool [N, C].
         temperature: logits are divided by it.
+        top_k: truncates the distribution to the model's k most likely tokens, and the given one.
         prompt_index: int [N], the prompt of each completion.
+        conditions: of a conditioned model, each [N, ...], as prompt_ids; [U, ...] likewise.
 
     Returns:
         log-probs float32 [N, C] and entropies float32 [N, C] (no gradient), both 0 where the mask
         is False.
     """
+    conditions = conditions or {}
     if prompt_index is not None and checkpoints_activations(model):
         prompt_ids, prompt_mask = prompt_ids[prompt_index], prompt_mask[prompt_index]
+        conditions = pick_conditions(conditions, prompt_index)
         prompt_index = None
     if prompt_index is None:
-        logits = _logits_in_one_row(model, prompt_ids, prompt_mask, completion_ids, completion_mask)
+        logits = _logits_in_one_row(
+            model, prompt_ids, prompt_mask, completion_ids, completion_mask, conditions
+        )
     else:
         logits = _logits_behind_prompts(
-            model, prompt_ids, prompt_mask, completion_ids, completion_mask, prompt_index
+            model,
+            prompt_ids,
+            prompt_mask,
+            completion_ids,
+            completion_mask,
+            prompt_index,
+            conditions,
         )
-    logprobs, entropy = logprobs_and_entropy(logits, completion_ids, temperature=temperature)
+    logprobs, entropy = logprobs_and_entropy(
+        logits, completion_ids, temperature=temperature, top_k=top_k
+    )
     hidden = ~completion_mask
     return logprobs.masked_fill(hidden, 0.0), entropy.detach().masked_fill(hidden, 0.0)
 
@@ -63,7 +80,9 @@ def checkpoints_activations(model: nn.Module) -> bool:
     return any(getattr(m, "gradient_checkpointing", False) and m.training for m in model.modules())
 
 
-def row_logprobs(model: nn.Module, rows: Rows, *, temperature: float) -> tuple[Tensor, Tensor]:
+def row_logprobs(
+    model: nn.Module, rows: Rows, *, temperature: float, top_k: int | None = None
+) -> tuple[Tensor, Tensor]:
     """`completion_logprobs` of a micro-batch."""
     return completion_logprobs(
         model,
@@ -72,7 +91,9 @@ def row_logprobs(model: nn.Module, rows: Rows, *, temperature: float) -> tuple[T
         rows.completion_ids,
         rows.completion_mask,
         temperature=temperature,
+        top_k=top_k,
         prompt_index=rows.prompt_index,
+        conditions=rows.conditions,
     )
 
 
@@ -82,17 +103,22 @@ def _logits_in_one_row(
     prompt_mask: Tensor,
     completion_ids: Tensor,
     completion_mask: Tensor,
+    conditions: Mapping[str, Tensor],
 ) -> Tensor:
-    """Logits [N, C, V] that predict the completion tokens, prompt and completion side by side."""
-    mask = torch.cat([prompt_mask, completion_mask], dim=-1)
+    """Logits [N, C, V] that predict the completion tokens, prompt and completion side by side.
+
+    The last completion token is never fed, so it needs no position of the model.
+    """
+    mask = torch.cat([prompt_mask, completion_mask[:, :-1]], dim=-1)
     out = model(
-        input_ids=torch.cat([prompt_ids, completion_ids], dim=-1),
+        input_ids=torch.cat([prompt_ids, completion_ids[:, :-1]], dim=-1),
         attention_mask=mask.long(),
         position_ids=position_ids(mask),
         use_cache=False,
-        logits_to_keep=completion_ids.shape[1] + 1,
+        logits_to_keep=completion_ids.shape[1],
+        **conditions,
     )
-    return out.logits[:, :-1]
+    return out.logits
 
 
 def _logits_behind_prompts(
@@ -102,6 +128,7 @@ def _logits_behind_prompts(
     completion_ids: Tensor,
     completion_mask: Tensor,
     prompt_index: Tensor,
+    conditions: Mapping[str, Tensor],
 ) -> Tensor:
     """The same logits from a cache of the prompts; the last completion token is never fed."""
     prefix = model(
@@ -110,6 +137,7 @@ def _logits_behind_prompts(
         position_ids=position_ids(prompt_mask),
         use_cache=True,
         logits_to_keep=1,
+        **conditions,
     )
     first = prefix.logits[prompt_index]  # [N, 1, V]
     if completion_ids.shape[1] == 1:

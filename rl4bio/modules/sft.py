@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from rl4bio.errors import DataError
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.base import PolicyModule
+from rl4bio.modules.conditions import pick_conditions
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import pad_right
 from rl4bio.sections import OptimConfig, SFTConfig
@@ -26,6 +27,7 @@ class Demonstrations:
     ids: Tensor  # int [N, T]
     mask: Tensor  # bool [N, T]; True = real token
     weights: Tensor  # float [N, T]; loss weight of predicting this token, 0 for the first
+    conditions: dict[str, Tensor] = field(default_factory=dict)  # each [N, ...]
 
     def rows(self, start: int, stop: int) -> Demonstrations:
         """A micro-batch, cut to its own longest row."""
@@ -34,6 +36,7 @@ class Demonstrations:
             ids=self.ids[start:stop, :width],
             mask=self.mask[start:stop, :width],
             weights=self.weights[start:stop, :width],
+            conditions=pick_conditions(self.conditions, slice(start, stop)),
         )
 
 
@@ -43,8 +46,14 @@ def encode_demonstrations(
     """Prompt + demonstration + end-of-turn token as rows; the loss is on the completion.
 
     Raises:
-        DataError: a sample has no demonstration, or none fits `sft.max_tokens`.
+        DataError: a sample has no demonstration or lacks a condition of the model, or none fits
+            `sft.max_tokens` and the model's positions.
     """
+    positions = policy.max_positions
+    limit = config.max_tokens
+    if positions is not None:
+        limit = min(limit, positions + 1)  # the last token is predicted and needs no position
+    kept: list[Sample] = []
     rows: list[list[int]] = []
     weights: list[list[float]] = []
     for sample in samples:
@@ -52,20 +61,23 @@ def encode_demonstrations(
             raise DataError(f"sample {sample.uid}: no demonstration to imitate; task sft needs one")
         prompt = policy.encode_prompt(sample.prompt)
         completion = policy.encode_completion(sample.demonstration)
-        if len(prompt) + len(completion) > config.max_tokens:
+        if len(prompt) + len(completion) > limit:
             continue
+        kept.append(sample)
         rows.append([*prompt, *completion])
         weights.append([config.prompt_loss_weight] * len(prompt) + [1.0] * len(completion))
     if not rows:
         raise DataError(
-            f"none of {len(samples)} samples of a batch fits sft.max_tokens={config.max_tokens}; "
-            "raise it, or shorten the prompts (rollout.overlong_prompts=shorten)"
+            f"none of {len(samples)} samples of a batch fits sft.max_tokens={config.max_tokens} "
+            f"and the model's {positions or 'unlimited'} positions; raise sft.max_tokens, or "
+            "shorten the prompts (rollout.overlong_prompts=shorten)"
         )
     ids, mask = pad_right(rows, policy.pad_id)
     table = torch.zeros(ids.shape)
     for n, row in enumerate(weights):
         table[n, 1 : len(row)] = torch.tensor(row[1:])
-    return Demonstrations(ids=ids, mask=mask, weights=table)
+    conditions = policy.conditions(kept)
+    return Demonstrations(ids=ids, mask=mask, weights=table, conditions=conditions)
 
 
 def demonstration_loss(model: Any, rows: Demonstrations) -> Tensor:
@@ -73,13 +85,15 @@ def demonstration_loss(model: Any, rows: Demonstrations) -> Tensor:
 
     -sum_t w_t log p(x_t | x_<t); divide by the summed weights of the whole batch for the mean.
     """
+    mask = rows.mask[:, :-1]
     out = model(
-        input_ids=rows.ids,
-        attention_mask=rows.mask.long(),
-        position_ids=position_ids(rows.mask),
+        input_ids=rows.ids[:, :-1],
+        attention_mask=mask.long(),
+        position_ids=position_ids(mask),
         use_cache=False,
+        **rows.conditions,
     )
-    logits = out.logits[:, :-1].float()
+    logits = out.logits.float()
     losses = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), rows.ids[:, 1:].flatten(), reduction="none"
     )
@@ -153,6 +167,7 @@ class SFTLightningModule(PolicyModule):
             ids=rows.ids.to(self.device),
             mask=rows.mask.to(self.device),
             weights=rows.weights.to(self.device),
+            conditions=rows.conditions,
         )
 
     def _split(self, rows: Demonstrations) -> list[Demonstrations]:

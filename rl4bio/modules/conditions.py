@@ -1,0 +1,89 @@
+"""What a conditioned model is given beside its prompt: property values and a scaffold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl4bio.errors import DataError
+from rl4bio.types import Sample
+
+
+def condition_tensors(config: Any, tokenizer: Any, samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """The keyword arguments of a conditioned model's prefill; {} where it takes none.
+
+    Args:
+        config: of the model; `num_properties` and `scaffold_length` say what it is conditioned on.
+        tokenizer: of the scaffolds.
+        samples: B of them; `extra` holds "properties" (numbers) and "scaffold" (a SMILES).
+
+    Returns:
+        properties float [B, k] and scaffold_ids int [B, S], those that the model takes.
+
+    Raises:
+        DataError: a sample lacks a condition, or gives one that the model cannot take.
+    """
+    found: dict[str, Tensor] = {}
+    if size := getattr(config, "num_properties", 0):
+        names = config.property_names or [f"property {n + 1}" for n in range(size)]
+        values = [_properties(sample, size, names) for sample in samples]
+        found["properties"] = torch.tensor(values, dtype=torch.float32).view(-1, size)
+    if length := getattr(config, "scaffold_length", 0):
+        rows = [_scaffold(sample, tokenizer, length) for sample in samples]
+        found["scaffold_ids"] = torch.tensor(rows, dtype=torch.long).view(-1, length)
+    return found
+
+
+def encode_scaffold(tokenizer: Any, text: str, length: int) -> list[int]:
+    """The tokens of a scaffold, padded with the end token to `length`; "" is padding alone.
+
+    Raises:
+        ValueError: it has a token that the vocabulary lacks, or more tokens than `length`.
+    """
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+    if len(ids) > length:
+        raise ValueError(f"has {len(ids)} tokens, the model takes {length}")
+    return [*ids, *[tokenizer.eos_token_id] * (length - len(ids))]
+
+
+def repeat_conditions(conditions: Mapping[str, Tensor], times: int) -> dict[str, Tensor]:
+    """Conditions [B, ...] of prompts as those of their groups, [B * times, ...]."""
+    return {name: value.repeat_interleave(times, 0) for name, value in conditions.items()}
+
+
+def pick_conditions(conditions: Mapping[str, Tensor], rows: Tensor | slice) -> dict[str, Tensor]:
+    """The conditions of some rows, in the given order."""
+    return {name: value[rows] for name, value in conditions.items()}
+
+
+def _properties(sample: Sample, size: int, names: Sequence[str]) -> list[float]:
+    values = sample.extra.get("properties")
+    wanted = f"the model is conditioned on {', '.join(names)}"
+    if values is None:
+        raise DataError(
+            f"sample {sample.uid}: {wanted}, and the sample has no properties; name them in "
+            "data.options, or use an unconditional model"
+        )
+    if len(values) != size:
+        raise DataError(f"sample {sample.uid}: {wanted}, and the sample has {len(values)} values")
+    for name, value in zip(names, values, strict=True):
+        if not math.isfinite(value):
+            raise DataError(f"sample {sample.uid}: {name} is {value}, needs a finite number")
+    return [float(value) for value in values]
+
+
+def _scaffold(sample: Sample, tokenizer: Any, length: int) -> list[int]:
+    text = sample.extra.get("scaffold")
+    if text is None:
+        raise DataError(
+            f"sample {sample.uid}: the model is conditioned on a scaffold, and the sample has "
+            "none; name its column in data.options, or use an unconditional model"
+        )
+    try:
+        return encode_scaffold(tokenizer, text, length)
+    except ValueError as error:
+        raise DataError(f"sample {sample.uid}: scaffold {text[:80]!r}: {error}") from None
