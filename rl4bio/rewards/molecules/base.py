@@ -12,6 +12,9 @@ from rl4bio.rewards.base import Reward
 from rl4bio.rewards.molecules.transforms import Transform, build_transform
 from rl4bio.types import Sample
 
+LIMITS = ("max_characters", "max_heavy_atoms", "max_fragments")
+"""Options of every molecule reward that make a molecule invalid."""
+
 
 @dataclass(kw_only=True)
 class MoleculeReward(Reward):
@@ -25,20 +28,26 @@ class MoleculeReward(Reward):
     """Longer SMILES are invalid."""
     max_heavy_atoms: int = MAX_HEAVY_ATOMS
     """Larger molecules are invalid."""
+    max_fragments: int | None = None
+    """Molecules of more fragments ("CCO.Cl" has two) are invalid; None = any number."""
     reads_molecules: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("max_characters", "max_heavy_atoms"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least 1")
+        for name in LIMITS:
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise ValueError(f"{name}: got {limit}, needs at least 1")
 
     def molecule(self, completion: str, sample: Sample) -> Molecule:
         """The molecule that the sample's prefix and the completion spell together."""
-        return read_smiles(
+        molecule = read_smiles(
             sample.extra.get("prefix", "") + completion,
             max_characters=self.max_characters,
             max_heavy_atoms=self.max_heavy_atoms,
         )
+        if self.max_fragments is not None and molecule.canonical.count(".") >= self.max_fragments:
+            return Molecule(text=molecule.text, canonical="", mol=None, reason="fragments")
+        return molecule
 
     def raw(self, molecule: Molecule) -> float:
         """A valid molecule's property in its own unit; NaN where it has none."""

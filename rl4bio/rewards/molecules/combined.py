@@ -13,7 +13,7 @@ from rl4bio.registry import build_dataclass
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.combine import run_reward
-from rl4bio.rewards.molecules.base import MoleculeReward
+from rl4bio.rewards.molecules.base import LIMITS, MoleculeReward
 from rl4bio.types import Sample
 
 SMALLEST = 1e-8
@@ -93,8 +93,8 @@ class CombinedReward(MoleculeReward):
     def _with_limits(self, entry: Filter, where: str) -> dict[str, Any]:
         """The entry's options with our limits of a valid molecule, unless it has its own."""
         known = getattr(REWARDS.get(entry.name, where=f"{where}.name"), "__dataclass_fields__", {})
-        names = {"max_characters", "max_heavy_atoms"} & set(known)
-        return {**{name: getattr(self, name) for name in names}, **entry.options}
+        ours = {name: getattr(self, name) for name in LIMITS if name in known}
+        return {**ours, **entry.options}
 
     def prepare(self) -> None:
         for reward in self._rewards.values():
