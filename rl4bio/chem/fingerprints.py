@@ -4,8 +4,9 @@ The kinds are those of GuacaMol (Brown et al., 2019): unfolded, counted, so that
 collide. MOSES' diversity measures use a folded bit vector instead: `folded_ecfp4`.
 
 One departure: the time of a pharmacophore fingerprint grows with the cube of the number of features
-(30 in a large drug, 120 in a chain of 60 nitrogens, which takes eight seconds). Beyond
-MAX_PHARMACOPHORES it is empty, so that its similarity to any molecule is 0.
+(30 in a large drug, 120 in a chain of 60 nitrogens, which takes eight seconds), and seconds go into
+finding them in hundreds of atoms. Beyond MAX_PHARMACOPHORES features or MAX_PHARMACOPHORE_ATOMS
+atoms it is empty, so that its similarity to any molecule is 0.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rl4bio.chem.reading import Molecule, remembered
 
 FOLDED_BITS = 1024
 MAX_PHARMACOPHORES = 60
+MAX_PHARMACOPHORE_ATOMS = 120
 
 
 def _morgan(radius: int, *, features: bool = False) -> Any:
@@ -101,10 +103,11 @@ def _function(kind: str) -> Callable[[Molecule], Any]:
 
 
 def _pharmacophores(molecule: Molecule) -> Any:
-    factory = Gobbi_Pharm2D.factory
-    if sum(len(matches) for matches in factory.GetMolFeats(molecule.mol)) > MAX_PHARMACOPHORES:
-        return DataStructs.SparseBitVect(factory.GetSigSize())
-    return Generate.Gen2DFingerprint(molecule.mol, factory)
+    mol, factory = molecule.mol, Gobbi_Pharm2D.factory
+    few = mol.GetNumAtoms() <= MAX_PHARMACOPHORE_ATOMS
+    if few and sum(map(len, factory.GetMolFeats(mol))) <= MAX_PHARMACOPHORES:
+        return Generate.Gen2DFingerprint(mol, factory)
+    return DataStructs.SparseBitVect(factory.GetSigSize())
 
 
 @functools.cache

@@ -16,8 +16,10 @@ from rdkit import Chem, rdBase
 
 MAX_CHARACTERS = 2000
 MAX_HEAVY_ATOMS = 500
-CACHED = 20_000
-"""Readings, and memos of canonical SMILES, that are kept; the least recently used go first."""
+CACHED_READINGS = 4096
+"""How many are kept, at 30 kB for a drug and 220 kB for 400 atoms; the least recently used go."""
+CACHED_MEMOS = 20_000
+"""Memos outlive readings: they hold what is slow to compute, and less of it."""
 
 Value = TypeVar("Value")
 
@@ -37,12 +39,12 @@ class Molecule:
     """As it was given."""
     canonical: str
     """RDKit's canonical SMILES without atom map numbers; "" where invalid."""
-    mol: Any
+    mol: Any = field(repr=False)
     """Chem.Mol, sanitised, hydrogens implicit; None where invalid. Shared: never change it."""
     reason: str
     """Why it is invalid, "" where it is valid: "empty", "too long", "characters", "too many atoms",
     "syntax", "valence", "kekulization", "sanitization", "dummy atom" or "no heavy atom"."""
-    memo: dict[str, Any] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)
     """Values computed once; molecules of one canonical SMILES share it."""
 
     @property
@@ -105,7 +107,7 @@ def _invalid(text: str, reason: str) -> Molecule:
     return Molecule(text=text, canonical="", mol=None, reason=reason)
 
 
-@functools.lru_cache(maxsize=CACHED)
+@functools.lru_cache(maxsize=CACHED_READINGS)
 def _read(text: str, max_heavy_atoms: int, allow_dummies: bool) -> Molecule:
     if not text:
         return _invalid(text, "empty")
@@ -137,7 +139,7 @@ def _parse(text: str, max_heavy_atoms: int, allow_dummies: bool) -> Molecule:
     return Molecule(text=text, canonical=canonical, mol=mol, reason="", memo=_memo(canonical))
 
 
-@functools.lru_cache(maxsize=CACHED)
+@functools.lru_cache(maxsize=CACHED_MEMOS)
 def _memo(canonical: str) -> dict[str, Any]:
     return {}
 

@@ -8,6 +8,7 @@ from rdkit.Chem.Pharm2D import Generate, Gobbi_Pharm2D
 from rl4bio.chem.fingerprints import (
     FOLDED_BITS,
     KINDS,
+    MAX_PHARMACOPHORE_ATOMS,
     MAX_PHARMACOPHORES,
     bulk_tanimoto,
     fingerprint,
@@ -80,12 +81,17 @@ def test_a_fingerprint_is_made_once_for_every_spelling() -> None:
     assert len({id(fingerprint(first, kind)) for kind in KINDS}) == len(KINDS)
 
 
-def test_too_many_pharmacophores_are_none() -> None:
+def test_too_many_pharmacophores_or_atoms_are_none() -> None:
     few, many = read_smiles("N" * 12), read_smiles("N" * 60)
     expected = Generate.Gen2DFingerprint(few.mol, Gobbi_Pharm2D.factory)
     assert fingerprint(few, "PHCO") == expected
     assert sum(map(len, Gobbi_Pharm2D.factory.GetMolFeats(many.mol))) > MAX_PHARMACOPHORES
     assert similarity(many, few, "PHCO") == 0
+    # Water adds atoms without features.
+    edge, large = (read_smiles("N" * 12 + ".O" * count) for count in (108, 109))
+    assert edge.mol.GetNumAtoms() == MAX_PHARMACOPHORE_ATOMS
+    assert similarity(edge, few, "PHCO") == 1
+    assert similarity(large, few, "PHCO") == 0
 
 
 def test_an_unknown_kind_is_refused() -> None:
