@@ -2,6 +2,7 @@
 
 Base and tuned answer the same items, greedily, from the same prompt tokens under the same limits.
 The base is also asked for one word directly, and read by the log-probabilities of the labels.
+Models that write molecules are sampled instead: `rl4bio.evaluate_molecules`.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
     tuned = find_tuned(arguments)
     output = output_folder(arguments, config)
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
+    if corpus.task == "molecules":
+        from rl4bio.evaluate_molecules import evaluate_molecules
+
+        evaluate_molecules(config, corpus, tuned, output)
+        return
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
     samples = test_samples(corpus, config)
     results, questions = evaluate_base(config, corpus, samples, scorer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rl4bio.types import Prompt, Sample
 
@@ -19,6 +19,8 @@ class Corpus:
 
     batch_size: int = 8
     """Prompts per rank and step."""
+    task: ClassVar[Literal["questions", "molecules"]] = "questions"
+    """What completions are, which decides how `rl4bio evaluate` judges them."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
