@@ -16,7 +16,7 @@ from rl4bio.cli import add_config_arguments, run_command, set_run_folder
 from rl4bio.config import config_dict, load_config, to_yaml
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
-from rl4bio.sections import NEW, RunConfig
+from rl4bio.sections import NEW, RunConfig, require
 from rl4bio.storage import RunFolder, latest_checkpoint
 
 if TYPE_CHECKING:
@@ -142,10 +142,28 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
     if not corpus.samples("train"):
         raise DataError("data: the train split is empty; check data.options")
+    check_validation(config, corpus)
     policy, precision = prepare_policy(config, getattr(corpus, "vocabulary", None))
+    bind_corpus(corpus, policy)
     data = build_data(config, corpus, policy)
     data.samples("train")  # measures the prompts
     return policy, data, precision
+
+
+def check_validation(config: RunConfig, corpus: Corpus) -> None:
+    """Refuse early stopping without validation, before there is a run folder."""
+    if all(part.name != "early_stopping" for part in config.callbacks):
+        return
+    require(
+        config.trainer.val_every_steps > 0,
+        "trainer.val_every_steps",
+        "is 0, so callback early_stopping has nothing to compare; set it to a number of steps",
+    )
+    if not corpus.samples("val"):
+        raise DataError(
+            "data: callback early_stopping needs a val split, and it is empty; raise val_fraction "
+            "or val_size in data.options"
+        )
 
 
 def prepare_policy(
@@ -155,25 +173,35 @@ def prepare_policy(
     import lightning as L
     import torch
 
-    from rl4bio.hardware import lowest_capability, resolve_precision
-    from rl4bio.modules.loading import load_policy, read_family
+    from rl4bio.inference import choose_precision
+    from rl4bio.modules.loading import load_policy
 
     trainer = config.trainer
     L.seed_everything(config.seed, verbose=False)
     if trainer.num_threads is not None:
         torch.set_num_threads(trainer.num_threads)
     gpu = trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
-    precision = resolve_precision(
-        trainer.precision,
-        family=read_family(config.policy),
-        capability=lowest_capability() if gpu else None,
-    )
+    precision, dtype = choose_precision(config, cuda=gpu)
     log.info("precision: %s (%s)", precision.value, precision.reason)
-    half = {"bf16": torch.bfloat16, "16": torch.float16}.get(precision.value.split("-")[0])
-    frozen_base = config.policy.adapter is not None
-    whole = precision.value.endswith("-true")
-    dtype = half if half is not None and (frozen_base or whole) else torch.float32
     return load_policy(config.policy, dtype=dtype, vocabulary=vocabulary), precision.value
+
+
+def bind_corpus(corpus: Corpus, policy: Policy) -> None:
+    """Tell a corpus what the policy can read: its tokens, its positions, its conditions."""
+    start = policy.tokenizer.bos_token_id is not None
+    positions = policy.max_positions
+    corpus.bind(
+        policy.tokenizer.get_vocab(),
+        max_tokens=None if positions is None else positions - start,
+    )
+    wanted = getattr(policy.model.config, "property_names", None)
+    given = getattr(corpus, "conditions", None)
+    if wanted and given is not None and [name.lower() for name in wanted] != given:
+        raise DataError(
+            f"data.options.properties: the model is conditioned on {', '.join(wanted)}, in this "
+            f"order, the data on {', '.join(given) or 'nothing'}; name the model's in properties "
+            "or targets"
+        )
 
 
 def build_data(config: RunConfig, corpus: Corpus, policy: Policy) -> PromptDataModule:
@@ -186,6 +214,7 @@ def build_data(config: RunConfig, corpus: Corpus, policy: Policy) -> PromptDataM
         max_prompt_tokens=config.rollout.max_prompt_tokens,
         overlong_prompts=config.rollout.overlong_prompts,
         count_tokens=policy.count_tokens,
+        length_window=config.sft.length_window if config.task == "sft" else 1,
     )
 
 

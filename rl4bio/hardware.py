@@ -43,6 +43,15 @@ def lowest_capability() -> Capability | None:
     return min(torch.cuda.get_device_capability(index) for index in devices)
 
 
+def cpu_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX)."""
+    import torch
+
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    found = [getattr(torch.cpu, name, None) for name in names]
+    return any(bool(ask()) for ask in found if ask is not None)
+
+
 def flash_available() -> bool:
     """Whether the flash-attn package is installed."""
     return importlib.util.find_spec("flash_attn") is not None
@@ -56,7 +65,9 @@ def _overflows(family: str) -> bool:
     return family.startswith(FLOAT16_OVERFLOWS)
 
 
-def resolve_precision(requested: str, *, family: str, capability: Capability | None) -> Choice:
+def resolve_precision(
+    requested: str, *, family: str, capability: Capability | None, fast_cpu_bfloat16: bool = False
+) -> Choice:
     """The Lightning precision of a run.
 
     Bfloat16 is decided by capability 8.0, not by `torch.cuda.is_bf16_supported`, which is True on
@@ -66,13 +77,14 @@ def resolve_precision(requested: str, *, family: str, capability: Capability | N
         requested: auto, 32-true, bf16-mixed, bf16-true or 16-mixed.
         family: of `model_family`.
         capability: of `lowest_capability`; None is a CPU.
+        fast_cpu_bfloat16: of `cpu_bfloat16`; matters on a CPU alone.
 
     Raises:
         ConfigError: the request would overflow, be emulated, or be replaced silently.
     """
     where, device = "trainer.precision", _named(capability)
     if requested == "auto":
-        return _best_precision(family, capability)
+        return _best_precision(family, capability, fast_cpu_bfloat16)
     if requested in ("32-true", "64-true"):
         return Choice(requested, "requested; safe on every device")
     if requested in ("bf16-mixed", "bf16-true"):
@@ -104,8 +116,10 @@ def resolve_precision(requested: str, *, family: str, capability: Capability | N
     )
 
 
-def _best_precision(family: str, capability: Capability | None) -> Choice:
+def _best_precision(family: str, capability: Capability | None, fast_cpu_bfloat16: bool) -> Choice:
     device = _named(capability)
+    if capability is None and family == "molgpt" and fast_cpu_bfloat16:
+        return Choice("bf16-mixed", f"{device}, but this CPU multiplies bfloat16 in hardware")
     if capability is None:
         return Choice("32-true", f"{device}: float32 is exact and not slower than bfloat16")
     if capability >= (8, 0):
@@ -144,6 +158,8 @@ def resolve_attention(
         if flash_available and flash_runs:
             return Choice("flash_attention_2", f"flash-attn is installed and {device} runs it")
         why = "flash-attn is not installed" if flash_runs else f"{device} in {precision}"
+        if family == "molgpt" and capability is None:
+            return Choice("eager", f"{why}; for short strings its backward is the faster one")
         if family == "gemma2":
             return Choice("eager", f"{why}; Gemma 2 caps attention scores, which sdpa cannot")
         return Choice("sdpa", f"{why}; sdpa is torch's own fused kernel")

@@ -12,12 +12,35 @@ from typing import Literal
 import torch
 
 from rl4bio.errors import ConfigError
-from rl4bio.hardware import lowest_capability, resolve_precision
+from rl4bio.hardware import Choice, cpu_bfloat16, lowest_capability, resolve_precision
 from rl4bio.modules.loading import load_policy, load_tuned, read_family
 from rl4bio.modules.policy import Policy
 from rl4bio.sections import PolicyConfig, RunConfig
 
 log = logging.getLogger("rl4bio")
+
+
+HALF = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+def choose_precision(config: RunConfig, *, cuda: bool) -> tuple[Choice, torch.dtype]:
+    """Precision of a run, and the dtype that its base weights are loaded in.
+
+    Half-precision weights only where they are frozen under an adapter, or asked for.
+
+    Raises:
+        ConfigError: the requested precision does not fit this machine.
+        ModelError: the checkpoint cannot be read.
+    """
+    precision = resolve_precision(
+        config.trainer.precision,
+        family=read_family(config.policy),
+        capability=lowest_capability() if cuda else None,
+        fast_cpu_bfloat16=cpu_bfloat16(),
+    )
+    half = HALF.get(precision.value.split("-")[0], torch.float32)
+    frozen = config.policy.adapter is not None
+    return precision, half if frozen or precision.value.endswith("-true") else torch.float32
 
 
 @contextlib.contextmanager
@@ -40,14 +63,10 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
     if trainer.num_threads is not None:
         torch.set_num_threads(trainer.num_threads)
     device = find_device(trainer.accelerator)
-    capability = lowest_capability() if device.type == "cuda" else None
-    family = read_family(section)
-    precision = resolve_precision(trainer.precision, family=family, capability=capability)
+    precision, dtype = choose_precision(config, cuda=device.type == "cuda")
     log.info("%s on %s (%s)", precision.value, device, precision.reason)
-    half = {"bf16": torch.bfloat16, "16": torch.float16}.get(precision.value.split("-")[0])
+    half = HALF.get(precision.value.split("-")[0])
     mixed = precision.value.endswith("-mixed")
-    # As in training: half-precision weights only where they are frozen, or asked for.
-    dtype = half if half is not None and (section.adapter is not None or not mixed) else None
     if tuned is None:
         plain = PolicyConfig(
             checkpoint=section.checkpoint, revision=section.revision, attention=section.attention

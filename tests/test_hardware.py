@@ -166,3 +166,12 @@ def test_capability_of_this_machine() -> None:
 
     found = lowest_capability()
     assert (found is None) == (not torch.cuda.is_available())
+
+
+def test_molgpt_uses_a_cpu_that_multiplies_bfloat16() -> None:
+    fast = resolve_precision("auto", family="molgpt", capability=None, fast_cpu_bfloat16=True)
+    assert (fast.value, "this CPU" in fast.reason) == ("bf16-mixed", True)
+    assert resolve_precision("auto", family="molgpt", capability=None).value == "32-true"
+    # Larger models keep float32: there it was not slower.
+    other = resolve_precision("auto", family="gemma3", capability=None, fast_cpu_bfloat16=True)
+    assert other.value == "32-true"

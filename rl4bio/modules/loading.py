@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
-from rl4bio.hardware import model_family, resolve_attention
+from rl4bio.hardware import flash_available, model_family, resolve_attention
 from rl4bio.modules import molgpt  # registers its classes with transformers
 from rl4bio.modules.checkpoints import hub_error, locate
 from rl4bio.modules.new_model import Vocabulary, new_molgpt
@@ -56,7 +56,7 @@ def load_policy(
         ModelError: missing, gated, offline or damaged checkpoint, or weights that do not fit.
     """
     if config.molgpt is not None:
-        attention = None if config.attention == "auto" else config.attention
+        attention = choose_attention(config, molgpt.MolGPTConfig.model_type)
         tokenizer, model = new_molgpt(config.molgpt, vocabulary, attention=attention)
         folder = NEW
     else:
@@ -92,27 +92,31 @@ def load_tuned(config: PolicyConfig, folder: Path, *, dtype: torch.dtype | None 
     return load_policy(whole, dtype=dtype)
 
 
+def choose_attention(config: PolicyConfig, family: str) -> str:
+    """The attention kernel that `policy.attention` means for this model on this machine."""
+    choice = resolve_attention(
+        config.attention,
+        family=family,
+        capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
+        flash_available=flash_available(),
+    )
+    log.info("attention: %s (%s)", choice.value, choice.reason)
+    return choice.value
+
+
 def load_base(config: PolicyConfig, source: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Tokenizer and model of a checkpoint, every weight found in its files."""
-    import importlib.util
-
     disable_progress_bar()
     revision = config.revision
     try:
         model_config = AutoConfig.from_pretrained(source, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        attention = resolve_attention(
-            config.attention,
-            family=model_family(model_config.model_type),
-            capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
-            flash_available=importlib.util.find_spec("flash_attn") is not None,
-        )
-        log.info("attention: %s (%s)", attention.value, attention.reason)
+        attention = choose_attention(config, model_family(model_config.model_type))
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,
             dtype=dtype,
-            attn_implementation=attention.value,
+            attn_implementation=attention,
             output_loading_info=True,
             **quantization_options(config, dtype),
         )

@@ -19,7 +19,7 @@ Vocabulary = Callable[[], Mapping[str, int]]
 
 
 def new_molgpt(
-    config: MolGPTConfig, corpus: Vocabulary | None, *, attention: str | None = None
+    config: MolGPTConfig, corpus: Vocabulary | None, *, attention: str
 ) -> tuple[SmilesTokenizer, Any]:
     """Tokenizer and model of `policy.molgpt`; torch's global seed decides the weights.
 
@@ -44,8 +44,7 @@ def new_molgpt(
         eos_token_id=vocabulary[END],
         pad_token_id=vocabulary[END],
     )
-    options = {} if attention is None else {"attn_implementation": attention}
-    return tokenizer, molgpt.MolGPTForCausalLM._from_config(shape, **options)
+    return tokenizer, molgpt.MolGPTForCausalLM._from_config(shape, attn_implementation=attention)
 
 
 def read_vocabulary(config: MolGPTConfig, corpus: Vocabulary | None) -> dict[str, int]:
