@@ -159,3 +159,67 @@ def test_wrong_arguments_are_named() -> None:
     for temperature in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="temperature is"):
             token_logprobs(logits, ids, temperature=temperature)
+
+
+# Four tokens of probability .4, .3, .2 and .1; logits[0, t] is this table for each t.
+FOUR = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64).log().repeat(1, 4, 1)
+EACH = torch.arange(4)[None]
+
+
+class TestTopK:
+    def test_by_hand(self) -> None:
+        """k = 2 keeps .4 + .3; a given token outside joins them: .2/.9 and .1/.8."""
+        logprobs, entropy = logprobs_and_entropy(FOUR, EACH, top_k=2)
+        by_hand = [0.4 / 0.7, 0.3 / 0.7, 0.2 / 0.9, 0.1 / 0.8]
+        assert logprobs[0].exp().tolist() == pytest.approx(by_hand, abs=1e-12)
+        kept = [(0.4, 0.3), (0.4, 0.3), (0.4, 0.3, 0.2), (0.4, 0.3, 0.1)]
+        for found, ps in zip(entropy[0].tolist(), kept, strict=True):
+            shares = [p / sum(ps) for p in ps]
+            assert found == pytest.approx(-sum(p * math.log(p) for p in shares), abs=1e-12)
+
+    def test_temperature_comes_first(self) -> None:
+        # At temperature 1/2 probabilities go as their squares: .16 + .09 of k = 2.
+        logprobs = token_logprobs(FOUR, EACH, temperature=0.5, top_k=2)
+        assert logprobs[0, 0].exp().item() == pytest.approx(0.16 / 0.25, abs=1e-12)
+        assert logprobs[0, 3].exp().item() == pytest.approx(0.01 / 0.26, abs=1e-12)
+
+    def test_ties_at_the_kth_all_stay(self) -> None:
+        table = torch.tensor([0.4, 0.2, 0.2, 0.2], dtype=torch.float64).log().repeat(1, 4, 1)
+        assert torch.equal(
+            token_logprobs(table, EACH, top_k=2), token_logprobs(table, EACH, top_k=4)
+        )
+
+    @pytest.mark.parametrize("top_k", [4, 5, None])
+    def test_all_of_the_vocabulary_is_no_truncation(self, top_k: int | None) -> None:
+        logits, ids = random_inputs(vocabulary=4)
+        plain = logprobs_and_entropy(logits, ids, temperature=0.7)
+        same = logprobs_and_entropy(logits, ids, temperature=0.7, top_k=top_k)
+        assert all(torch.equal(a, b) for a, b in zip(plain, same, strict=True))
+
+    @pytest.mark.parametrize("block", BLOCKS)
+    def test_gradient_is_that_of_the_truncated_softmax(
+        self, monkeypatch: pytest.MonkeyPatch, block: int
+    ) -> None:
+        monkeypatch.setattr(kernel, "BLOCK_ELEMENTS", block)
+        logits, ids = random_inputs(vocabulary=9, spread=2.0)
+        logits = logits.double().requires_grad_()
+        weights = torch.randn(ids.shape, dtype=torch.float64)
+        kernel_value = (token_logprobs(logits, ids, temperature=0.8, top_k=3) * weights).sum()
+        (kernel_grad,) = torch.autograd.grad(kernel_value, logits)
+        order = logits.argsort(-1, descending=True)[..., :3]
+        inside = torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, order, True)
+        inside.scatter_(-1, ids[..., None], True)
+        assert (inside.sum(-1) == 4).any()  # a given token outside the top 3
+        masked = torch.where(inside, logits, -torch.inf) / 0.8
+        plain = torch.log_softmax(masked, -1).gather(-1, ids[..., None]).squeeze(-1)
+        (plain_grad,) = torch.autograd.grad((plain * weights).sum(), logits)
+        torch.testing.assert_close(kernel_value, (plain * weights).sum())
+        torch.testing.assert_close(kernel_grad, plain_grad)
+
+    def test_keep_top_k(self) -> None:
+        kept = kernel.keep_top_k(FOUR, 1, torch.tensor([[0, 1, 2, 3]]))
+        assert torch.isfinite(kept).sum(-1).tolist() == [[1, 2, 2, 2]]
+        assert torch.isfinite(kernel.keep_top_k(FOUR, 3)).sum(-1).tolist() == [[3] * 4]
+        for wrong in (kernel.keep_top_k, lambda x, k: token_logprobs(x, EACH, top_k=k)):
+            with pytest.raises(ValueError, match="top_k is 0"):
+                wrong(FOUR, 0)

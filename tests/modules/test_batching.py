@@ -36,6 +36,7 @@ def make_rollout(prompts: list[int] = PROMPTS, completions: list[int] = COMPLETI
         truncated=torch.tensor([length == 7 for length in completions]),
         samples=[Sample(uid=f"s{n}", prompt="p") for n in range(len(prompts))],
         group_size=size,
+        conditions={"properties": torch.arange(len(completions))[:, None] // size * 0.5},
     )
 
 
@@ -74,6 +75,7 @@ def test_cut_keeps_real_tokens_and_shares_prompts() -> None:
     assert rows.completion_mask.sum(-1).tolist() == [0, 1, 7]
     assert rows.completion_ids[2].tolist() == [3] * 7
     assert rows.width == 7
+    assert rows.conditions["properties"].tolist() == [[0.0], [0.5]]  # of prompts 0 and 1
 
 
 def test_cut_of_an_empty_completion_has_a_width() -> None:
@@ -89,6 +91,8 @@ def test_taking_and_joining_groups_round_trips() -> None:
     again = join_rollouts(pieces)
     for name in Rollout.__slots__:
         one, other = getattr(again, name), getattr(rollout, name)
+        if name == "conditions":
+            one, other = one["properties"], other["properties"]
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
     joined = join_scores([take_scores(scores, [2], 2), take_scores(scores, [0, 1], 2)])
     assert joined.total.tolist() == [4, 5, 0, 1, 2, 3]

@@ -181,6 +181,29 @@ def test_sampling_frequencies_are_the_softmax(make_policy: Callable[..., Policy]
     assert chi_square < freedom + 5 * (2 * freedom) ** 0.5
 
 
+@pytest.mark.parametrize("family", ["gemma3", "gpt2"])
+def test_top_k_samples_and_scores_the_truncated_distribution(
+    make_policy: Callable[..., Policy], family: str
+) -> None:
+    policy = make_policy(family)
+    prompts = prompts_of(policy)
+    found = draw(policy, prompts, group_size=40, top_k=3)
+    rows = (found.prompt_ids, found.prompt_mask, found.ids, found.mask)
+    with torch.no_grad():
+        scored, _ = completion_logprobs(policy.model, *rows, temperature=0.8, top_k=3)
+    torch.testing.assert_close(found.logprobs, scored, rtol=0, atol=1e-5)  # ratio 1
+    for n, prompt in enumerate(prompts):
+        likely = by_hand(policy, prompt).topk(3)
+        first = found.ids[40 * n : 40 * n + 40, 0]
+        assert set(first.tolist()) <= set(likely.indices.tolist())
+        assert len(set(first.tolist())) > 1
+        exact = torch.log_softmax(likely.values / 0.8, -1)
+        place = likely.indices.tolist().index(int(first[0]))
+        assert found.logprobs[40 * n, 0].item() == pytest.approx(exact[place].item(), abs=1e-5)
+    everything = draw(policy, prompts, group_size=40, top_k=len(policy.tokenizer))
+    assert torch.equal(everything.logprobs, draw(policy, prompts, group_size=40).logprobs)
+
+
 def test_pick_tokens_inverts_the_distribution() -> None:
     probabilities = torch.tensor([0.25, 0.0, 0.5, 0.25])
     noise = torch.tensor([0.0, 0.2499, 0.2501, 0.5, 0.7499, 0.7501, 1.0]).double()
