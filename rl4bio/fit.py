@@ -58,7 +58,9 @@ def fit(arguments: argparse.Namespace) -> int:
     policy, data, precision = prepare(config)
     module = build_module(config, policy)
     folder = open_folder(config, resume=arguments.resume)
-    callbacks, checkpoint = build_callbacks(config, folder, resume=arguments.resume)
+    callbacks, checkpoint = build_callbacks(
+        config, folder, resume=arguments.resume, molecules=scores_molecules(module)
+    )
     trainer = build_trainer(config, folder, precision, callbacks)
     if checkpoint.resume_from is not None:
         data.draws = position(checkpoint.resume_from)
@@ -146,7 +148,12 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
     policy, precision = prepare_policy(config, getattr(corpus, "vocabulary", None))
     bind_corpus(corpus, policy)
     data = build_data(config, corpus, policy)
-    data.samples("train")  # measures the prompts
+    samples = data.samples("train")  # measures the prompts
+    if config.task == "grpo":
+        from rl4bio.modules.rollout import check_positions
+
+        validated = data.samples("val") if config.trainer.val_every_steps else []
+        check_positions(policy, [*samples, *validated], config.rollout)
     return policy, data, precision
 
 
@@ -238,8 +245,21 @@ def build_module(config: RunConfig, policy: Policy) -> PolicyModule:
     )
 
 
-def build_callbacks(config: RunConfig, folder: RunFolder, *, resume: bool) -> tuple[list, Any]:
-    """The configured callbacks with those that every run has, and the checkpoint one of them."""
+def scores_molecules(module: PolicyModule) -> bool:
+    """Whether the rewards of a run read its completions as molecules."""
+    from rl4bio.rewards.repeats import RepeatGuard
+
+    return isinstance(getattr(module, "scorer", None), RepeatGuard)
+
+
+def build_callbacks(
+    config: RunConfig, folder: RunFolder, *, resume: bool, molecules: bool = False
+) -> tuple[list, Any]:
+    """The configured callbacks with those that every run has, and the checkpoint one of them.
+
+    A run that writes molecules also has a monitor of them and, unless completions are not to be
+    recorded, a table; both stand before the checkpoint, so that what it saves is in the table.
+    """
     from rl4bio.callbacks import CALLBACKS
     from rl4bio.callbacks.checkpoint import RunCheckpoint
     from rl4bio.callbacks.completions import CompletionWriter
@@ -260,6 +280,11 @@ def build_callbacks(config: RunConfig, folder: RunFolder, *, resume: bool) -> tu
         CALLBACKS.build(part.name, part.options, where=f"callbacks[{n}]")
         for n, part in enumerate(config.callbacks)
     ]
+    named = {part.name for part in config.callbacks}
+    usual = ["molecule_monitor", *(["molecule_table"] if config.logging.completions else [])]
+    for name in usual if molecules else []:
+        if name not in named:
+            chosen.append(CALLBACKS.build(name, {}, where="callbacks"))
     callbacks = [*chosen, RewardProgressBar(every=config.trainer.log_every_steps * 5), checkpoint]
     if config.logging.completions and config.task == "grpo":
         callbacks.append(CompletionWriter(folder=str(folder.completions)))

@@ -33,7 +33,9 @@ def preview(
         group_size=group,
         max_new_tokens=config.rollout.max_completion_tokens,
         temperature=config.rollout.temperature,
+        top_k=config.rollout.top_k,
         seeds=[config.seed + n for n in range(len(chosen))],
+        conditions=policy.conditions(chosen),
     )
     table = scorer(found.texts, [sample for sample in chosen for _ in range(group)])
     silent = zero_spread_groups(torch.tensor(table.total), group).float().mean().item()

@@ -17,11 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.errors import NonFiniteError
+from rl4bio.errors import ConfigError, NonFiniteError
 from rl4bio.functional.logprobs import keep_top_k
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.conditions import repeat_conditions
 from rl4bio.modules.policy import Policy, evaluating
+from rl4bio.sections import RolloutConfig
+from rl4bio.types import Sample
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +61,30 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tenso
     """Ids [N, T] and mask [N, T] of rows aligned at the left."""
     ids, mask = pad_left([row[::-1] for row in rows], pad_id)
     return ids.flip(-1), mask.flip(-1)
+
+
+def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutConfig) -> None:
+    """Refuse completion limits that the model has no positions for.
+
+    P prompt tokens and a completion of C need P + C - 1 positions: the last token is never fed.
+
+    Raises:
+        ConfigError: the longest prompt and a full completion do not fit.
+    """
+    positions = policy.max_positions
+    if positions is None or not samples:
+        return
+    raw = {sample.prompt: sample for sample in samples if isinstance(sample.prompt, str)}
+    chats = [sample for sample in samples if not isinstance(sample.prompt, str)]
+    measured = [(policy.count_tokens(s.prompt), s.uid) for s in [*raw.values(), *chats]]
+    prompt, uid = max(measured, key=lambda pair: pair[0])
+    room = positions - prompt + 1
+    if limits.max_completion_tokens > room:
+        raise ConfigError(
+            f"rollout.max_completion_tokens: got {limits.max_completion_tokens}, but the model has "
+            f"{positions} positions and the longest prompt ({uid}) takes {prompt}; set it to at "
+            f"most {max(room, 1)}, or lower rollout.max_prompt_tokens"
+        )
 
 
 def sampling_seed(seed: int, draw: int, round_number: int) -> int:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from rl4bio.errors import NonFiniteError
+from rl4bio.errors import ConfigError, NonFiniteError
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import (
     Completions,
+    check_positions,
     draw_noise,
     pad_left,
     pad_right,
@@ -20,6 +21,8 @@ from rl4bio.modules.rollout import (
     sample_completions,
 )
 from rl4bio.modules.scoring import choice_logprobs, completion_logprobs
+from rl4bio.sections import RolloutConfig
+from rl4bio.types import Sample
 
 FAMILIES = ("gemma3", "gemma2", "llama", "qwen2", "phi3", "gpt2")
 WINDOW = 8  # of the tiny models that have one
@@ -384,3 +387,24 @@ def test_padding_by_lengths() -> None:
     ids, mask = pad_right([[1, 2, 3], [4]], 4)
     assert ids.tolist() == [[1, 2, 3], [4, 4, 4]]
     assert mask.tolist() == [[True] * 3, [True, False, False]]
+
+
+def test_limits_must_fit_the_positions(make_policy: Callable[..., Policy]) -> None:
+    policy = make_policy("gpt2")
+    assert policy.max_positions == 1024
+    samples = [Sample(uid=f"s{n}", prompt=text) for n, text in enumerate(TEXTS)]
+    longest = max(map(len, prompts_of(policy)))
+    assert longest == len(prompts_of(policy)[2])
+    room = 1024 - longest + 1
+    check_positions(policy, samples, RolloutConfig(max_completion_tokens=room))
+    with pytest.raises(
+        ConfigError,
+        match=rf"got {room + 1}, but the model has 1024 positions and the longest prompt \(s2\) "
+        rf"takes {longest}; set it to at most {room}, or lower rollout.max_prompt_tokens",
+    ):
+        check_positions(policy, samples, RolloutConfig(max_completion_tokens=room + 1))
+    # The boundary is the model's own: 1024 positions take it, one token more does not.
+    draw(policy, [[30] * 1020], group_size=1, max_new_tokens=5, seeds=[1])
+    favour(policy, 40, 1e4)
+    with pytest.raises(IndexError):
+        draw(policy, [[30] * 1020], group_size=1, max_new_tokens=6, seeds=[1])
