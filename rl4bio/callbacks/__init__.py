@@ -10,6 +10,9 @@ CALLBACKS: Registry[Any] = Registry(
         "kl_monitor": "rl4bio.callbacks.kl:KLMonitor",
         "reward_histogram": "rl4bio.callbacks.reward_histogram:RewardHistogram",
         "completion_table": "rl4bio.callbacks.completion_table:CompletionTable",
+        "molecule_table": "rl4bio.callbacks.molecule_table:MoleculeTable",
+        "molecule_monitor": "rl4bio.callbacks.molecule_monitor:MoleculeMonitor",
+        "early_stopping": "rl4bio.callbacks.early_stopping:EarlyStopping",
         "precision_by_capability": "rl4bio.callbacks.precision:PrecisionByCapability",
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import random
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def read_smiles_file(path: Path) -> list[str]:
     try:
         packed = path.name.lower().endswith(".gz")
         text = (gzip.decompress(path.read_bytes()) if packed else path.read_bytes()).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read ({reason}); check its name and content") from None
     lines = text.removeprefix("\ufeff").splitlines()
