@@ -31,9 +31,16 @@ def reads_molecules(scorer: WeightedRewards) -> bool:
 def read_molecules(
     scorer: WeightedRewards, completions: Sequence[str], samples: Sequence[Sample]
 ) -> list[Molecule] | None:
-    """The molecules as the first molecule reward reads them; None where no reward reads any."""
+    """The molecules of N completions; None where no reward reads any.
+
+    Where rewards differ in what they allow, such as the number of fragments, a completion is a
+    molecule if it is one for some reward: it may pay, so it must be remembered.
+    """
     readers: list[Any] = [r for r in scorer.rewards.values() if r.reads_molecules]
-    return readers[0].molecules(completions, samples) if readers else None
+    if not readers:
+        return None
+    readings = zip(*(reader.molecules(completions, samples) for reader in readers), strict=True)
+    return [next((m for m in row if m.valid), row[0]) for row in readings]
 
 
 def molecule_states(

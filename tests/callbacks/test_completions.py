@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
@@ -38,3 +40,21 @@ def test_one_file_a_step(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -
 def test_no_folder(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"step-000001\.jsonl: cannot be written"):
         run_steps([CompletionWriter(str(tmp_path / "gone"))])
+
+
+def test_molecules_have_state_and_raw_values(
+    run_steps: Callable[..., pl.Trainer], step_module: Any, tmp_path: Path
+) -> None:
+    class Molecules(step_module):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            outputs = super().training_step(batch, batch_idx)
+            outputs["scores"].states = ["valid", "invalid", "duplicate", "seen"]
+            outputs["scores"].raw = {"sa": [1.5, math.nan, 2.5, 3.5]}
+            return outputs
+
+    module = Molecules([[1.0, 0.0, 1.0, 1.0]], [None])
+    run_steps([CompletionWriter(str(tmp_path))], steps=1, module=module)
+    text = (tmp_path / "step-000001.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [row["state"] for row in rows] == ["valid", "invalid", "duplicate", "seen"]
+    assert [row["raw"] for row in rows] == [{"sa": value} for value in (1.5, None, 2.5, 3.5)]

@@ -90,7 +90,7 @@ def test_bad_files(
 
 
 def test_missing_files_and_refused_options(tmp_path: Path, build: Callable[..., Reward]) -> None:
-    with pytest.raises(DataError, match="none.smi: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.smi: cannot be read"):
         build("novelty", file=str(tmp_path / "none.smi")).prepare()
     refused: list[tuple[dict[str, Any], str]] = [
         ({}, "file: needs the reference set"),

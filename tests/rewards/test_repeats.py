@@ -1,0 +1,167 @@
+"""Tests of the guard against repeated molecules, and of the scorer of a training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from rl4bio.errors import ConfigError, RewardError
+from rl4bio.rewards import REWARDS
+from rl4bio.rewards.base import Reward
+from rl4bio.rewards.build import build_scorer
+from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.rewards.repeats import RepeatGuard, molecule_key
+from rl4bio.sections import GRPOConfig, MoleculesConfig, RewardConfig, RunConfig
+from rl4bio.types import Sample, ScoreTable
+
+Policy = Literal["zero", "keep"]
+
+
+@REWARDS.register("test_constant")
+@dataclass(kw_only=True)
+class Constant(Reward):
+    """The same for every text, so that totals show what the guard did."""
+
+    value: float = 0.5
+
+    def score(self, completion: str, sample: Sample) -> float:
+        if completion == "fail":
+            raise ValueError("told to fail")
+        return self.value
+
+
+def guard(
+    batch: Policy = "zero", seen: Policy = "zero", *, value: float = 0.5, weight: float = 1.0
+) -> RepeatGuard:
+    rewards = [
+        RewardConfig(name="validity"),
+        RewardConfig(name="test_constant", weight=weight, options={"value": value}),
+    ]
+    section = MoleculesConfig(batch_repeats=batch, seen_before=seen)
+    return RepeatGuard(WeightedRewards.from_config(rewards), section)
+
+
+def score(scorer: Any, *smiles: str) -> ScoreTable:
+    return scorer(list(smiles), [Sample(uid="1", prompt="") for _ in smiles])
+
+
+SECOND = ["OCC", "CCN", "NCC", "C("]
+"""After CCO was scored: seen, new, a copy of the new one, no molecule."""
+
+
+@pytest.mark.parametrize(
+    ("batch", "seen", "total"),
+    [
+        ("zero", "zero", [0, 1.5, 0, 0.5]),
+        ("keep", "zero", [0, 1.5, 1.5, 0.5]),
+        ("zero", "keep", [1.5, 1.5, 0, 0.5]),
+        ("keep", "keep", [1.5, 1.5, 1.5, 0.5]),
+    ],
+)
+def test_totals_by_policy_and_parts_as_they_were(
+    batch: Policy, seen: Policy, total: list[float]
+) -> None:
+    scorer = guard(batch, seen)
+    first = score(scorer, "CCO", "C(", "C(")
+    assert (first.states, first.total) == (["valid", "invalid", "invalid"], [1.5, 0.5, 0.5])
+    second = score(scorer, *SECOND)
+    assert second.states == ["seen", "valid", "duplicate", "invalid"]
+    assert second.total == total
+    assert second.parts == {"validity": [1, 1, 1, 0], "test_constant": [0.5] * 4}
+
+
+def test_a_copy_of_a_seen_molecule_is_a_duplicate_that_earns_nothing_either_way() -> None:
+    for batch in ("zero", "keep"):
+        scorer = guard(batch, "zero")
+        score(scorer, "CCO")
+        table = score(scorer, "CCO", "OCC")
+        assert table.states == ["seen", "duplicate"]
+        assert table.total == [0, 0]
+
+
+def test_the_prefix_belongs_to_the_molecule() -> None:
+    scorer = guard()
+    samples = [Sample(uid=p, prompt=p, extra={"prefix": p}) for p in ("C", "O", "C")]
+    assert scorer(["CO", "CC", "CC"], samples).states == ["valid", "duplicate", "valid"]
+
+
+def test_a_repeat_of_a_punished_molecule_stays_punished() -> None:
+    scorer = guard(value=2.0, weight=-1.0)
+    assert score(scorer, "CCO", "CCO").total == [-1, -1]
+
+
+def test_what_could_not_be_scored_stays_so() -> None:
+    rewards = WeightedRewards.from_config([RewardConfig(name="test_constant")])
+    rewards.rewards["validity"] = REWARDS.build("validity")
+    rewards.weights["validity"] = 1.0
+    rewards.rewards["validity"].score = lambda c, s: math.nan  # type: ignore[method-assign]
+    rewards.rewards["test_constant"] = Constant(value=math.nan)
+    total = score(RepeatGuard(rewards, MoleculesConfig()), "CCO", "CCO").total
+    assert all(map(math.isnan, total))
+
+
+def test_a_molecule_of_any_reward_is_remembered() -> None:
+    rewards = WeightedRewards.from_config(
+        [RewardConfig(name="validity", options={"max_fragments": 1}), RewardConfig(name="qed")]
+    )
+    scorer = RepeatGuard(rewards, MoleculesConfig())
+    table = score(scorer, "CCO.C", "C.OCC")
+    assert table.states == ["valid", "duplicate"]
+    assert table.parts["validity"] == [0, 0]
+    assert table.total[0] > 0
+    assert table.total[1] == 0
+
+
+def test_nothing_is_remembered_of_a_batch_that_failed() -> None:
+    scorer = guard()
+    with pytest.raises(RewardError):
+        score(scorer, "CCO", "fail")
+    assert score(scorer, "CCO").states == ["valid"]
+
+
+def test_the_memory_travels() -> None:
+    one, two = guard(), guard()
+    score(one, "CCO", "CCN", "C(", "CCO")
+    state = one.state_dict()
+    assert state == sorted(map(molecule_key, ["CCO", "CCN"]))
+    assert all(-(2**63) <= key < 2**63 for key in state)
+    score(two, "CCCC")
+    two.load_state_dict(state)
+    assert score(two, "OCC", "CCCC").states == ["seen", "valid"]
+
+
+def test_keys_do_not_depend_on_the_process() -> None:
+    # blake2b of "CCO" to eight bytes, read as a little-endian signed integer.
+    assert molecule_key("CCO") == KEY_OF_ETHANOL
+
+
+KEY_OF_ETHANOL = -4371986520294612883
+
+
+# --- the scorer of a run --------------------------------------------------------------------------
+
+
+def config(*names: str, **grpo: Any) -> RunConfig:
+    rewards = [RewardConfig(name=name) for name in names]
+    return RunConfig(name="x", rewards=rewards, grpo=GRPOConfig(**grpo))
+
+
+def test_only_molecules_are_guarded() -> None:
+    assert isinstance(build_scorer(config("verdict", "structure")), WeightedRewards)
+    scorer = build_scorer(config("qed", "sa"))
+    assert isinstance(scorer, RepeatGuard)
+    assert score(scorer, "CCO", "OCC").total[1] == 0
+    assert score(scorer.scorer, "CCO", "OCC").total[1] > 0
+
+
+def test_separate_normalisation_would_bypass_the_zero() -> None:
+    made = config("qed", combine="normalize_then_sum")
+    with pytest.raises(ConfigError, match="grpo.combine: normalize_then_sum .*write sum_then"):
+        build_scorer(made)
+    made.molecules = MoleculesConfig(batch_repeats="keep", seen_before="keep")
+    assert score(build_scorer(made), "CCO", "CCO").states == ["valid", "duplicate"]
+    text = build_scorer(config("verdict", "structure", combine="normalize_then_sum"))
+    assert isinstance(text, WeightedRewards)
