@@ -43,6 +43,7 @@ def finish(config: RunConfig, folder: RunFolder, module: PolicyModule, *, second
         summary=summary,
         metrics=read_metrics(folder.metrics),
         completions=folder.completions,
+        molecules=folder.molecules,
     )
     print(f"{saved.name}: {saved}\nreport: {folder.report}")
 

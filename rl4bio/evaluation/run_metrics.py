@@ -71,6 +71,54 @@ ROLLOUT = (
         always=False,
     ),
 )
+MOLECULES = (
+    Metric(
+        key="molecules/valid_fraction",
+        title="Valid molecules",
+        unit="%",
+        scale=100.0,
+        meaning="Share of completions that are a SMILES of a molecule.",
+        chart="Molecules",
+        label="valid",
+    ),
+    Metric(
+        key="molecules/unique_fraction",
+        title="Different molecules",
+        unit="%",
+        scale=100.0,
+        meaning="Share of a step's valid molecules that are different from each other; the rest "
+        "are duplicates.",
+        chart="Molecules",
+        label="different",
+    ),
+    Metric(
+        key="molecules/seen_fraction",
+        title="Seen molecules",
+        unit="%",
+        scale=100.0,
+        meaning="Share of a step's valid molecules that an earlier step has scored.",
+        chart="Molecules",
+        label="seen before",
+    ),
+    Metric(
+        key="molecules/intdiv",
+        title="Internal diversity",
+        meaning="1 - mean pairwise Tanimoto similarity of a step's valid molecules; near 0 all are "
+        "alike.",
+        chart="Diversity",
+        label="IntDiv",
+        smooth=False,
+    ),
+    Metric(
+        key="molecules/snn",
+        title="Similarity to the reference",
+        meaning="Mean similarity of a step's valid molecules to the nearest one of the reference's "
+        "fixed subset; falls as the policy leaves what it was trained on.",
+        chart="Diversity",
+        label="SNN",
+        smooth=False,
+    ),
+)
 UPDATE = (
     Metric(
         key="train/entropy",
@@ -116,7 +164,8 @@ _TIMES = {
 def run_metrics(config: dict[str, Any], rows: Sequence[Row]) -> list[Metric]:
     """The metrics to show that a run has logged, in reading order.
 
-    Rewards and their parts, KL, rollout and update for a run with rewards; else the loss.
+    Rewards and their parts, molecules, KL, rollout and update for a run with rewards; else the
+    loss.
 
     Args:
         config: the resolved configuration; its `rewards` give the order of the parts and weights.
@@ -124,7 +173,7 @@ def run_metrics(config: dict[str, Any], rows: Sequence[Row]) -> list[Metric]:
     """
     logged = {key for row in rows for key in row}
     if "reward/total_mean" in logged:
-        metrics = [*_rewards(config, logged), KL, *ROLLOUT, *UPDATE]
+        metrics = [*_rewards(config, logged), *MOLECULES, KL, *ROLLOUT, *UPDATE]
     else:
         metrics = [*LOSS, *UPDATE]
     return [

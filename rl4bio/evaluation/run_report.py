@@ -49,6 +49,7 @@ def write_run_report(
     summary: dict[str, Any],
     metrics: list[Row],
     completions: Path,
+    molecules: Path | None = None,
 ) -> None:
     """Write the page in one piece.
 
@@ -59,12 +60,18 @@ def write_run_report(
         summary: what summary.json holds.
         metrics: the rows of metrics.csv, each with its `step`.
         completions: folder of the recorded completions.
+        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
 
     Raises:
-        StorageError: the page cannot be written, or a completion file not be read.
+        StorageError: the page cannot be written, or a file of completions not be read.
     """
     page = run_report(
-        title=title, config=config, summary=summary, metrics=metrics, completions=completions
+        title=title,
+        config=config,
+        summary=summary,
+        metrics=metrics,
+        completions=completions,
+        molecules=molecules,
     )
     write_atomic(path, page)
 
@@ -76,6 +83,7 @@ def run_report(
     summary: dict[str, Any],
     metrics: list[Row],
     completions: Path,
+    molecules: Path | None = None,
 ) -> str:
     """The page; arguments as in `write_run_report`."""
     shown = run_metrics(config, metrics)
@@ -98,7 +106,14 @@ def run_report(
             "a line is a step without a finite number.</p>",
             f'<div class="charts">{figures}</div>',
         ]
-    if config.get("rewards"):
+    style = STYLE
+    if molecules is not None and molecules.is_file():
+        from rl4bio.evaluation.drawings import STYLE as MOLECULE_STYLE
+        from rl4bio.evaluation.run_molecules import molecule_sections
+
+        style += MOLECULE_STYLE
+        body += ["<h2>Molecules</h2>", *molecule_sections(molecules)]
+    elif config.get("rewards"):
         body += ["<h2>Sample completions</h2>", *sample_sections(completions)]
     settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
     body += [
@@ -106,7 +121,7 @@ def run_report(
         f"<details><summary>The resolved configuration</summary>{block(mask_secrets(settings))}"
         "</details>",
     ]
-    return html_page(title, body, style=STYLE)
+    return html_page(title, body, style=style)
 
 
 def _facts(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, object]:

@@ -31,6 +31,7 @@ class RunFolder:
         self.config = root / "config.yaml"
         self.metrics = root / "metrics.csv"
         self.completions = root / "completions"
+        self.molecules = root / "molecules.csv"
         self.checkpoints = root / "checkpoints"
         self.adapter = root / "adapter"
         self.model = root / "model"
