@@ -90,7 +90,7 @@ def test_ranks_get_their_own_and_another_number_of_ranks_gets_all() -> None:
     class Module:
         scorer = guard()
 
-        class trainer:  # noqa: N801
+        class trainer:
             world_size = 2
 
     memories = {"rank0": torch.tensor([1, -2]), "rank1": torch.tensor([3, 1])}

@@ -159,7 +159,7 @@ def test_only_molecules_are_guarded() -> None:
 
 def test_separate_normalisation_would_bypass_the_zero() -> None:
     made = config("qed", combine="normalize_then_sum")
-    with pytest.raises(ConfigError, match="grpo.combine: normalize_then_sum .*write sum_then"):
+    with pytest.raises(ConfigError, match=r"grpo\.combine: normalize_then_sum .*write sum_then"):
         build_scorer(made)
     made.molecules = MoleculesConfig(batch_repeats="keep", seen_before="keep")
     assert score(build_scorer(made), "CCO", "CCO").states == ["valid", "duplicate"]
