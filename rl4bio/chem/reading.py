@@ -24,7 +24,7 @@ CACHED_MEMOS = 20_000
 Value = TypeVar("Value")
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9\[\]()=#$:/\\+\-.%@*]")
-_HEAVY_ATOM = re.compile(r"\[(?!\d*H[+\-\d:]*\])[^\]]*\]|Br|Cl|[BCNOPSFIbcnops]")
+_HEAVY_ATOM = re.compile(r"\[(?!\d*H[+\-\d:]*\])[^\]]*\]|Br|Cl|[BCNOPSFIbcnops*]")
 _SANITIZE_REASONS = {
     Chem.SanitizeFlags.SANITIZE_PROPERTIES: "valence",
     Chem.SanitizeFlags.SANITIZE_KEKULIZE: "kekulization",
@@ -69,7 +69,7 @@ def read_smiles(
     Args:
         text: any string.
         max_characters: longer texts are invalid.
-        max_heavy_atoms: molecules with more atoms that are not hydrogen are invalid.
+        max_heavy_atoms: texts with more atoms that are not hydrogen (dummies count) are invalid.
         allow_dummies: whether `*` is an atom like another (an attachment point).
 
     Returns:
@@ -117,25 +117,22 @@ def _read(text: str, max_heavy_atoms: int, allow_dummies: bool) -> Molecule:
         return _invalid(text, "too many atoms")
     with rdBase.BlockLogs():
         try:
-            return _parse(text, max_heavy_atoms, allow_dummies)
+            return _parse(text, allow_dummies)
         except Exception:  # RDKit raises a dozen unrelated types from C++
             return _invalid(text, "sanitization")
 
 
-def _parse(text: str, max_heavy_atoms: int, allow_dummies: bool) -> Molecule:
+def _parse(text: str, allow_dummies: bool) -> Molecule:
     mol = Chem.MolFromSmiles(text, _parameters(sanitize=True))
     if mol is None:
         return _invalid(text, _failure(text))
-    if ":" in text:  # atom map numbers would make copies of a molecule look different
-        for atom in mol.GetAtoms():
-            atom.SetAtomMapNum(0)
+    if ":" in text:
+        mol = _unmapped(mol)
     canonical = Chem.MolToSmiles(mol)
     if "*" in canonical and not allow_dummies:
         return _invalid(text, "dummy atom")
     if mol.GetNumHeavyAtoms() == 0:
         return _invalid(text, "no heavy atom")
-    if mol.GetNumHeavyAtoms() > max_heavy_atoms:
-        return _invalid(text, "too many atoms")
     return Molecule(text=text, canonical=canonical, mol=mol, reason="", memo=_memo(canonical))
 
 
@@ -151,6 +148,16 @@ def _parameters(*, sanitize: bool) -> Any:
     parameters.allowCXSMILES = False
     parameters.parseName = False
     return parameters
+
+
+def _unmapped(mol: Any) -> Any:
+    """Without atom map numbers, which would make copies of a molecule look different.
+
+    It is read again, because numbers also make stereocentres of atoms that are none.
+    """
+    for atom in mol.GetAtoms():
+        atom.SetAtomMapNum(0)
+    return Chem.MolFromSmiles(Chem.MolToSmiles(mol), _parameters(sanitize=True))
 
 
 def _failure(text: str) -> str:

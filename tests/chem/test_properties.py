@@ -70,6 +70,8 @@ def test_scaffolds_lose_side_chains_and_stereochemistry() -> None:
     assert properties.scaffold(read_smiles(ASPIRIN)) == "c1ccccc1"
     menthone = read_smiles("C[C@@H]1CC[C@H](C(=O)C1)C(C)C")
     assert properties.scaffold(menthone) == "O=C1CCCCC1"
+    fused = read_smiles("O[C@@H]1CCC[C@H]2CCCC[C@@H]12")  # both ring fusions stay stereocentres
+    assert properties.scaffold(fused) == "C1CCC2CCCCC2C1"
     linked = read_smiles("C1CC1[C@H](O)C1CC1")
     assert properties.scaffold(linked) == "C1CC1CC1CC1"
 

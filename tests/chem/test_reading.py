@@ -65,6 +65,8 @@ VALID = {
     "CCO": "CCO",
     "OCC": "CCO",
     "[CH3:7][CH2:1]O": "CCO",
+    "[CH3:1][C@@H](C)O": "CC(C)O",  # the number made it a stereocentre
+    "[CH3:1]/C(C)=C/C": "CC=C(C)C",
     "[H]OCC": "CCO",
     "C": "C",
     "c1ccccc1": "c1ccccc1",
@@ -101,6 +103,7 @@ def test_the_options_move_the_verdict() -> None:
     assert read_smiles("CCC", max_characters=3).valid
     assert read_smiles("CCCC", max_heavy_atoms=3).reason == "too many atoms"
     assert read_smiles("CCC[H]", max_heavy_atoms=3).valid
+    assert read_smiles("**C[*]", max_heavy_atoms=3, allow_dummies=True).reason == "too many atoms"
     assert read_smiles("[#6]CCC", max_heavy_atoms=3).reason == "too many atoms"
 
 
