@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import lightning as L
@@ -39,8 +39,15 @@ def fit_prompts(
         DataError: a prompt is too long under "fail", or nothing is left.
     """
 
+    counted: dict[str, int] = {}  # thousands of molecules share a handful of prompts
+
     def fits(sample: Sample) -> bool:
-        return count_tokens(sample.prompt) <= limit
+        prompt = sample.prompt
+        if not isinstance(prompt, str):
+            return count_tokens(prompt) <= limit
+        if prompt not in counted:
+            counted[prompt] = count_tokens(prompt)
+        return counted[prompt] <= limit
 
     kept: list[Sample] = []
     shortened, dropped = 0, []
@@ -94,6 +101,9 @@ class PromptStream(IterableDataset[PromptBatch]):
     """Batches without end; the global batch of a step is the same for any number of ranks.
 
     Step k takes draws k*B*W to (k+1)*B*W of the shuffled corpus, and rank r its r-th slice of B.
+    With a length window of L, the draws of L steps are sorted by the length of their
+    demonstrations, cut into L global batches and these shuffled, so that a batch holds samples of
+    like length and the same draws are used up after every window.
 
     Args:
         samples: the training split.
@@ -102,6 +112,8 @@ class PromptStream(IterableDataset[PromptBatch]):
         rank: of this process.
         world_size: W.
         start: draws that an earlier run has used up.
+        length_window: L, steps whose samples are sorted together; 1 leaves the order as drawn.
+        vary: what a draw shows of its sample; see `Corpus.vary`.
     """
 
     def __init__(
@@ -113,6 +125,8 @@ class PromptStream(IterableDataset[PromptBatch]):
         rank: int = 0,
         world_size: int = 1,
         start: int = 0,
+        length_window: int = 1,
+        vary: Callable[[Sample, int], Sample] | None = None,
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
@@ -120,14 +134,47 @@ class PromptStream(IterableDataset[PromptBatch]):
         self.rank = rank
         self.world_size = world_size
         self.start = start
+        self.length_window = length_window
+        self.vary = vary
+        self._window: tuple[int, list[int]] = (-1, [])
 
     def __iter__(self) -> Iterator[PromptBatch]:
-        number = self.start + self.rank * self.batch_size
+        place = self.start + self.rank * self.batch_size
         while True:
-            numbers = range(number, number + self.batch_size)
-            rows = [draw(self.seed, len(self.samples), n) for n in numbers]
-            yield PromptBatch(samples=[self.samples[row] for row in rows], indices=list(numbers))
-            number += self.batch_size * self.world_size
+            places = range(place, place + self.batch_size)
+            samples = [self._sample(self._draw_at(n)) for n in places]
+            yield PromptBatch(samples=samples, indices=list(places))
+            place += self.batch_size * self.world_size
+
+    def _sample(self, number: int) -> Sample:
+        sample = self._row(number)
+        return sample if self.vary is None else self.vary(sample, number)
+
+    def _row(self, number: int) -> Sample:
+        return self.samples[draw(self.seed, len(self.samples), number)]
+
+    def _draw_at(self, place: int) -> int:
+        """Number of the draw at a place of the stream; the place itself without a window."""
+        if self.length_window == 1:
+            return place
+        size = self.length_window * self.batch_size * self.world_size
+        window, offset = divmod(place, size)
+        if self._window[0] != window:
+            self._window = (window, self._sorted(window, size))
+        return self._window[1][offset]
+
+    def _sorted(self, window: int, size: int) -> list[int]:
+        """The draws of a window in the order of the stream."""
+        rng = random.Random(f"{self.seed}/window/{window}")
+        keys = {
+            number: (len(self._row(number).demonstration), rng.random())
+            for number in range(window * size, (window + 1) * size)
+        }
+        numbers = sorted(keys, key=keys.__getitem__)
+        step = self.batch_size * self.world_size
+        batches = [numbers[start : start + step] for start in range(0, size, step)]
+        rng.shuffle(batches)
+        return [number for batch in batches for number in batch]
 
 
 class BatchStream(IterableDataset[PromptBatch]):
@@ -149,6 +196,7 @@ class PromptDataModule(L.LightningDataModule):
         max_prompt_tokens: limit of a prompt.
         overlong_prompts: what to do with longer ones.
         count_tokens: length of a prompt in the policy's tokens; None checks no lengths.
+        length_window: training steps whose samples are sorted by length together; 1 = none.
     """
 
     def __init__(
@@ -159,6 +207,7 @@ class PromptDataModule(L.LightningDataModule):
         max_prompt_tokens: int = 1024,
         overlong_prompts: Literal["fail", "drop", "shorten"] = "fail",
         count_tokens: CountTokens | None = None,
+        length_window: int = 1,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -166,6 +215,7 @@ class PromptDataModule(L.LightningDataModule):
         self.max_prompt_tokens = max_prompt_tokens
         self.overlong_prompts = overlong_prompts
         self.count_tokens = count_tokens
+        self.length_window = length_window
         self.draws = 0
         """Training prompts that all ranks have used up; set it to resume."""
         self._splits: dict[str, list[Sample]] = {}
@@ -196,6 +246,8 @@ class PromptDataModule(L.LightningDataModule):
             rank=self._rank,
             world_size=self._world_size,
             start=self.draws,
+            length_window=self.length_window,
+            vary=self.corpus.vary,
         )
         return DataLoader(stream, batch_size=None)
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from rl4bio.chem.randomize import randomized_smiles
 from rl4bio.chem.tokens import END, split_smiles
@@ -55,6 +56,7 @@ class SmilesCorpus(Corpus):
     imitate.
     """
 
+    task: ClassVar[Literal["questions", "molecules"]] = "molecules"
     source: str | None = None
     """A .csv, .tsv or .smi file, also with .gz; None for prompts without data."""
     smiles_column: str | None = None
@@ -71,7 +73,7 @@ class SmilesCorpus(Corpus):
     max_rows: int | None = None
     """A seeded draw of so many rows; None = all."""
     max_tokens: int | None = None
-    """Longest SMILES in tokens; longer ones are left out and counted."""
+    """Longest SMILES in tokens, as the file has it; longer ones are left out and counted."""
     unknown_tokens: UnknownTokens = "fail"
     """Molecules with tokens that a SMILES model does not know: stop and say which, drop them, or
     take away their stereochemistry and drop what still does not fit. Nothing is changed unasked."""
@@ -84,8 +86,9 @@ class SmilesCorpus(Corpus):
     """Columns that condition the model, in its order."""
     targets: dict[str, float] = field(default_factory=dict)
     """property -> the value that every prompt asks for, in the model's order."""
-    scaffold: str = ""
-    """Conditions the model: row (column scaffold_smiles), or the SMILES of a scaffold."""
+    scaffold: str | None = None
+    """Conditions the model: row (column scaffold_smiles), or the SMILES of a scaffold, which may be
+    empty; None for a model that takes none."""
     randomize: bool = False
     """Supervised fine-tuning on another random SMILES of the molecule at every draw."""
     seed: int = 0
@@ -119,12 +122,12 @@ class SmilesCorpus(Corpus):
 
     @property
     def _fixed_scaffold(self) -> str:
-        return "" if self.scaffold == ROW else self.scaffold
+        return "" if self.scaffold in (None, ROW) else str(self.scaffold)
 
     @property
     def conditions(self) -> list[str]:
-        """Names of the properties that samples carry, in their order."""
-        return [*self.properties, *self.targets]
+        """Lower-cased names of the properties that samples carry, in their order."""
+        return [name.lower() for name in (*self.properties, *self.targets)]
 
     def samples(self, split: Split) -> Sequence[Sample]:
         """The molecules of a split in the order of the file; without a source, the prompts."""
@@ -141,6 +144,7 @@ class SmilesCorpus(Corpus):
         """
         if not all(map(is_token, vocabulary)):
             return
+        rows = [] if self.source is None else self._all()
         self._known = frozenset(vocabulary)
         self._limit = min(self._limit, max_tokens or math.inf)
         self._splits.clear()
@@ -148,7 +152,7 @@ class SmilesCorpus(Corpus):
         if self.source is None:
             return
         self._rows = fit_vocabulary(
-            self._all(),
+            rows,
             self._known,
             limit=self._limit,
             policy=self.unknown_tokens,
@@ -223,7 +227,7 @@ class SmilesCorpus(Corpus):
         if not rows:
             raise DataError(f"{path}: none of {len(table.rows)} rows is left ({why})")
         tokenize_rows(table, rows)
-        rows = short_rows(rows, self._limit, source=str(path))
+        rows = short_rows(rows, self.max_tokens or math.inf, source=str(path))
         self._divide(rows, marked=labels is not None)
         return rows
 
@@ -269,7 +273,7 @@ class SmilesCorpus(Corpus):
         extra: dict[str, object] = {"prefix": prefix}
         if self.properties or self.targets:
             extra["properties"] = list(properties or self.targets.values())
-        if self.scaffold:
+        if self.scaffold is not None:
             extra["scaffold"] = scaffold if self.scaffold == ROW else self.scaffold
         return extra
 

@@ -96,7 +96,87 @@ class TestStream:
         )
 
 
+LONG = [
+    Sample(uid=f"s{n}", prompt="", demonstration="C" * length)
+    for n, length in enumerate([3, 9, 1, 7, 5, 5, 2, 8, 6, 4, 5])
+]
+LENGTHS = {sample.uid: len(sample.demonstration) for sample in LONG}
+
+
+class TestLengthWindow:
+    def stream(self, **options: Any) -> Iterator[PromptBatch]:
+        chosen = {"batch_size": 2, "seed": 3, "length_window": 4, **options}
+        return iter(PromptStream(LONG, **chosen))
+
+    def test_a_window_holds_the_same_draws_in_other_batches(self) -> None:
+        plain = take(self.stream(length_window=1), 12)
+        sorted_ = take(self.stream(), 12)
+        for start in (0, 8, 16):  # 4 steps of 2
+            one, other = plain[start : start + 8], sorted_[start : start + 8]
+            assert Counter(uid for _, uid in one) == Counter(uid for _, uid in other)
+        assert [n for n, _ in sorted_] == list(range(24))
+        assert sorted_ != plain
+
+    def test_batches_are_cut_from_the_sorted_window_and_shuffled(self) -> None:
+        for window in range(20):
+            rows = take(self.stream(start=8 * window), 4)
+            lengths = [LENGTHS[uid] for _, uid in rows]
+            batches = [tuple(lengths[n : n + 2]) for n in range(0, 8, 2)]
+            assert [x for batch in sorted(batches) for x in batch] == sorted(lengths)
+        firsts = [LENGTHS[take(self.stream(start=8 * w), 1)[0][1]] for w in range(20)]
+        assert firsts != sorted(firsts)
+        assert len(set(firsts)) > 2
+
+    def test_equal_lengths_are_not_kept_in_order(self) -> None:
+        same = [Sample(uid=str(n), prompt="", demonstration="C") for n in range(8)]
+        options: dict[str, Any] = {"batch_size": 4, "seed": 3}
+        plain = take(iter(PromptStream(same, **options)), 2)
+        mixed = take(iter(PromptStream(same, **options, length_window=2)), 2)
+        assert {uid for _, uid in plain[:4]} not in (
+            {uid for _, uid in mixed[:4]},
+            {uid for _, uid in mixed[4:]},
+        )
+
+    @pytest.mark.parametrize("start", [0, 2, 4, 8, 14, 22])
+    def test_resuming_inside_a_window_or_at_its_border(self, start: int) -> None:
+        whole = take(self.stream(), 16)
+        assert take(self.stream(start=start), 5) == whole[start : start + 10]
+
+    @pytest.mark.parametrize("world_size", [1, 2, 4])
+    def test_does_not_depend_on_the_ranks(self, world_size: int) -> None:
+        ranks = [
+            self.stream(batch_size=4 // world_size, rank=rank, world_size=world_size)
+            for rank in range(world_size)
+        ]
+        whole = self.stream(batch_size=4)
+        for _ in range(10):
+            assert [draw for rank in ranks for draw in take(rank, 1)] == take(whole, 1)
+
+    def test_a_draw_may_vary_its_sample_wherever_it_comes(self) -> None:
+        def vary(sample: Sample, number: int) -> Sample:
+            return replace(sample, question=f"{sample.uid} in draw {number}")
+
+        def shown(**options: Any) -> set[str]:
+            batches = itertools.islice(self.stream(vary=vary, **options), 4)
+            return {sample.question for batch in batches for sample in batch.samples}
+
+        assert shown() == shown(length_window=1)
+        assert len(shown()) == 8
+
+
 class TestPromptLimit:
+    def test_equal_texts_are_counted_once(self) -> None:
+        counted: list[Prompt] = []
+
+        def count(prompt: Prompt) -> int:
+            counted.append(prompt)
+            return len(prompt)
+
+        samples = [Sample(uid=str(n), prompt="CO"[n % 2]) for n in range(100)]
+        kept = fit_prompts(Seven(), samples, limit=1, policy="fail", count_tokens=count)
+        assert kept == samples
+        assert counted == ["C", "O"]
+
     def fit(self, policy: Any, limit: int = 4) -> list[Sample]:
         return fit_prompts(Seven(), ROWS, limit=limit, policy=policy, count_tokens=words)
 
