@@ -1,7 +1,8 @@
-"""How valid, distinct and diverse the molecules of a run are, step by step."""
+"""How valid, distinct and diverse the molecules of a run are."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from rl4bio.callbacks.molecule_table import molecule_states, read_molecules
+from rl4bio.callbacks.molecule_table import read_molecules
 from rl4bio.callbacks.outputs import step_of
-from rl4bio.chem.diversity import internal_diversity, snn
+from rl4bio.chem.diversity import internal_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
 from rl4bio.chem.reading import Molecule
 from rl4bio.chem.reference import read_smiles_file, reference_subset
@@ -19,20 +20,19 @@ from rl4bio.chem.reference import read_smiles_file, reference_subset
 
 @dataclass(eq=False)
 class MoleculeMonitor(pl.Callback):
-    """Logs `molecules/...` of rank 0's batch.
+    """Logs `molecules/...` of rank 0's batch every `every` steps, and at the first.
 
-    Every step: valid_fraction; unique_fraction, distinct canonical SMILES over valid molecules;
-    seen_fraction, the share of valid molecules that an earlier step has scored. Every `every` steps
-    and at the first, of the valid molecules: intdiv (1 - mean pairwise Tanimoto), and snn (mean
-    similarity to the nearest molecule of the reference's fixed subset). A number that is undefined,
-    as where no molecule is valid, is not logged.
+    valid_fraction; unique_fraction, distinct canonical SMILES over valid molecules; of the valid
+    molecules intdiv (1 - mean pairwise Tanimoto) and snn (mean similarity to the nearest molecule
+    of the reference's fixed subset). A number that is undefined, as where no molecule is valid, is
+    not logged.
     """
 
     reference: str | None = None
     """File of SMILES (.csv with a column smiles, .smi, .txt, .gz of them) that snn compares with;
     None = the training samples, where they hold whole molecules."""
     every: int = 10
-    """Steps between intdiv and snn."""
+    """Steps between two logs."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -67,42 +67,28 @@ class MoleculeMonitor(pl.Callback):
         rollout = outputs.get("rollout") if outputs else None
         if rollout is None or not trainer.is_global_zero:
             return
-        molecules = read_molecules(rollout)
-        states = molecule_states(molecules, outputs["scores"])
-        metrics = batch_metrics(molecules, states)
         step = step_of(trainer, pl_module)
-        if step % self.every == 0 or step == 1:
-            metrics |= diversity_metrics(molecules, self._subset or [])
-        for name, value in metrics.items():
-            pl_module.log(f"molecules/{name}", value, rank_zero_only=True)
+        if step % self.every and step != 1:
+            return
+        metrics = batch_metrics(read_molecules(rollout), self._subset or [])
+        # Not through the module, whose log would repeat the numbers at every step in between.
+        for logger in trainer.loggers:
+            logger.log_metrics({f"molecules/{k}": v for k, v in metrics.items()}, step)
 
 
-def batch_metrics(molecules: list[Molecule], states: Sequence[str]) -> dict[str, float]:
-    """Shares of valid, distinct and seen molecules; the last two of the valid ones, if any.
-
-    Args:
-        molecules: N.
-        states: valid, invalid, duplicate or seen, of each.
-    """
-    valid = [molecule.canonical for molecule in molecules if molecule.valid]
-    metrics = {"valid_fraction": len(valid) / len(molecules)}
-    if valid:
-        metrics["unique_fraction"] = len(set(valid)) / len(valid)
-        metrics["seen_fraction"] = states.count("seen") / len(valid)
-    return metrics
-
-
-def diversity_metrics(molecules: list[Molecule], subset: list[Any]) -> dict[str, float]:
-    """IntDiv and, where there is a reference, SNN of the valid molecules.
+def batch_metrics(molecules: Sequence[Molecule], subset: Sequence[Any]) -> dict[str, float]:
+    """The numbers of a batch that are defined, by their names.
 
     Args:
-        molecules: N.
-        subset: folded ECFP4 of the reference's subset.
+        molecules: N, valid or not.
+        subset: folded ECFP4 of the reference's subset; none = no snn.
     """
-    fingerprints = [folded_ecfp4(molecule) for molecule in molecules if molecule.valid]
-    metrics = {}
-    if len(fingerprints) > 1:
-        metrics["intdiv"] = internal_diversity(fingerprints)
-    if fingerprints and subset:
-        metrics["snn"] = snn(fingerprints, subset)
-    return metrics
+    valid = [molecule for molecule in molecules if molecule.valid]
+    fingerprints = [folded_ecfp4(molecule) for molecule in valid]
+    metrics = {
+        "valid_fraction": len(valid) / len(molecules),
+        "unique_fraction": unique_fraction([molecule.canonical for molecule in valid]),
+        "intdiv": internal_diversity(fingerprints),
+        "snn": snn(fingerprints, subset),
+    }
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}

@@ -73,7 +73,7 @@ ROLLOUT = (
 )
 MOLECULES = (
     Metric(
-        key="molecules/valid_fraction",
+        key="reward/valid_fraction",
         title="Valid molecules",
         unit="%",
         scale=100.0,
@@ -82,21 +82,20 @@ MOLECULES = (
         label="valid",
     ),
     Metric(
-        key="molecules/unique_fraction",
-        title="Different molecules",
+        key="reward/duplicate_fraction",
+        title="Duplicates",
         unit="%",
         scale=100.0,
-        meaning="Share of a step's valid molecules that are different from each other; the rest "
-        "are duplicates.",
+        meaning="Share of completions whose molecule stands earlier in the same step.",
         chart="Molecules",
-        label="different",
+        label="duplicate",
     ),
     Metric(
-        key="molecules/seen_fraction",
+        key="reward/seen_fraction",
         title="Seen molecules",
         unit="%",
         scale=100.0,
-        meaning="Share of a step's valid molecules that an earlier step has scored.",
+        meaning="Share of completions whose molecule an earlier step has scored.",
         chart="Molecules",
         label="seen before",
     ),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 
-from rl4bio.callbacks.molecule_monitor import MoleculeMonitor, batch_metrics, diversity_metrics
+from rl4bio.callbacks.loggers import MetricsCSV
+from rl4bio.callbacks.molecule_monitor import MoleculeMonitor, batch_metrics
 from rl4bio.chem.fingerprints import folded_ecfp4
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.reference import read_smiles_file, reference_subset
@@ -14,32 +19,46 @@ from rl4bio.chem.states import batch_states
 from rl4bio.errors import DataError
 
 
-def test_shares_by_hand() -> None:
-    molecules = [read_smiles(text) for text in ("CCO", "OCC", "C(", "CCN", "")]
+def test_numbers_by_hand() -> None:
+    molecules = [read_smiles(text) for text in ("CCO", "OCC", "C(", "c1ccccc1", "")]
     assert batch_states(molecules) == ["valid", "duplicate", "invalid", "valid", "invalid"]
-    # 3 of 5 valid; CCO and CCN of three; one of the three was seen.
-    metrics = batch_metrics(molecules, ["seen", "duplicate", "invalid", "valid", "invalid"])
-    assert metrics == {
-        "valid_fraction": 3 / 5,
-        "unique_fraction": 2 / 3,
-        "seen_fraction": 1 / 3,
-    }
+    # 3 of 5 valid; ethanol twice and benzene, which share no bit: of the 9 ordered pairs 5 are
+    # equal, so IntDiv is 1 - 5/9. To benzene alone the similarities are 0, 0 and 1.
+    metrics = batch_metrics(molecules, [folded_ecfp4(read_smiles("C1=CC=CC=C1"))])
+    assert metrics == pytest.approx(
+        {"valid_fraction": 3 / 5, "unique_fraction": 2 / 3, "intdiv": 4 / 9, "snn": 1 / 3}
+    )
 
 
-def test_nothing_valid_leaves_the_rest_out() -> None:
+def test_what_is_undefined_is_left_out() -> None:
     molecules = [read_smiles("C("), read_smiles("")]
-    assert batch_metrics(molecules, ["invalid", "invalid"]) == {"valid_fraction": 0.0}
-    assert diversity_metrics(molecules, [folded_ecfp4(read_smiles("C"))]) == {}
+    assert batch_metrics(molecules, [folded_ecfp4(read_smiles("C"))]) == {"valid_fraction": 0.0}
+    assert "snn" not in batch_metrics([read_smiles("C")], [])
 
 
-def test_diversity_of_copies_and_of_the_reference_itself() -> None:
-    ethanol, benzene = read_smiles("CCO"), read_smiles("c1ccccc1")
-    subset = [folded_ecfp4(benzene)]
-    # Copies are not diverse; two molecules without a common bit: pairs 1, 0, 0, 1, mean 1/2.
-    assert diversity_metrics([ethanol, ethanol], []) == {"intdiv": 0.0}
-    found = diversity_metrics([ethanol, benzene], subset)
-    assert found["intdiv"] == pytest.approx(0.5)
-    assert found["snn"] == pytest.approx(0.5)  # benzene 1, ethanol 0
+class Steps(MoleculeMonitor):
+    """Gives every batch the molecules that the test wants."""
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        trainer, module, outputs, *_ = arguments
+        outputs["rollout"].completions = ["CCO", "CCO", "c1ccccc1", "C("]
+        super().on_train_batch_end(trainer, module, outputs, None, 0)
+
+
+def test_logged_at_the_first_step_and_every_so_often(
+    run_steps: Callable[..., pl.Trainer], tmp_path: Path
+) -> None:
+    (tmp_path / "reference.smi").write_text("CCO\n")
+    monitor = Steps(reference=str(tmp_path / "reference.smi"), every=3)
+    run_steps([monitor], steps=7, loggers=[MetricsCSV(tmp_path / "metrics.csv")])
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["step"] for row in rows] == [str(k) for k in range(1, 8)]
+    logged = [row["step"] for row in rows if row["molecules/snn"]]
+    assert logged == ["1", "3", "6"]
+    assert float(rows[2]["molecules/snn"]) == pytest.approx(2 / 3)
+    assert float(rows[2]["molecules/valid_fraction"]) == 0.75
+    assert rows[2]["train/kl"]  # the step's own numbers join the row
 
 
 def test_the_subset_is_fixed_and_bounded(shared_data: Path) -> None:
