@@ -11,6 +11,7 @@ from rl4bio import __version__
 COMMANDS = {
     "fit": ("rl4bio.fit:main", "train a policy with GRPO or supervised fine-tuning"),
     "evaluate": ("rl4bio.evaluate:main", "score a model on a test split, against its base"),
+    "generate": ("rl4bio.generate:main", "write molecules, or completions of prompts"),
     "score": ("rl4bio.score:main", "apply rewards to completions in a file"),
     "doctor": ("rl4bio.doctor:main", "show what this machine has and what rl4bio would choose"),
 }

@@ -1,0 +1,276 @@
+"""`rl4bio generate`: molecules of a SMILES model, or completions of prompts, streamed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rl4bio.cli import add_config_arguments, run_command
+from rl4bio.config import load_config
+from rl4bio.data.records import Row, raise_problems, read_rows, shown
+from rl4bio.errors import ConfigError, DataError
+from rl4bio.evaluate import find_tuned, show_progress
+from rl4bio.sections import NEW, RunConfig
+from rl4bio.storage.files import storage_errors
+from rl4bio.types import Message, Prompt, Sample
+
+if TYPE_CHECKING:
+    from rl4bio.modules.policy import Policy
+
+log = logging.getLogger("rl4bio")
+
+PROGRESS_S = 5.0
+"""Seconds between two lines that say how far it is."""
+ROLES = ("system", "user", "assistant")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rl4bio generate",
+        description="Write molecules with a SMILES model, or the completions of prompts.",
+        epilog="Molecules go to CSV (smiles, canonical, state, logprob: of what follows the "
+        "context, in nats) or to .smi, completions to JSON lines (id, prompt, completion, "
+        "truncated; at most rollout.max_completion_tokens tokens). The seed decides them, not the "
+        "batch size.",
+    )
+    add_config_arguments(parser, required=False)
+    add = parser.add_argument
+    add("--run", metavar="FOLDER", help="a finished run: its tuned model")
+    add("--model", metavar="NAME", help="a model folder, a hub id, or rl4bio:molgpt-moses")
+    add("--num", type=_positive(int), metavar="N", help="molecules (1000), or completions a prompt")
+    add("--seed", type=_seed, default=1, help="of the sampling noise (1)")
+    add("--temperature", type=_positive(float), default=1.0, help="divides the logits (1.0)")
+    add("--top-k", type=_positive(int), metavar="K", help="sample among the K likeliest tokens")
+    add("--batch-size", type=_positive(int), metavar="N", help="sampled together (256; prompts 8)")
+    add("--output", default="-", metavar="FILE", help="- is stdout, the default")
+    molecules = parser.add_argument_group("molecules")
+    add = molecules.add_argument
+    add("--context", default="", metavar="TOKENS", help="where each string starts, such as C")
+    add(
+        "--property", action="append", default=[], metavar="NAME=VALUE", help="asked for; repeat it"
+    )
+    add("--scaffold", metavar="SMILES", help="asked for, where the model is conditioned on one")
+    add("--valid-only", action="store_true", help="leave out what is no molecule")
+    add("--unique", action="store_true", help="leave out molecules that came before")
+    texts = parser.add_argument_group("other language models").add_mutually_exclusive_group()
+    texts.add_argument("--prompt", metavar="TEXT", help="one prompt")
+    texts.add_argument("--prompts", metavar="FILE.jsonl", help="prompt or messages, and id, a line")
+    parser.set_defaults(adapter=None, tuned=None)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(generate, build_parser(), argv)
+
+
+def generate(arguments: argparse.Namespace) -> None:
+    """Load the model and write what it generates."""
+    config, tuned = find_model(arguments)
+    asked = read_prompts(arguments)
+    check_output(arguments.output, (".jsonl",) if asked else (".csv", ".smi"))
+    show_progress()
+    from rl4bio.inference import opened_policy
+
+    with opened_policy(config, tuned) as policy:
+        if policy.family != "molgpt":
+            write_completions(policy, asked, arguments, config)
+            return
+        from rl4bio.generate_molecules import write_molecules
+
+        if asked:
+            raise ConfigError("--prompt: this model writes molecules; start them with --context")
+        write_molecules(policy, arguments)
+
+
+def find_model(arguments: argparse.Namespace) -> tuple[RunConfig, Path | None]:
+    """The configuration of the one source that is named, and the tuned weights of a run.
+
+    Raises:
+        ConfigError: there is no source, or more than one; or its model has no weights yet.
+    """
+    named = [name for name in ("run", "model", "config") if getattr(arguments, name) is not None]
+    if len(named) != 1:
+        given = " and ".join(f"--{name}" for name in named) or "none"
+        raise ConfigError(f"one of --run, --model and --config says what to sample; got {given}")
+    if arguments.model is not None:
+        plain = ["name=generate", "task=sft", "data.name=trials", "policy.checkpoint=given"]
+        config = load_config(None, [*plain, *arguments.overrides])
+        config.policy.checkpoint = arguments.model
+        return config, None
+    if arguments.run is not None:
+        tuned = find_tuned(arguments)
+        return load_config(Path(arguments.run) / "config.yaml", arguments.overrides), tuned
+    config = load_config(arguments.config, arguments.overrides)
+    if config.policy.checkpoint == NEW:
+        raise ConfigError(
+            "policy.checkpoint: a new model has random weights; train it with `rl4bio fit`, then "
+            "name its run with --run"
+        )
+    return config, None
+
+
+def check_output(output: str, suffixes: Sequence[str]) -> None:
+    """Refuse a file name whose ending says another format."""
+    if output != "-" and Path(output).suffix.lower() not in suffixes:
+        raise ConfigError(f"--output: {output} ends in none of {', '.join(suffixes)}")
+
+
+@contextlib.contextmanager
+def opened_output(output: str) -> Iterator[TextIO]:
+    """Standard output for -, else the file, made anew.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    if output == "-":
+        yield sys.stdout
+        return
+    path = Path(output)
+    with storage_errors(path), path.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
+
+
+class Progress:
+    """Lines on stderr that say how far it is, at most one in PROGRESS_S seconds."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what = total, what
+        self.started = self.shown = time.monotonic()
+
+    def at(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.shown >= PROGRESS_S and done < self.total:
+            self.shown = now
+            log.info("%d of %d %s", done, self.total, self.what)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+def read_prompts(arguments: argparse.Namespace) -> list[Sample]:
+    """The prompts that the command line names.
+
+    Raises:
+        DataError: the file or some of its rows cannot be used; names file and line of each.
+    """
+    if arguments.prompt is not None:
+        return [Sample(uid="1", prompt=arguments.prompt)]
+    if arguments.prompts is None:
+        return []
+    samples, problems = [], []
+    for number, row in enumerate(read_rows(Path(arguments.prompts)), start=1):
+        try:
+            samples.append(to_sample(row, number))
+        except DataError as error:
+            problems.append(str(error))
+    raise_problems(problems)
+    return samples
+
+
+def to_sample(row: Row, number: int) -> Sample:
+    """The prompt of a row; its number is the id where it has none."""
+    uid = row.fields.get("id", number)
+    prompt, messages = row.fields.get("prompt"), row.fields.get("messages")
+    if isinstance(uid, bool) or not isinstance(uid, str | int):
+        raise DataError(f"{row.place}: id is {shown(uid)}; expected a text or an integer")
+    if (prompt is None) == (messages is None):
+        raise DataError(f"{row.place}: expected either prompt (a text) or messages (chat turns)")
+    if messages is not None:
+        return Sample(uid=str(uid), prompt=_turns(row, messages), extra={"id": uid})
+    if not isinstance(prompt, str):
+        raise DataError(f"{row.place}: prompt is {shown(prompt)}; expected a text")
+    return Sample(uid=str(uid), prompt=prompt, extra={"id": uid})
+
+
+def _turns(row: Row, messages: Any) -> Prompt:
+    turns: list[Message] = []
+    for turn in messages if isinstance(messages, list) else [None]:
+        role, content = (turn.get(key) if isinstance(turn, dict) else None for key in _KEYS)
+        if role not in ROLES or not isinstance(content, str):
+            raise DataError(
+                f"{row.place}: messages holds {shown(turn)}; expected a list of objects with role "
+                f"({', '.join(ROLES)}) and content"
+            )
+        turns.append(Message(role=role, content=content))
+    if not turns:
+        raise DataError(f"{row.place}: messages is empty")
+    return turns
+
+
+_KEYS = ("role", "content")
+
+
+def write_completions(
+    policy: Policy, samples: Sequence[Sample], arguments: argparse.Namespace, config: RunConfig
+) -> None:
+    """One JSON line a completion, flushed batch by batch, in the prompts' order.
+
+    Raises:
+        ConfigError: there is no prompt, or the completion limit is beyond the model's positions.
+    """
+    from rl4bio.modules.rollout import check_positions, sample_completions, sampling_seed
+
+    if not samples:
+        raise ConfigError("--prompts: this model completes prompts; give --prompts or --prompt")
+    check_positions(policy, samples, config.rollout)
+    num, size = arguments.num or 1, arguments.batch_size or 8
+    progress, truncated, done = Progress(len(samples) * num, "completions"), 0, 0
+    with opened_output(arguments.output) as stream:
+        for start in range(0, len(samples), size):
+            rows = samples[start : start + size]
+            found = sample_completions(
+                policy,
+                [policy.encode_prompt(sample.prompt) for sample in rows],
+                group_size=num,
+                max_new_tokens=config.rollout.max_completion_tokens,
+                temperature=arguments.temperature,
+                top_k=arguments.top_k,
+                seeds=[sampling_seed(arguments.seed, start + n, 0) for n in range(len(rows))],
+            )
+            cut = found.truncated.tolist()
+            lines = [
+                {
+                    "id": rows[n // num].extra.get("id", rows[n // num].uid),
+                    "prompt": rows[n // num].prompt,
+                    "completion": text,
+                    "truncated": cut[n],
+                }
+                for n, text in enumerate(found.texts)
+            ]
+            stream.write("".join(json.dumps(line) + "\n" for line in lines))
+            stream.flush()
+            done, truncated = done + len(cut), truncated + sum(cut)
+            progress.at(done)
+    log.info("%d completions, %d cut off, %.0f s", done, truncated, progress.seconds)
+
+
+def _positive(kind: type) -> Any:
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"got {text!r}, needs a number above 0")
+        return value
+
+    return read
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}, needs 0 or a positive integer")
+    return int(text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
