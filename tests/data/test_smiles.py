@@ -204,7 +204,9 @@ class TestVocabulary:
         known = json.loads((folder / "moses2_stoi.json").read_text())
         options = {"scaffold": "row", "split_column": "", "val_fraction": 0.0, "test_fraction": 0.0}
         found = corpus(folder / "moses2_sample.csv.gz", **options)
-        assert found.vocabulary() == known
+        own = found.vocabulary()
+        assert own.keys() == known.keys() - {"6"}  # six open rings at once are in no row of these
+        assert sorted(own, key=own.__getitem__) == sorted(own.keys() & known, key=known.get)
         found.bind(known, max_tokens=51)  # the longest
         assert sum(len(rows) for rows in texts(found).values()) == 75_000
 
