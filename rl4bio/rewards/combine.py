@@ -98,6 +98,8 @@ def run_raw(
     Raises:
         RewardError: it raised, or returned something else than lists of N numbers.
     """
+    if type(reward).raw_values is Reward.raw_values:
+        return {}
     try:
         found = reward.raw_values(list(completions), copy.deepcopy(list(samples)))
     except (Exception, SystemExit) as error:

@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 import pytest
 
+from rl4bio.chem.reading import Molecule
 from rl4bio.errors import ConfigError, RewardError
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.build import build_scorer
 from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.rewards.molecules.base import MoleculeReward
 from rl4bio.rewards.repeats import RepeatGuard, molecule_key
 from rl4bio.sections import GRPOConfig, MoleculesConfig, RewardConfig, RunConfig
 from rl4bio.types import Sample, ScoreTable
@@ -20,7 +22,6 @@ from rl4bio.types import Sample, ScoreTable
 Policy = Literal["zero", "keep"]
 
 
-@REWARDS.register("test_constant")
 @dataclass(kw_only=True)
 class Constant(Reward):
     """The same for every text, so that totals show what the guard did."""
@@ -36,12 +37,11 @@ class Constant(Reward):
 def guard(
     batch: Policy = "zero", seen: Policy = "zero", *, value: float = 0.5, weight: float = 1.0
 ) -> RepeatGuard:
-    rewards = [
-        RewardConfig(name="validity"),
-        RewardConfig(name="test_constant", weight=weight, options={"value": value}),
-    ]
-    section = MoleculesConfig(batch_repeats=batch, seen_before=seen)
-    return RepeatGuard(WeightedRewards.from_config(rewards), section)
+    rewards = WeightedRewards(
+        rewards={"validity": REWARDS.build("validity"), "constant": Constant(value=value)},
+        weights={"validity": 1.0, "constant": weight},
+    )
+    return RepeatGuard(rewards, MoleculesConfig(batch_repeats=batch, seen_before=seen))
 
 
 def score(scorer: Any, *smiles: str) -> ScoreTable:
@@ -70,7 +70,7 @@ def test_totals_by_policy_and_parts_as_they_were(
     second = score(scorer, *SECOND)
     assert second.states == ["seen", "valid", "duplicate", "invalid"]
     assert second.total == total
-    assert second.parts == {"validity": [1, 1, 1, 0], "test_constant": [0.5] * 4}
+    assert second.parts == {"validity": [1, 1, 1, 0], "constant": [0.5] * 4}
 
 
 def test_a_copy_of_a_seen_molecule_is_a_duplicate_that_earns_nothing_either_way() -> None:
@@ -94,13 +94,14 @@ def test_a_repeat_of_a_punished_molecule_stays_punished() -> None:
 
 
 def test_what_could_not_be_scored_stays_so() -> None:
-    rewards = WeightedRewards.from_config([RewardConfig(name="test_constant")])
-    rewards.rewards["validity"] = REWARDS.build("validity")
-    rewards.weights["validity"] = 1.0
-    rewards.rewards["validity"].score = lambda c, s: math.nan  # type: ignore[method-assign]
-    rewards.rewards["test_constant"] = Constant(value=math.nan)
-    total = score(RepeatGuard(rewards, MoleculesConfig()), "CCO", "CCO").total
-    assert all(map(math.isnan, total))
+    @dataclass(kw_only=True)
+    class Unknown(MoleculeReward):
+        def raw(self, molecule: Molecule) -> float:
+            return math.nan
+
+    rewards = WeightedRewards(rewards={"unknown": Unknown()}, weights={"unknown": 1.0})
+    table = score(RepeatGuard(rewards, MoleculesConfig()), "CCO", "CCO", "C(")
+    assert [math.isnan(value) for value in table.total] == [True, True, False]
 
 
 def test_a_molecule_of_any_reward_is_remembered() -> None:

@@ -24,7 +24,6 @@ SAMPLE = Sample(uid="1", prompt="")
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 
 
-@REWARDS.register("test_table")
 @dataclass(kw_only=True)
 class Table(MoleculeReward):
     """A score looked up, so that means can be worked out by hand."""
@@ -37,7 +36,10 @@ class Table(MoleculeReward):
 
 
 @pytest.fixture
-def combined(build: Callable[..., Reward]) -> Callable[..., Any]:
+def combined(build: Callable[..., Reward], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """A combination, which may name the table above as test_table."""
+    monkeypatch.setitem(REWARDS._registered, "test_table", Table)
+
     def combined(**options: Any) -> CombinedReward:
         made = build("combined", **options)
         assert isinstance(made, CombinedReward)
