@@ -179,6 +179,7 @@ class EarlyStopping(pl.Callback):
                 continue
             if state["iteration"] <= module.iteration and state["metric"] == self.metric:
                 self.best, self.best_step = state["value"], state["iteration"]
-                self.waited = (module.iteration - self.best_step) // int(trainer.val_check_batch)
+                every = trainer.val_check_batch or 1
+                self.waited = int((module.iteration - self.best_step) // every)
                 self._weights = tensors["weights"]
                 return

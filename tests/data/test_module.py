@@ -118,11 +118,14 @@ class TestLengthWindow:
         assert sorted_ != plain
 
     def test_batches_are_cut_from_the_sorted_window_and_shuffled(self) -> None:
+        ascending = 0
         for window in range(20):
             rows = take(self.stream(start=8 * window), 4)
             lengths = [LENGTHS[uid] for _, uid in rows]
             batches = [tuple(lengths[n : n + 2]) for n in range(0, 8, 2)]
             assert [x for batch in sorted(batches) for x in batch] == sorted(lengths)
+            ascending += batches == sorted(batches)
+        assert ascending < 5
         firsts = [LENGTHS[take(self.stream(start=8 * w), 1)[0][1]] for w in range(20)]
         assert firsts != sorted(firsts)
         assert len(set(firsts)) > 2
