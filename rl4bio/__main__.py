@@ -13,6 +13,8 @@ COMMANDS = {
     "evaluate": ("rl4bio.evaluate:main", "score a model on a test split, against its base"),
     "generate": ("rl4bio.generate:main", "write molecules, or completions of prompts"),
     "score": ("rl4bio.score:main", "apply rewards to completions in a file"),
+    "convert": ("rl4bio.convert:main", "turn a MolGPT .pt file into a model folder"),
+    "export": ("rl4bio.export:main", "write a tuned model as one folder, or as a MolGPT .pt"),
     "doctor": ("rl4bio.doctor:main", "show what this machine has and what rl4bio would choose"),
 }
 """name -> (module:function, summary); each function is `main(argv) -> exit code`."""
