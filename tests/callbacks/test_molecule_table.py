@@ -153,7 +153,7 @@ def test_a_resumed_run_replaces_what_came_after_its_checkpoint(
     path = tmp_path / "molecules.csv"
     write_steps(path, ["C", "CC"], steps=4)
     with path.open("a") as stream:
-        stream.write("5,CCC,CC")  # killed in the middle of a write
+        stream.write("1")  # killed in the middle of writing step 10
     write_steps(path, ["O"], steps=2, first=3)
     assert [(row["step"], row["smiles"]) for row in read(path)] == [
         *(("1", "C"), ("1", "CC"), ("2", "C"), ("2", "CC")),
