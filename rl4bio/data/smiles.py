@@ -147,17 +147,14 @@ class SmilesCorpus(Corpus):
         rows = [] if self.source is None else self._all()
         self._known = frozenset(vocabulary)
         self._limit = min(self._limit, max_tokens or math.inf)
-        self._splits.clear()
         self._check_prompts(self._known)
         if self.source is None:
             return
         self._rows = fit_vocabulary(
-            rows,
-            self._known,
-            limit=self._limit,
-            policy=self.unknown_tokens,
-            source=self.source,
+            rows, self._known, limit=self._limit, policy=self.unknown_tokens, source=self.source
         )
+        if self._rows != rows:
+            self._splits.clear()
         if not self._of("train"):
             raise DataError(
                 f"{self.source}: no training molecule fits the model's {len(self._known)} tokens "
