@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONFIG ?= configs/pubmedqa_nano.yaml
+QED_STEPS ?= 100
+ALBUTEROL_STEPS ?= 80
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo clean
+.PHONY: help setup test check demo demo-qa clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | \
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
 		while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP)  ## create .venv and install rl4bio with its tested versions
@@ -32,10 +34,17 @@ check: setup  ## lint, check the format and the types, run the tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
 
-demo: setup  ## train and evaluate a small model on a CPU
-	rm -rf runs/demo
-	$(BIN)/rl4bio fit --config $(CONFIG) name=demo
-	$(BIN)/rl4bio evaluate --run runs/demo evaluation.max_items=120
+demo: setup  ## tune the MolGPT prior toward QED and albuterol on a CPU, before and after
+	rm -rf runs/demo-qed runs/demo-albuterol
+	$(BIN)/rl4bio fit --config configs/molgpt_qed.yaml name=demo-qed trainer.max_steps=$(QED_STEPS)
+	$(BIN)/rl4bio fit --config configs/molgpt_albuterol.yaml name=demo-albuterol trainer.max_steps=$(ALBUTEROL_STEPS)
+	@echo; echo "== QED, drug-likeness =="; $(BIN)/rl4bio evaluate --run runs/demo-qed
+	@echo; echo "== similarity to albuterol =="; $(BIN)/rl4bio evaluate --run runs/demo-albuterol
+
+demo-qa: setup  ## train and evaluate a small model on trial abstracts on a CPU
+	rm -rf runs/demo-qa
+	$(BIN)/rl4bio fit --config $(CONFIG) name=demo-qa
+	$(BIN)/rl4bio evaluate --run runs/demo-qa evaluation.max_items=120
 
 clean:  ## remove caches and build outputs (keeps .venv and runs/)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

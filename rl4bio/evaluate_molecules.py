@@ -104,8 +104,8 @@ def sample_models(
         The n samples that were prompted with; model -> what it wrote; author -> model -> n
         log-probabilities.
     """
-    from rl4bio.fit import bind_corpus
     from rl4bio.inference import opened_policy
+    from rl4bio.parts import bind_corpus
 
     if config.policy.checkpoint == NEW and tuned is None:
         raise ConfigError(

@@ -189,7 +189,7 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         return self.tok_emb
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        self.tok_emb = value
+        self.tok_emb = value  # type: ignore[assignment]
 
     def get_output_embeddings(self) -> nn.Module:
         return self.head
