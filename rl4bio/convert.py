@@ -92,10 +92,10 @@ def convert(arguments: argparse.Namespace) -> None:
     print(f"{describe_molgpt(model.config)}; {weights:,} parameters")
     for note in notes(arguments, shape, others):
         print(f"note: {note}")
-    print(
-        f"written to {target}; use it as policy.checkpoint={target}, or generate as its README.md "
-        f"shows, from a start such as {CONTEXT!r}"
-    )
+    conditions = "".join(f" --property {name}=VALUE" for name in model.config.property_names or [])
+    conditions += " --scaffold SMILES" if model.config.scaffold_length else ""
+    print(f"written to {target}; fine-tune it with policy.checkpoint={target}, or generate:")
+    print(f"rl4bio generate --model {target} --context {CONTEXT}{conditions}")
 
 
 def find_heads(given: int | None, shape: MolGPTShape) -> int:
@@ -164,7 +164,7 @@ def notes(arguments: argparse.Namespace, shape: MolGPTShape, others: Sequence[st
     if length is not None and shape.mask_size is not None and length != room:
         found.append(f"scaffolds of {length} tokens, where the masks have room for {room}")
     if shape.num_properties and arguments.properties is None:
-        found.append("its properties have no names (--properties)")
+        found.append("its properties have no names, which generating needs (--properties)")
     if others:
         found.append(f"left out of the file: {', '.join(others[:8])}")
     return found

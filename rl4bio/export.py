@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.cli import run_command
+from rl4bio.config import load_config
 from rl4bio.errors import ConfigError, ModelError, StorageError
 from rl4bio.storage import RunFolder, write_atomic
 from rl4bio.storage.files import storage_errors
@@ -104,7 +105,7 @@ def stoi_path(weights: Path) -> Path:
 
 
 def find_model(arguments: argparse.Namespace) -> tuple[Path, Any]:
-    """The folder of the tuned weights, and the `policy` section of its run where there is one.
+    """The folder of the tuned weights, and for an adapter the `policy` section of its run.
 
     Raises:
         ModelError: it is not there, or the run holds no finished model.
@@ -115,11 +116,15 @@ def find_model(arguments: argparse.Namespace) -> tuple[Path, Any]:
             raise ModelError(f"{folder}: no such folder; name a model/ or an adapter/ folder")
         return folder, None
     run = RunFolder(Path(arguments.run))
-    for folder in (run.adapter, run.model):
-        if folder.is_dir():
-            from rl4bio.config import load_config
-
-            return folder, load_config(run.config, []).policy
+    if run.adapter.is_dir():
+        if not run.config.is_file():
+            raise ModelError(
+                f"{run.root}: has no config.yaml, which names the adapter's base; use --model "
+                f"{run.adapter}"
+            )
+        return run.adapter, load_config(run.config, []).policy
+    if run.model.is_dir():
+        return run.model, None
     raise ModelError(
         f"{run.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run first"
     )

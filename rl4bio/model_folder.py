@@ -71,12 +71,13 @@ def molgpt_card(name: str, config: Any, *, source: str, start: str) -> str:
         given += f"\n    properties=torch.tensor([[{values}]] * 10),  # {', '.join(names)}"
     if config.scaffold_length:
         given += '\n    scaffold_ids=scaffold["input_ids"],'
-    scaffold = (
-        '\nscaffold = tokenizer(\n    ["c1ccccc1"] * 10, add_special_tokens=False, return_tensors="pt",'
-        f'\n    padding="max_length", padding_side="right", max_length={config.scaffold_length},\n)'
-        if config.scaffold_length
-        else ""
-    )
+    scaffold, length = "", config.scaffold_length
+    if length:
+        scaffold = (
+            '\nscaffold = tokenizer(\n    ["c1ccccc1"] * 10, add_special_tokens=False,'
+            f'\n    padding="max_length", padding_side="right", max_length={length},'
+            '\n    return_tensors="pt",\n)'
+        )
     longest = config.block_size - 1
     return f"""---
 library_name: transformers

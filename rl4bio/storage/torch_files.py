@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickletools
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +65,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             f"{path}: cannot be read ({reason[:300]}); the file is damaged: copy it again"
         ) from error
     state, others = _state_dict(path, found)
-    claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    if claimed > path.stat().st_size:
-        raise ModelError(
-            f"{path}: refused: its tensors claim {claimed:,} bytes, the file has "
-            f"{path.stat().st_size:,}"
-        )
+    _check_sizes(path, state)
     return _without_prefixes(state), others
 
 
@@ -179,6 +175,25 @@ def _state_dict(path: Path, found: Any) -> tuple[dict[str, Tensor], list[str]]:
         if value.layout != torch.strided or value.device.type != "cpu":
             raise ModelError(f"{path}: {name!r} is no dense tensor")
     return state, others
+
+
+def _check_sizes(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Refuse tensors larger than the bytes behind them: by stride 0, or beyond the file."""
+    stored = {}
+    for name, tensor in state.items():
+        storage = tensor.untyped_storage()
+        claimed = tensor.numel() * tensor.element_size()
+        if claimed > storage.nbytes():
+            raise ModelError(
+                f"{path}: refused: {name!r} claims {claimed:,} bytes, {storage.nbytes():,} are "
+                "stored"
+            )
+        stored[storage.data_ptr()] = storage.nbytes()  # tied tensors share theirs
+    total, size = sum(stored.values()), path.stat().st_size
+    if total > size:
+        raise ModelError(
+            f"{path}: refused: its tensors claim {total:,} bytes, the file has {size:,}"
+        )
 
 
 def _plain(found: Any) -> dict[Any, Any]:
