@@ -157,7 +157,7 @@ def sample_completions(
         ids, mask = (t.to(device) for t in pad_left(prompts, policy.pad_id))
         out = model(
             input_ids=ids,
-            attention_mask=mask.long(),
+            attention_mask=None if bool(mask.all()) else mask.long(),
             position_ids=position_ids(mask),
             use_cache=True,
             logits_to_keep=1,
@@ -204,6 +204,7 @@ def _decode(
     lengths = torch.zeros(num_rows, dtype=torch.long, device=device)
     ended = torch.zeros(num_rows, dtype=torch.bool, device=device)
     rows = torch.arange(num_rows, device=device)  # original row of each row still in the batch
+    padded = not bool(prompt_mask.all())  # without padding the models need no mask
     attention, position = prompt_mask.long(), prompt_mask.sum(-1)
     for t in range(max_new_tokens):
         if top_k is not None:
@@ -229,10 +230,11 @@ def _decode(
             cache.batch_select_indices(index)
             rows, token = rows[index], token[index]
             attention, position = attention[index], position[index]
-        attention = torch.cat([attention, attention.new_ones(len(rows), 1)], dim=-1)
+        if padded:
+            attention = torch.cat([attention, attention.new_ones(len(rows), 1)], dim=-1)
         out = model(
             input_ids=token.unsqueeze(-1),
-            attention_mask=attention,
+            attention_mask=attention if padded else None,
             position_ids=position.unsqueeze(-1),
             past_key_values=cache,
             use_cache=True,
