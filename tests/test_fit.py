@@ -325,6 +325,7 @@ class TestRefusals:
             ("grpo.group_sise=4", 2, r"error\[config\].*group_sise.*group_size"),
             ("grpo.group_size=1", 2, r"error\[config\].*grpo\.group_size: got 1"),
             ("rewards.0.name=share_of_x", 2, r"error\[config\].*unknown reward 'share_of_x'"),
+            ("rollout.max_completion_tokens=2000", 2, r"got 2000, but .* 1024 positions"),
             ("rollout.max_prompt_tokens=20", 3, r"error\[data\].*5 of 5 prompts.*20 tokens"),
             ("policy.checkpoint=/no/model", 4, r"error\[model\].*no folder /no/model"),
             ("policy.checkpoint=some-lab/none", 4, r"error\[model\].*hf auth login.*hf download"),
