@@ -147,6 +147,12 @@ def test_what_is_no_molgpt(values: dict[str, Tensor | None], reason: str) -> Non
         read_shape(changed(**values), "model.pt")
 
 
+def test_a_model_without_layers_is_incomplete() -> None:
+    state = {name: value for name, value in small().items() if "blocks" not in name}
+    with pytest.raises(ModelError, match=r"16 weights are missing, first blocks\.0\.ln1\.weight"):
+        read_shape(state, "x")
+
+
 def test_a_gpt2_is_named_by_its_weights(tiny_folder) -> None:
     from safetensors.torch import load_file
 

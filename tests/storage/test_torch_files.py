@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import os
 import pickle
 import zipfile
@@ -247,22 +248,58 @@ def test_expanding_archives_are_refused(tmp_path: Path) -> None:
         read_tensors(bomb)
 
 
+def test_each_sign_of_an_expanding_archive_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(STATE, path)
+    with zipfile.ZipFile(path, "a") as archive:  # one entry that unpacks to less than the file
+        archive.writestr("model/more", b"0" * 500, compress_type=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ModelError, match="compresses nothing"):
+        read_tensors(path)
+    torch.save({"a": torch.zeros(4096)}, path)
+    with zipfile.ZipFile(path, "a") as archive:  # one part of the file under two names
+        entry = next(e for e in archive.filelist if e.filename.endswith("data/0"))
+        twin = copy.copy(entry)
+        twin.filename = "model/data/1"
+        archive.filelist.append(twin)
+        archive._didModify = True
+    with pytest.raises(ModelError, match="entries unpack to"):
+        read_tensors(path)
+
+
+def test_old_ways_to_name_a_function(tmp_path: Path) -> None:
+    canary, path = tmp_path / "canary", tmp_path / "model.pt"
+    program = f"(S'touch {canary}'\nios\nsystem\n.".encode()
+    pickle.loads(program)
+    canary.unlink()  # it works
+    for start in (b"", torch_files._LEGACY):
+        path.write_bytes(start + program)
+        with pytest.raises(ModelError, match=r"refused: needs os\.system \(as an instance\)"):
+            read_tensors(path)
+    assert not canary.exists()
+
+
 def test_claimed_sizes_are_compared_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save({"a": torch.zeros(1).expand(10**12)}, path)  # stride 0: one number, 4 TB claimed
     with pytest.raises(ModelError, match="'a' claims 4,000,000,000,000 bytes, 4 are stored"):
         read_tensors(path)
 
-    def wider(name: str, data: bytes) -> bytes:  # shape [6] of a storage of 6 numbers -> [2^30]
-        return data.replace(b"K\x06\x85", b"J\x00\x00\x00\x40\x85") if "pkl" in name else data
+    def wider(data: bytes) -> bytes:  # a shape of [6], with 6 numbers stored, becomes [2^30]
+        assert b"K\x06\x85" in data
+        return data.replace(b"K\x06\x85", b"J\x00\x00\x00\x40\x85")
 
+    wide = tmp_path / "wide.pt"
     torch.save({"a": torch.zeros(6)}, path)
-    repack(path, tmp_path / "wide.pt", wider)
-    with pytest.raises(ModelError, match=r"claim 4,294,967,296 bytes|cannot be read"):
-        read_tensors(tmp_path / "wide.pt")
+    repack(path, wide, lambda name, data: wider(data) if "pkl" in name else data)
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_tensors(wide)
+    torch.save({"a": torch.zeros(6)}, path, _use_new_zipfile_serialization=False)
+    wide.write_bytes(wider(path.read_bytes()))
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_tensors(wide)
 
 
-def test_tied_tensors_count_once(tmp_path: Path) -> None:
+def test_tied_tensors_are_read(tmp_path: Path) -> None:
     weight = torch.zeros(100, 100)
     torch.save({"a": weight, "b": weight, "c": weight.t()}, tmp_path / "model.pt")
     assert (tmp_path / "model.pt").stat().st_size < 2 * 40_000
