@@ -54,6 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--properties", metavar="A,B", help="names of the properties, in the model's order"
     )
+    parser.add_argument(
+        "--start-token",
+        action="store_true",
+        help="strings begin with `<`, as in models of rl4bio that were exported",
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing model folder")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -84,9 +89,11 @@ def convert(arguments: argparse.Namespace) -> None:
         num_heads=find_heads(arguments.heads, shape),
         scaffold_length=find_scaffold(arguments.scaffold_length, arguments.no_scaffold, shape),
         property_names=find_properties(arguments.properties, shape),
+        start_token=arguments.start_token,
     )
     origin = f"Converted from the MolGPT state dict {source.name}."
-    card = molgpt_card(target.name, model.config, source=origin, start=CONTEXT)
+    start = "" if arguments.start_token else CONTEXT
+    card = molgpt_card(target.name, model.config, source=origin, start=start)
     write_model_folder(target, model, tokenizer, card)
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"{describe_molgpt(model.config)}; {weights:,} parameters")
@@ -95,7 +102,8 @@ def convert(arguments: argparse.Namespace) -> None:
     conditions = "".join(f" --property {name}=VALUE" for name in model.config.property_names or [])
     conditions += " --scaffold SMILES" if model.config.scaffold_length else ""
     print(f"written to {target}; fine-tune it with policy.checkpoint={target}, or generate:")
-    print(f"rl4bio generate --model {target} --context {CONTEXT}{conditions}")
+    context = f" --context {start}" if start else ""
+    print(f"rl4bio generate --model {target}{context}{conditions}")
 
 
 def find_heads(given: int | None, shape: MolGPTShape) -> int:

@@ -213,7 +213,8 @@ def write_published(weights: Path, vocabulary: Path, tokenizer: Any, model: Any)
         + (f" --scaffold-length {config.scaffold_length}" if config.scaffold_length else "")
     )
     if config.bos_token_id is not None:
-        print("note: the model begins with '<'; give MolGPT's script the context '<' and not 'C'")
+        print("note: the model begins with '<': give MolGPT's script that context and not 'C', and")
+        print("      `rl4bio convert --start-token` on the way back")
 
 
 def card(name: str, model: Any, tokenizer: Any, folder: Path, base: str) -> str:

@@ -215,3 +215,12 @@ def test_nothing_is_overwritten_without_force(small, tmp_path, capsys) -> None:
         arguments[arguments.index("--output") + 1] = str(tmp_path / "locked" / "out")
         small()
         assert "Permission denied" in refusal(capsys, arguments, 7)
+
+
+def test_a_start_token_is_kept_where_it_is_asked_for(small, tmp_path: Path, capsys) -> None:
+    assert rl4bio([*small(start_token=True), "--heads", "2", "--no-scaffold", "--start-token"]) == 0
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer("CC")["input_ids"] == [3, 5, 5]
+    assert tokenizer("")["input_ids"] == [3]
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.bos_token_id == 3
+    assert "--context" not in capsys.readouterr().out

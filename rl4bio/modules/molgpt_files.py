@@ -192,8 +192,9 @@ def build_molgpt(
     num_heads: int,
     scaffold_length: int,
     property_names: Sequence[str] = (),
+    start_token: bool = False,
 ) -> tuple[SmilesTokenizer, MolGPTForCausalLM]:
-    """Tokenizer and float32 model of a state dict. They have no start token.
+    """Tokenizer and float32 model of a state dict.
 
     Args:
         state: checked by `read_shape`.
@@ -202,6 +203,7 @@ def build_molgpt(
         num_heads: divides the width.
         scaffold_length: tokens of the scaffold, 0 where the model has none.
         property_names: in the model's order; may be empty.
+        start_token: strings begin with `<`; those of the published models do not.
     """
     config = MolGPTConfig(
         vocab_size=shape.vocab_size,
@@ -212,13 +214,15 @@ def build_molgpt(
         num_properties=shape.num_properties,
         property_names=list(property_names) or None,
         scaffold_length=scaffold_length,
+        bos_token_id=vocabulary[END] if start_token else None,
         eos_token_id=vocabulary[END],
         pad_token_id=vocabulary[END],
     )
     model = MolGPTForCausalLM(config).eval()
     weights = {name: value for name, value in state.items() if not name.endswith(MASK)}
     model.load_state_dict({name: value.detach().float() for name, value in weights.items()})
-    return SmilesTokenizer(vocabulary=vocabulary), model
+    tokenizer = SmilesTokenizer(vocabulary=vocabulary, bos_token=END if start_token else None)
+    return tokenizer, model
 
 
 def published_state(model: Any) -> OrderedDict[str, Tensor]:
