@@ -47,8 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", metavar="NAME", help="a model folder, a hub id, or rl4bio:molgpt-moses")
     add("--num", type=_positive(int), metavar="N", help="molecules (1000), or completions a prompt")
     add("--seed", type=_seed, default=1, help="of the sampling noise (1)")
-    add("--temperature", type=_positive(float), default=1.0, help="divides the logits (1.0)")
-    add("--top-k", type=_positive(int), metavar="K", help="sample among the K likeliest tokens")
+    add("--temperature", type=_positive(float), help="divides the logits (as in the run, else 1.0)")
+    add("--top-k", type=_positive(int), metavar="K", help="sample among the K likeliest (as above)")
     add("--batch-size", type=_positive(int), metavar="N", help="sampled together (256; prompts 8)")
     add("--output", default="-", metavar="FILE", help="- is stdout, the default")
     molecules = parser.add_argument_group("molecules")
@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def generate(arguments: argparse.Namespace) -> None:
     """Load the model and write what it generates."""
     config, tuned = find_model(arguments)
+    arguments.temperature = arguments.temperature or config.rollout.temperature
+    arguments.top_k = arguments.top_k or config.rollout.top_k
     asked = read_prompts(arguments)
     check_output(arguments.output, (".jsonl",) if asked else (".csv", ".smi"))
     show_progress()
