@@ -24,19 +24,23 @@ def split_smiles(text: str) -> list[str]:
     Raises:
         TokenError: a character is no part of any token; the message names it and its place.
     """
-    tokens: list[str] = []
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            character = text[position]
-            hint = "; the bracket is never closed" if character == "[" else ""
-            raise TokenError(
-                f"{character!r} at position {position} of {text[:80]!r} is no SMILES token{hint}"
-            )
-        tokens.append(match.group())
-        position = match.end()
+    # An open bracket is looked for first: at each one the expression would read on to the end.
+    closed = text.rfind("[") <= text.rfind("]")
+    tokens = _TOKEN.findall(text) if closed else []
+    if len("".join(tokens)) != len(text):
+        raise _first_stranger(text)
     return tokens
+
+
+def _first_stranger(text: str) -> TokenError:
+    position = 0
+    while match := _TOKEN.match(text, position):
+        position = match.end()
+    character = text[position]
+    hint = "; the bracket is never closed" if character == "[" else ""
+    return TokenError(
+        f"{character!r} at position {position} of {text[:80]!r} is no SMILES token{hint}"
+    )
 
 
 def vocabulary_of(texts: Iterable[str]) -> dict[str, int]:

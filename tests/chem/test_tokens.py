@@ -23,7 +23,10 @@ def test_two_letter_atoms_brackets_and_ring_numbers_are_one_token() -> None:
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("CC O", 2), ("C[nH", 1), ("CXC", 1), ("C%1", 1), ("Cé", 1), ("C\x00", 1), ("C]", 1)],
+    [
+        *(("CC O", 2), ("CXC", 1), ("C%1", 1), ("Cé", 1), ("C\x00", 1), ("CC ", 2), ("X", 0)),
+        *(("C[nH", 1), ("C]", 1), ("[]C", 0), ("[nH]c[n", 5), ("CX[n", 1)),
+    ],
 )
 def test_what_is_no_token_is_an_error_and_not_dropped(text: str, place: int) -> None:
     with pytest.raises(TokenError, match=re.escape(f"at position {place} of")):
