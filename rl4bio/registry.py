@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import re
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rl4bio.errors import ConfigError
 
 T = TypeVar("T")
+
+_OPTION_KEY = re.compile(r"(\w+)[\w.\[\]-]*: ")
+"""What a message begins with that names an option, or a part inside one: `parts[0].name: `."""
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
@@ -93,6 +97,7 @@ class Registry(Generic[T]):
             if found.name == attribute
             for statement in found.body
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+            if not ast.unparse(statement.annotation).startswith("ClassVar")
         }
 
     def build(self, name: str, options: Mapping[str, Any] | None = None, *, where: str = "") -> T:
@@ -115,7 +120,8 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
 
     Raises:
         ConfigError: unknown option, wrong type, missing mandatory option, or a ValueError or
-            ConfigError of the class's own `__post_init__`; the message starts with `where`.
+            ConfigError of the class's own `__post_init__`; the message starts with `where`, and
+            with the full key where the class's message starts with an option.
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     for key in options:
@@ -142,7 +148,7 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
         raise ConfigError(f"{where}{key}: {reason}") from None
     try:
         return cls(**{key: getattr(checked, key) for key in options})
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
+    except (ConfigError, ValueError) as error:
+        found = _OPTION_KEY.match(str(error))
+        joint = "." if found and found[1] in fields else ": "
+        raise ConfigError(f"{where}{joint}{error}") from None

@@ -32,7 +32,7 @@ class Part:
 
 @pytest.fixture
 def parts() -> Registry[object]:
-    made: Registry[object] = Registry("part", {"builtin": "rl4bio.sections:OptimConfig"})
+    made: Registry[object] = Registry("part", {"builtin": "rl4bio.sections.training:OptimConfig"})
     made.register("mine")(Part)
     return made
 
@@ -63,7 +63,7 @@ REFUSED = [
         "parts[0].options.kind: Invalid value 'wide', expected one",
     ),
     ("mine", {"size": 1, "words": "a"}, "parts[0].options.words: Invalid value assigned"),
-    ("mine", {"size": 0}, "parts[0].options: size: got 0, needs at least 1"),
+    ("mine", {"size": 0}, "parts[0].options.size: got 0, needs at least 1"),
 ]
 
 
@@ -115,7 +115,7 @@ def test_callbacks_inherit_no_options() -> None:
 
 
 def test_own_post_init_error_is_placed() -> None:
-    with pytest.raises(ConfigError, match=r"^here: size: got 0"):
+    with pytest.raises(ConfigError, match=r"^here.size: got 0"):
         build_dataclass(Part, {"size": 0}, where="here")
 
 

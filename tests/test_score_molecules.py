@@ -108,7 +108,7 @@ def test_a_missing_reference_set_ends_before_any_row(run: Any) -> None:
 def test_bad_options_name_the_key(run: Any) -> None:
     code, _, err, _ = run(ROWS, "rewards.0.options.parts.0.name=qde")
     assert code == 2
-    assert "rewards[0].options: parts[0].name: unknown reward 'qde'; did you mean 'qed'?" in err
+    assert "rewards[0].options.parts[0].name: unknown reward 'qde'; did you mean 'qed'?" in err
 
 
 def test_molecules_are_scored_without_torch(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_from_config_builds_and_weights(sample: Sample) -> None:
         ([RewardConfig(name="verdikt")], r"rewards\[0\].name.*did you mean 'verdict'"),
         (
             [RewardConfig(name="verdict", options={"wrong_credit": 0.5})],
-            r"rewards\[0\].options: wrong_credit: got 0.5",
+            r"rewards\[0\].options.wrong_credit: got 0.5",
         ),
     ],
 )

@@ -56,5 +56,5 @@ def test_graded_credit_stays_below_the_strict_form(sample: Sample) -> None:
 def test_names_of_the_tags_are_an_option(sample: Sample) -> None:
     text = "<reasoning>Colds were shorter.</reasoning><answer>yes</answer>"
     assert StructureReward(tags=["reasoning", "answer"]).score(text, sample) == 1.0
-    with pytest.raises(ConfigError, match=r"rewards\[0\].options: tags: .*two different names"):
+    with pytest.raises(ConfigError, match=r"rewards\[0\].options.tags: .*two different names"):
         REWARDS.build("structure", {"tags": ["a", "a"]}, where="rewards[0]")
