@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rl4bio.chem.states import batch_states
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
 from rl4bio.data.records import Row, raise_problems, read_rows, shown
 from rl4bio.errors import ConfigError, DataError, StorageError
 from rl4bio.rewards.combine import WeightedRewards
-from rl4bio.rewards.repeats import molecule_states, read_molecules, reads_molecules
+from rl4bio.rewards.repeats import read_molecules, reads_molecules
 from rl4bio.storage.files import write_atomic
 from rl4bio.tags import LABELS, lenient_verdict, strict_parse, strict_verdict
 from rl4bio.types import Sample, ScoreTable
@@ -222,9 +223,7 @@ def molecule_rows(
 ) -> list[Result]:
     """What is written about molecules; parts also by their own names where those are free."""
     rows: list[Result] = []
-    for index, (molecule, state) in enumerate(
-        zip(molecules, molecule_states(molecules), strict=True)
-    ):
+    for index, (molecule, state) in enumerate(zip(molecules, batch_states(molecules), strict=True)):
         parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
         row: Result = {
             "id": ids[index],

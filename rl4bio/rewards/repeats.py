@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rl4bio.chem.states import batch_states, molecule_key
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import MoleculesConfig
-from rl4bio.types import MoleculeState, Sample, ScoreTable
+from rl4bio.types import Sample, ScoreTable
 
 if TYPE_CHECKING:
     from rl4bio.chem.reading import Molecule
-
-
-def molecule_key(canonical: str) -> int:
-    """A signed 64-bit hash of a canonical SMILES, equal in every process.
-
-    Any two of a million molecules share a key with a probability of 3 in 100 million.
-    """
-    digest = hashlib.blake2b(canonical.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
 
 
 def reads_molecules(scorer: WeightedRewards) -> bool:
@@ -41,25 +32,6 @@ def read_molecules(
         return None
     readings = zip(*(reader.molecules(completions, samples) for reader in readers), strict=True)
     return [next((m for m in row if m.valid), row[0]) for row in readings]
-
-
-def molecule_states(
-    molecules: Sequence[Molecule], seen: Collection[int] = frozenset()
-) -> list[MoleculeState]:
-    """The state of each molecule of a batch, given the keys of those that were scored before it.
-
-    The second copy in a batch is a duplicate whether or not the molecule was seen.
-    """
-    here: set[int] = set()
-    states: list[MoleculeState] = []
-    for molecule in molecules:
-        if not molecule.valid:
-            states.append("invalid")
-            continue
-        key = molecule_key(molecule.canonical)
-        states.append("duplicate" if key in here else "seen" if key in seen else "valid")
-        here.add(key)
-    return states
 
 
 class RepeatGuard:
@@ -87,7 +59,7 @@ class RepeatGuard:
         """
         table = self.scorer(completions, samples)
         molecules = read_molecules(self.scorer, completions, samples) or []
-        table.states = molecule_states(molecules, self.seen)
+        table.states = batch_states(molecules, self.seen)
         keys = [molecule_key(m.canonical) if m.valid else None for m in molecules]
         for row, (state, key) in enumerate(zip(table.states, keys, strict=True)):
             repeated = state == "duplicate" and self.section.batch_repeats == "zero"

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from rl4bio.callbacks.checkpoint import RunCheckpoint, restore_memory
+from rl4bio.chem.states import molecule_key
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.molecules.properties import ValidityReward
-from rl4bio.rewards.repeats import RepeatGuard, molecule_key
+from rl4bio.rewards.repeats import RepeatGuard
 from rl4bio.sections import MoleculesConfig
 from rl4bio.storage import load_checkpoint_folder
 from rl4bio.types import Sample

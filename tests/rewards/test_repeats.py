@@ -9,13 +9,14 @@ from typing import Any, Literal
 import pytest
 
 from rl4bio.chem.reading import Molecule
+from rl4bio.chem.states import molecule_key
 from rl4bio.errors import ConfigError, RewardError
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.build import build_scorer
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.molecules.base import MoleculeReward
-from rl4bio.rewards.repeats import RepeatGuard, molecule_key
+from rl4bio.rewards.repeats import RepeatGuard
 from rl4bio.sections import GRPOConfig, MoleculesConfig, RewardConfig, RunConfig
 from rl4bio.types import Sample, ScoreTable
 
@@ -132,14 +133,6 @@ def test_the_memory_travels() -> None:
     score(two, "CCCC")
     two.load_state_dict(state)
     assert score(two, "OCC", "CCCC").states == ["seen", "valid"]
-
-
-def test_keys_do_not_depend_on_the_process() -> None:
-    # blake2b of "CCO" to eight bytes, read as a little-endian signed integer.
-    assert molecule_key("CCO") == KEY_OF_ETHANOL
-
-
-KEY_OF_ETHANOL = -4371986520294612883
 
 
 # --- the scorer of a run --------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rl4bio.chem.reading import read_smiles
+from rl4bio.chem.states import molecule_key
 from rl4bio.errors import DataError
-from rl4bio.rewards.repeats import molecule_key
 
 SUFFIXES = (".csv", ".csv.gz", ".smi", ".smi.gz", ".txt", ".txt.gz")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rl4bio.chem.reading import Molecule, read_smiles
+from rl4bio.chem.states import molecule_key
 from rl4bio.errors import ConfigError
 from rl4bio.rewards.molecules.base import MoleculeReward
 from rl4bio.rewards.molecules.known import read_known
-from rl4bio.rewards.repeats import molecule_key
 
 
 @dataclass(kw_only=True)
