@@ -173,11 +173,13 @@ def write_molecules(
     written = Written(smiles=[], completions=[], batches=[], truncated=0)
     for start in range(0, len(samples), size):
         rows = samples[start : start + size]
+        prompts = [policy.encode_prompt(sample.prompt) for sample in rows]
+        room = (policy.max_positions or 10**9) - max(map(len, prompts)) + 1
         out = sample_completions(
             policy,
-            [policy.encode_prompt(sample.prompt) for sample in rows],
+            prompts,
             group_size=1,
-            max_new_tokens=limits.max_completion_tokens,
+            max_new_tokens=min(limits.max_completion_tokens, room),
             temperature=limits.temperature,
             seeds=[sampling_seed(config.seed, start + k, NOISE) for k in range(len(rows))],
             top_k=limits.top_k,

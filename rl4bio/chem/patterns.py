@@ -30,3 +30,8 @@ def has_pattern(molecule: Molecule, smarts: str) -> bool:
     if key not in molecule.memo:
         molecule.memo[key] = molecule.mol.HasSubstructMatch(read_smarts(smarts))
     return bool(molecule.memo[key])
+
+
+def has_substructure(molecule: Molecule, part: Molecule) -> bool:
+    """Whether a valid molecule contains another one, whose open valences may be substituted."""
+    return bool(molecule.mol.HasSubstructMatch(part.mol))
