@@ -86,16 +86,7 @@ def check_run(config: RunConfig) -> None:
         CORPORA.build(config.data.name, config.data.options, where="data")
     except DataError as error:
         raise ConfigError(f"data.options: {error}") from error
-    first_of: dict[str, int] = {}
-    for index, reward in enumerate(config.rewards):
-        where = f"rewards[{index}]"
-        REWARDS.build(reward.name, reward.options, where=where)
-        first = first_of.setdefault(reward.name, index)
-        require(
-            first == index,
-            f"{where}.name",
-            f"{reward.name!r} is rewards[{first}] already; keep one of them",
-        )
+    _check_rewards(config)
     for index, callback in enumerate(config.callbacks):
         name, known = callback.name, CALLBACKS.names()
         hint = f"{did_you_mean(name, known)}; known: {', '.join(known)}"
@@ -105,10 +96,34 @@ def check_run(config: RunConfig) -> None:
         for option in callback.options:
             hint = f"{did_you_mean(option, options)}; known: {', '.join(sorted(options)) or 'none'}"
             require(option in options, f"{where}.options.{option}", f"unknown option{hint}")
+
+
+def _check_rewards(config: RunConfig) -> None:
+    first_of: dict[str, int] = {}
+    guarded = False
+    for index, reward in enumerate(config.rewards):
+        where = f"rewards[{index}]"
+        guarded |= REWARDS.build(reward.name, reward.options, where=where).reads_molecules
+        first = first_of.setdefault(reward.name, index)
+        require(
+            first == index,
+            f"{where}.name",
+            f"{reward.name!r} is rewards[{first}] already; keep one of them",
+        )
+    if config.task != "grpo":
+        return
     require(
-        config.task != "grpo" or bool(config.rewards),
+        bool(config.rewards),
         "rewards",
         "task grpo needs at least one, such as `rewards: [{name: verdict}]`",
+    )
+    zeroes = "zero" in (config.molecules.batch_repeats, config.molecules.seen_before)
+    require(
+        not (guarded and zeroes and config.grpo.combine == "normalize_then_sum"),
+        "grpo.combine",
+        "normalize_then_sum reads each reward by itself, so that the zero total of repeated "
+        "molecules would have no effect; write sum_then_normalize, or molecules.batch_repeats=keep "
+        "and molecules.seen_before=keep",
     )
 
 

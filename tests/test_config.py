@@ -267,6 +267,17 @@ def test_refused_overrides(override: str, message: str | None, load) -> None:
         assert message in error_of(load, COMPLETE, override)
 
 
+def test_separate_normalisation_would_bypass_the_zero_of_repeats(load) -> None:
+    apart, qed = "grpo.combine=normalize_then_sum", "rewards=[{name: qed}]"
+    message = error_of(load, COMPLETE, qed, apart)
+    assert f"override {apart!r}: grpo.combine: normalize_then_sum reads each reward" in message
+    one = "molecules.batch_repeats=keep"
+    assert "grpo.combine: normalize_then_sum" in error_of(load, COMPLETE, qed, apart, one)
+    load(COMPLETE, qed, apart, one, "molecules.seen_before=keep")
+    load(COMPLETE, qed, apart, "task=sft")
+    load(COMPLETE, apart)  # text is not guarded
+
+
 def test_all_missing_keys_at_once(load) -> None:
     message = error_of(load, "rewards: [{weight: 1}]")
     assert "need a value: data.name, name, policy.checkpoint, rewards[0].name" in message

@@ -10,14 +10,14 @@ import pytest
 
 from rl4bio.chem.reading import Molecule
 from rl4bio.chem.states import molecule_key
-from rl4bio.errors import ConfigError, RewardError
+from rl4bio.errors import RewardError
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.build import build_scorer
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.molecules.base import MoleculeReward
 from rl4bio.rewards.repeats import RepeatGuard
-from rl4bio.sections import GRPOConfig, MoleculesConfig, RewardConfig, RunConfig
+from rl4bio.sections import MoleculesConfig, RewardConfig, RunConfig
 from rl4bio.types import Sample, ScoreTable
 
 Policy = Literal["zero", "keep"]
@@ -138,9 +138,8 @@ def test_the_memory_travels() -> None:
 # --- the scorer of a run --------------------------------------------------------------------------
 
 
-def config(*names: str, **grpo: Any) -> RunConfig:
-    rewards = [RewardConfig(name=name) for name in names]
-    return RunConfig(name="x", rewards=rewards, grpo=GRPOConfig(**grpo))
+def config(*names: str) -> RunConfig:
+    return RunConfig(name="x", rewards=[RewardConfig(name=name) for name in names])
 
 
 def test_only_molecules_are_guarded() -> None:
@@ -149,13 +148,3 @@ def test_only_molecules_are_guarded() -> None:
     assert isinstance(scorer, RepeatGuard)
     assert score(scorer, "CCO", "OCC").total[1] == 0
     assert score(scorer.scorer, "CCO", "OCC").total[1] > 0
-
-
-def test_separate_normalisation_would_bypass_the_zero() -> None:
-    made = config("qed", combine="normalize_then_sum")
-    with pytest.raises(ConfigError, match=r"grpo\.combine: normalize_then_sum .*write sum_then"):
-        build_scorer(made)
-    made.molecules = MoleculesConfig(batch_repeats="keep", seen_before="keep")
-    assert score(build_scorer(made), "CCO", "CCO").states == ["valid", "duplicate"]
-    text = build_scorer(config("verdict", "structure", combine="normalize_then_sum"))
-    assert isinstance(text, WeightedRewards)
