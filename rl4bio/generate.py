@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
-from rl4bio.data.records import Row, raise_problems, read_rows, shown
+from rl4bio.data.records import Row, raise_problems, read_rows
 from rl4bio.errors import ConfigError, DataError
 from rl4bio.evaluate import find_tuned, show_progress
+from rl4bio.redaction import shown
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage.files import storage_errors
 from rl4bio.types import Message, Prompt, Sample

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 MAX_SHOWN_CHARACTERS = 2_000
 
@@ -51,6 +52,12 @@ def one_line(text: str, limit: int = MAX_SHOWN_CHARACTERS) -> str:
     if len(shown) <= limit:
         return shown
     return f"{shown[: limit * 3 // 4]} ... {shown[-limit // 4 + 5 :]}"
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """A value of user data for a message: escaped and cut."""
+    text = ascii(value)
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def visible(text: str) -> str:

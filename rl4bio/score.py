@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rl4bio.chem.states import batch_states
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
-from rl4bio.data.records import Row, raise_problems, read_rows, shown
+from rl4bio.data.records import Row, raise_problems, read_rows
 from rl4bio.errors import ConfigError, DataError, StorageError
+from rl4bio.redaction import shown
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.repeats import read_molecules, reads_molecules
 from rl4bio.storage.files import write_atomic

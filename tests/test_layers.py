@@ -26,6 +26,7 @@ TOOLS = {
     "storage",
     "registry",
     "text",
+    "text_files",
     "tags",
     "words",
     "hardware",

@@ -15,7 +15,8 @@ from rl4bio.callbacks.outputs import step_of
 from rl4bio.chem.diversity import internal_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
 from rl4bio.chem.reading import Molecule
-from rl4bio.chem.reference import read_smiles_file, reference_subset
+from rl4bio.chem.reference import reference_subset
+from rl4bio.chem.tables import read_smiles_column
 
 
 @dataclass(eq=False)
@@ -29,8 +30,8 @@ class MoleculeMonitor(pl.Callback):
     """
 
     reference: str | None = None
-    """File of SMILES (.csv with a column smiles, .smi, .txt, .gz of them) that snn compares with;
-    None = the training samples, where they hold whole molecules."""
+    """File of SMILES (.csv or .tsv with a column smiles, .smi, .txt, .gz of them) that snn compares
+    with; None = the training samples, where they hold whole molecules."""
     every: int = 10
     """Steps between two logs."""
 
@@ -48,7 +49,9 @@ class MoleculeMonitor(pl.Callback):
         if not trainer.is_global_zero:
             return
         if self.reference is not None:
-            texts = read_smiles_file(Path(self.reference))
+            wanted = "molecule_monitor's reference"
+            rows = read_smiles_column(Path(self.reference), option=wanted, column_option=wanted)
+            texts = [text for _, text in rows]
         else:
             source: Any = getattr(trainer, "datamodule", None)
             samples = source.samples("train") if hasattr(source, "samples") else []

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from rl4bio.data.records import Row, raise_problems, shown
+from rl4bio.data.records import Row, raise_problems
+from rl4bio.redaction import shown
 
 LABELS = ("yes", "no", "maybe")
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import DataError
+from rl4bio.redaction import shown
+from rl4bio.text_files import read_bytes, read_text
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 MAX_MESSAGES = 10
@@ -29,12 +31,6 @@ class Row:
     """file:line of its first character; file:row for Parquet, which has no lines."""
     key: str | None = None
     """Its key in a JSON object of records; None for the other forms."""
-
-
-def shown(value: Any, limit: int = 60) -> str:
-    """A value of user data for a message: escaped and cut."""
-    text = ascii(value)
-    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def raise_problems(problems: list[str]) -> None:
@@ -55,9 +51,9 @@ def read_rows(path: Path) -> list[Row]:
         DataError: the file is missing, empty, of another kind, not UTF-8, or has a broken row.
     """
     readers: dict[str, Callable[[Path], Iterable[Row]]] = {
-        ".json": lambda p: _read_json(p, _read_text(p)),
-        ".jsonl": lambda p: _read_lines(p, _read_text(p)),
-        ".csv": lambda p: _read_csv(p, _read_text(p)),
+        ".json": lambda p: _read_json(p, read_text(p)),
+        ".jsonl": lambda p: _read_lines(p, read_text(p)),
+        ".csv": lambda p: _read_csv(p, read_text(p)),
         ".parquet": _read_parquet,
     }
     reader = readers.get(path.suffix.lower())
@@ -69,40 +65,6 @@ def read_rows(path: Path) -> list[Row]:
     if not rows:
         raise DataError(f"{path}:1: the file has no records")
     return rows
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check data.source") from None
-    start = data[:512].lstrip().lower()
-    if not data.strip():
-        raise DataError(f"{path}:1: the file is empty; fetch it again")
-    if data.startswith(b"version https://git-lfs"):
-        raise DataError(f"{path}:1: a git-lfs pointer, not the data; run `git lfs pull`")
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise DataError(f"{path}:1: a web page, not data; download the raw file again")
-    return data
-
-
-def _read_text(path: Path) -> str:
-    data = _read_bytes(path)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path}:1: UTF-16 text; save the file as UTF-8")
-    if data.startswith((b"PAR1", b"\x1f\x8b", b"PK\x03\x04")):
-        raise DataError(f"{path}:1: a binary file under a text name; rename or unpack it")
-    if (nul := data.find(b"\0")) >= 0:
-        line = data.count(b"\n", 0, nul) + 1
-        raise DataError(f"{path}:{line}: a NUL byte; the file is damaged or not UTF-8")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        bad = data[error.start]
-        raise DataError(
-            f"{path}:{line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8"
-        ) from None
 
 
 def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -256,7 +218,7 @@ def _read_csv(path: Path, text: str) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
-    _read_bytes(path)  # says what is wrong with a pointer, a web page or an empty file
+    read_bytes(path)  # says what is wrong with a pointer, a web page or an empty file
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 

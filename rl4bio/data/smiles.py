@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from rl4bio.chem.randomize import randomized_smiles
+from rl4bio.chem.tables import read_table
 from rl4bio.chem.tokens import END, split_smiles
 from rl4bio.data.base import Corpus, Split
 from rl4bio.data.smiles_context import (
@@ -31,11 +32,9 @@ from rl4bio.data.smiles_rows import (
     SmilesRow,
     check_ranges,
     pick_rows,
-    smiles_column,
     split_labels,
     tokenize_rows,
 )
-from rl4bio.data.smiles_table import read_table
 from rl4bio.errors import DataError
 from rl4bio.types import Sample
 
@@ -202,12 +201,12 @@ class SmilesCorpus(Corpus):
 
     def _read(self, path: Path) -> list[SmilesRow]:
         """The rows that the options pick, tokenized and split; what is left out is logged."""
-        table = read_table(path)
+        table = read_table(path, option="data.options.source")
         labels = split_labels(table, self.split_column)
         left_out: Counter[str] = Counter()
         rows = pick_rows(
             table,
-            smiles=smiles_column(table, self.smiles_column),
+            smiles=table.smiles_index(self.smiles_column, option="data.options.smiles_column"),
             labels=labels,
             scaffolds=self.scaffold == ROW,
             properties=self.properties,

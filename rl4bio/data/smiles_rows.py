@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rl4bio.chem.tables import Table
 from rl4bio.chem.tokens import END, TokenError, split_smiles
 from rl4bio.data.base import Split
-from rl4bio.data.records import shown
-from rl4bio.data.smiles_table import Table
 from rl4bio.errors import DataError
+from rl4bio.redaction import shown
 
 SPLITS: dict[str, Split | None] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -79,7 +79,7 @@ def split_labels(table: Table, column: str | None) -> list[str] | None:
         return None
     names = [column] if column is not None else [n for n in ("split", "source") if n in table.names]
     for name in names:
-        index = table.index(name, "split_column")
+        index = table.index(name, option="data.options.split_column")
         labels = [cells[index].strip().lower() for cells in table.rows]
         odd = next((n for n, label in enumerate(labels) if label not in SPLITS), None)
         if odd is None:
@@ -123,14 +123,6 @@ def tokenize_rows(table: Table, rows: Sequence[SmilesRow]) -> None:
         )
 
 
-def smiles_column(table: Table, name: str | None) -> int:
-    """Place of the column with the molecules: the named one, `smiles`, or the only one like it."""
-    if name is None:
-        alike = [n for n in table.names if "smiles" in n and "scaffold" not in n]
-        name = alike[0] if len(alike) == 1 else "smiles"
-    return table.index(name, "smiles_column")
-
-
 def pick_rows(
     table: Table,
     *,
@@ -152,9 +144,11 @@ def pick_rows(
         where: column -> [lowest, highest].
         left_out: reason -> count, which is added to.
     """
-    scaffold = table.index("scaffold_smiles", "scaffold") if scaffolds else None
-    given = [(name, table.index(name, "properties")) for name in properties]
-    ranges = [(name, table.index(name, "where"), ends) for name, ends in where.items()]
+    scaffold = table.index("scaffold_smiles", option="data.options.scaffold") if scaffolds else None
+    given = [(name, table.index(name, option="data.options.properties")) for name in properties]
+    ranges = [
+        (name, table.index(name, option="data.options.where"), ends) for name, ends in where.items()
+    ]
     rows: list[SmilesRow] = []
     for number, cells in enumerate(table.rows):
         split = None if labels is None else SPLITS[labels[number]]

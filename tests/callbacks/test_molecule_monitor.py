@@ -14,7 +14,8 @@ from rl4bio.callbacks.loggers import MetricsCSV
 from rl4bio.callbacks.molecule_monitor import MoleculeMonitor, batch_metrics
 from rl4bio.chem.fingerprints import folded_ecfp4
 from rl4bio.chem.reading import read_smiles
-from rl4bio.chem.reference import read_smiles_file, reference_subset
+from rl4bio.chem.reference import reference_subset
+from rl4bio.chem.tables import read_smiles_column
 from rl4bio.errors import DataError
 
 
@@ -60,7 +61,8 @@ def test_logged_at_the_first_step_and_every_so_often(
 
 
 def test_the_subset_is_fixed_and_bounded(shared_data: Path) -> None:
-    smiles = read_smiles_file(shared_data / "smiles" / "moses2_sample.csv.gz")
+    path = shared_data / "smiles" / "moses2_sample.csv.gz"
+    smiles = [text for _, text in read_smiles_column(path, option="", column_option="")]
     assert len(smiles) == 75_000
     subset = reference_subset(smiles, size=50)
     assert [m.text for m in subset] == [m.text for m in reference_subset(smiles, size=50)]
@@ -68,34 +70,16 @@ def test_the_subset_is_fixed_and_bounded(shared_data: Path) -> None:
     assert len(reference_subset(["C", "C(", "CC"])) == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "found"),
-    [
-        ("a.smi", "CCO ethanol\n\nCC\n", ["CCO", "CC"]),
-        ("a.txt", "CCO\r\nCC\r\n", ["CCO", "CC"]),
-        ("a.csv", "\ufeffname,SMILES\nx, CCO \n", ["CCO"]),
-    ],
-)
-def test_files_of_smiles(tmp_path: Path, name: str, content: str, found: list[str]) -> None:
-    (tmp_path / name).write_bytes(content.encode())
-    assert read_smiles_file(tmp_path / name) == found
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.csv", b"name,qed\nx,1\n", "no column smiles; it has name, qed"),
-        ("a.smi", b"\n\n", "holds no molecule"),
-        ("a.smi", b"\xff\xfe", "cannot be read"),
-        ("a.smi.gz", b"plain", "cannot be read"),
-    ],
-)
-def test_files_that_are_none(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        read_smiles_file(tmp_path / name)
-    with pytest.raises(DataError, match="cannot be read"):
-        read_smiles_file(tmp_path / "missing.smi")
+def test_a_reference_that_cannot_be_read(
+    run_steps: Callable[..., pl.Trainer], tmp_path: Path
+) -> None:
+    for name, content, message in (
+        ("a.csv", "name,qed\nx,1\n", r"no column 'smiles' \(molecule_monitor's reference\)"),
+        ("a.smi", "", "the file is empty"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=message):
+            run_steps([MoleculeMonitor(reference=str(tmp_path / name))], steps=1)
 
 
 def test_wrong_option() -> None:

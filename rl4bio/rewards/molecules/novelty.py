@@ -20,10 +20,10 @@ class NoveltyReward(MoleculeReward):
     """
 
     file: str | None = None
-    """A .csv or .csv.gz with a SMILES column, or a .smi or .txt (.gz) with a SMILES first on each
-    line; relative to the working directory."""
-    column: str = "smiles"
-    """Of the .csv; upper and lower case do not matter."""
+    """A .csv or .tsv with a SMILES column, or a .smi or .txt with a SMILES first on each line, also
+    with .gz; relative to the working directory."""
+    column: str | None = None
+    """Of the .csv, in any case; None: smiles, or else the only column with smiles in its name."""
     canonical: bool = False
     """The file's SMILES are RDKit's canonical ones: take them as they are, which is far quicker."""
     smiles: list[str] = field(default_factory=list)

@@ -1,0 +1,201 @@
+"""Tables of molecules as columns of text: .csv, .tsv, .txt and .smi, plain or under gzip.
+
+Column names are lower-cased, as MolGPT does. A file that cannot be read ends in a DataError that
+names the file and the line. Nothing here needs RDKit.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rl4bio.chem.tokens import TokenError, split_smiles
+from rl4bio.errors import DataError
+from rl4bio.redaction import shown
+from rl4bio.registry import did_you_mean
+from rl4bio.text_files import read_text
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".smi", ".smiles")
+LISTED_COLUMNS = 20
+
+Records = Iterator[tuple[int, list[str]]]
+"""Line and cells of each row that is not blank."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Header:
+    """The columns of a file."""
+
+    path: Path
+    names: list[str]
+    """Lower-cased."""
+    line: int = 1
+
+    def index(self, name: str, *, option: str) -> int:
+        """Place of a column.
+
+        Args:
+            name: in any case.
+            option: what asks for it, for the message.
+
+        Raises:
+            DataError: the file has no such column.
+        """
+        wanted = name.strip().lower()
+        if wanted not in self.names:
+            listed = [shown(column)[1:-1] for column in self.names[:LISTED_COLUMNS]]
+            more = len(self.names) - len(listed)
+            raise DataError(
+                f"{self.path}:{self.line}: has no column {name!r} ({option})"
+                f"{did_you_mean(wanted, self.names)}; its columns: {', '.join(listed)}"
+                + (f" and {more} more" if more else "")
+            )
+        return self.names.index(wanted)
+
+    def smiles_index(self, name: str | None, *, option: str) -> int:
+        """Place of the molecules: the named column, `smiles`, or else the only one like it.
+
+        Raises:
+            DataError: the file has no such column.
+        """
+        if name is None:
+            alike = [n for n in self.names if "smiles" in n and "scaffold" not in n]
+            name = alike[0] if len(alike) == 1 else "smiles"
+        return self.index(name, option=option)
+
+
+@dataclass(slots=True, kw_only=True)
+class Table(Header):
+    """The cells of a file by column, with the line that each row begins on."""
+
+    rows: list[list[str]]
+    lines: list[int]
+
+    def place(self, row: int) -> str:
+        return f"{self.path}:{self.lines[row]}"
+
+
+def read_table(path: Path, *, option: str) -> Table:
+    """All rows of a file.
+
+    Comma, semicolon and tab separate columns, whichever the header has most of (ChEMBL writes
+    semicolons). A .smi file has one molecule a line, its SMILES up to the first blank; a header is
+    optional there and what follows the SMILES is not read. A .txt file is either, by what its first
+    line begins with. Blank lines are skipped.
+
+    Args:
+        path: of a file with one of SUFFIXES, and .gz behind it where it is packed.
+        option: what named the file, for the message where it cannot be read.
+
+    Raises:
+        DataError: the file is missing, empty, of another kind, damaged, not UTF-8, or has a row
+            with more or fewer columns than its header.
+    """
+    header, records = _open(path, option)
+    found = list(records)
+    return Table(
+        path=path,
+        names=header.names,
+        line=header.line,
+        rows=[cells for _, cells in found],
+        lines=[line for line, _ in found],
+    )
+
+
+def read_smiles_column(
+    path: Path, column: str | None = None, *, option: str, column_option: str
+) -> Iterator[tuple[int, str]]:
+    """Line and SMILES of each row of a file, one at a time; a cell may be empty.
+
+    Args:
+        path: as for `read_table`.
+        column: in any case; None is `smiles`, or else the only column with smiles in its name.
+        option: what named the file, for messages.
+        column_option: what named the column.
+
+    Raises:
+        DataError: as for `read_table`, or the file has no such column.
+    """
+    header, records = _open(path, option)
+    index = header.smiles_index(column, option=column_option)
+    for line, cells in records:
+        yield line, cells[index].strip()
+
+
+def _open(path: Path, option: str) -> tuple[Header, Records]:
+    name = path.name.lower().removesuffix(".gz")
+    kind = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    if kind is None:
+        raise DataError(
+            f"{path}: unknown kind of file; needs {', '.join(SUFFIXES)}, or one of them with .gz"
+        )
+    text = read_text(path, option=option)
+    first = text.lstrip("\r\n").partition("\n")[0]
+    if kind in (".smi", ".smiles") or (kind == ".txt" and not _names_columns(first)):
+        return Header(path=path, names=["smiles"]), _filled(path, _smi_records(text))
+    delimiter = max(",;\t", key=first.count)
+    records = _csv_records(path, text, delimiter)
+    line, cells = next(records, (1, []))
+    if not cells:
+        raise _no_molecule(path)
+    names = [cell.strip().lower() for cell in cells]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}:{line}: two columns are called {shown(twice)}; rename one")
+    return Header(path=path, names=names, line=line), _filled(path, records)
+
+
+def _names_columns(first: str) -> bool:
+    """Whether a first line is a header: it mentions SMILES, or begins with what is none."""
+    try:
+        split_smiles(re.split(r"[\s,;]", first.strip(), maxsplit=1)[0])
+    except TokenError:
+        return True
+    return "smiles" in first.lower()
+
+
+def _csv_records(path: Path, text: str, delimiter: str) -> Records:
+    """The header and the rows, which are as wide as it."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line, width = 1, 0
+    try:
+        for cells in reader:
+            here, line = line, reader.line_num + 1
+            if not any(cells):
+                continue
+            width = width or len(cells)
+            if len(cells) != width:
+                raise DataError(
+                    f"{path}:{here}: {len(cells)} columns, the header has {width}; a cell with "
+                    f"{delimiter!r} in it needs double quotes"
+                )
+            yield here, cells
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}") from None
+
+
+def _smi_records(text: str) -> Records:
+    started = False
+    for number, line in enumerate(io.StringIO(text, newline=""), start=1):
+        words = line.split(None, 1)
+        # No SMILES holds the word: `m` stands inside brackets alone.
+        if words and (started or "smiles" not in words[0].lower()):
+            started = True
+            yield number, words[:1]
+
+
+def _filled(path: Path, records: Records) -> Records:
+    """The records, of which there must be one."""
+    number = 0
+    for number, record in enumerate(records, start=1):  # noqa: B007
+        yield record
+    if not number:
+        raise _no_molecule(path)
+
+
+def _no_molecule(path: Path) -> DataError:
+    return DataError(f"{path}: holds no molecule, at most a header; fetch it again")

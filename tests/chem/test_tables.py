@@ -1,0 +1,138 @@
+"""Files of molecules: kinds, columns, and what is said about those that cannot be used."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rl4bio.chem.tables import Table, read_smiles_column, read_table
+from rl4bio.errors import DataError
+
+
+def table(folder: Path, name: str, content: str | bytes) -> Table:
+    data = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return read_table(folder / name, option="the source")
+
+
+def column(path: Path, name: str | None = None) -> list[tuple[int, str]]:
+    return list(read_smiles_column(path, name, option="the source", column_option="the column"))
+
+
+CSV = 'Name,SMILES\nethanol,CCO\n\n"a, b",C1=CC=CC=C1\n'
+TWO = [["ethanol", "CCO"], ["a, b", "C1=CC=CC=C1"]]
+TABLES = {
+    "a.csv": CSV,
+    "b.CSV.gz": CSV.replace("\n", "\r\n"),
+    "c.tsv": "name\tsmiles\n\nethanol\tCCO\na, b\tC1=CC=CC=C1",
+    "d.csv": '"Name";"Smiles"\n"ethanol";CCO\n"a, b";C1=CC=CC=C1\n',
+    "e.txt": "\ufeff" + CSV,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_with_a_header(name: str, tmp_path: Path) -> None:
+    found = table(tmp_path, name, TABLES[name])
+    assert (found.names, found.rows) == (["name", "smiles"], TWO)
+    last = 3 if name == "d.csv" else 4
+    assert found.place(1) == f"{tmp_path / name}:{last}"
+    assert [text for _, text in column(tmp_path / name)] == ["CCO", "C1=CC=CC=C1"]
+
+
+@pytest.mark.parametrize("name", ["a.smi", "a.smiles", "a.txt", "a.smi.gz", "a.TXT.gz"])
+@pytest.mark.parametrize("header", ["", "smiles\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lists_of_smiles(name: str, header: str, end: str, tmp_path: Path) -> None:
+    text = f"\ufeff{header}CCO\n\n c1ccccc1\n".replace("\n", end)
+    found = table(tmp_path, name, text)
+    first = 2 if header else 1
+    rows = [cells[0].strip() for cells in found.rows]
+    assert (found.names, rows) == (["smiles"], ["CCO", "c1ccccc1"])
+    assert found.lines == [first, first + 2]
+
+
+@pytest.mark.parametrize("name", ["a.smi", "a.txt"])
+def test_what_follows_a_smiles_is_not_read(name: str, tmp_path: Path) -> None:
+    found = table(tmp_path, name, "CCO ethanol, of wine\nc1ccccc1\tbenzene;x\n")
+    assert found.rows == [["CCO"], ["c1ccccc1"]]
+
+
+def test_a_header_of_a_txt_is_known_by_its_words(tmp_path: Path) -> None:
+    assert table(tmp_path, "a.txt", "structure\nCCO\n").names == ["structure"]
+    assert table(tmp_path, "a.txt", "no\tSMILES\n1\tCCO\n").names == ["no", "smiles"]
+    assert table(tmp_path, "a.txt", "\tSMILES\n1\tCCO\n").names == ["", "smiles"]
+    assert table(tmp_path, "a.txt", "CCO\tethanol\n").names == ["smiles"]
+
+
+def test_quoted_line_ends_count(tmp_path: Path) -> None:
+    found = table(tmp_path, "a.csv", 'smiles,note\nC,"two\nlines"\nCC,x\n')
+    assert found.lines == [2, 4]
+
+
+def test_the_column_of_the_molecules(tmp_path: Path) -> None:
+    (path := tmp_path / "a.csv").write_text("scaffold_smiles,Canonical_SMILES,x\nC, CC ,N\n")
+    assert column(path) == [(2, "CC")]  # the only one like it
+    assert column(path, " X") == [(2, "N")]
+    path.write_text("canonical_smiles,smiles\nC,CC\nC,\n")
+    assert column(path) == [(2, "CC"), (3, "")]
+    path.write_text("a_smiles,b_smiles\nC,CC\n")
+    with pytest.raises(DataError, match=r"a\.csv:1: has no column 'smiles' \(the column\); did"):
+        column(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", b"smiles,Smiles\nC,C\n", r"x\.csv:1: two columns are called 'smiles'; rename"),
+        ("x.csv", b"smiles,a\nC,1\nC,1,2\n", r"x\.csv:3: 3 columns, the header has 2; a cell wit"),
+        ("x.csv", b"smiles,a\nC,1\n\nC\n", r"x\.csv:4: 1 columns, the header has 2"),
+        ("x.csv", b'smiles\n"C\n', r"x\.csv:\d: unexpected end of data"),
+        ("x.csv", b"smiles\n", "holds no molecule, at most a header; fetch it again"),
+        ("x.csv", b",,\n", "holds no molecule"),
+        ("x.smi", b"smiles\n", "holds no molecule"),
+        ("x.csv", b"smiles\n\xff\n", r"x\.csv:2: byte 0xff is not UTF-8"),
+        ("x.sdf", b"x", r"x\.sdf: unknown kind of file; needs \.csv, \.tsv"),
+        ("x.gz", b"x", r"x\.gz: unknown kind of file"),
+    ],
+)
+def test_refused(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    for read in (lambda path: read_table(path, option="the source"), column):
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / name)
+
+
+def test_missing_columns_are_named_with_what_there_is(tmp_path: Path) -> None:
+    found = table(tmp_path, "a.csv", "\n\nname,pIC50\nC,7\n")
+    with pytest.raises(DataError) as caught:
+        found.index("PIC5", option="data.options.where")
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.csv'}:3: has no column 'PIC5' (data.options.where); did you mean "
+        "'pic50'?; its columns: name, pic50"
+    )
+    found = table(tmp_path, "a.csv", ",".join(f"c{n}" for n in range(25)) + "\n" + "C," * 24 + "C")
+    with pytest.raises(DataError, match=r"c18, c19 and 5 more$"):
+        found.index("zzz", option="x")
+
+
+def test_a_missing_file_names_the_option(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.smi: cannot be read \(No such.*check the source$"):
+        column(tmp_path / "none.smi")
+
+
+def test_reading_needs_no_rdkit() -> None:
+    code = "import sys; sys.modules['rdkit'] = None; import rl4bio.chem.tables"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_real_files(shared_data: Path) -> None:
+    path = shared_data / "smiles" / "moses2_sample.csv.gz"
+    found = read_table(path, option="")
+    assert len(found.rows) == 75_000
+    index = found.smiles_index(None, option="")
+    assert [cells[index] for cells in found.rows] == [text for _, text in column(path)]
+    assert found.place(74_999) == f"{path}:75001"
