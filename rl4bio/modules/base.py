@@ -130,6 +130,12 @@ class PolicyModule(L.LightningModule):
             self.log(name, mean, rank_zero_only=True, **options)
         self.log("step", float(self.iteration), rank_zero_only=True)
 
+    def log_optimizer(self) -> None:
+        """Log the gradient norm and the learning rate of the last optimiser step."""
+        self.log("train/grad_norm", self.grad_norm, rank_zero_only=True)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("train/lr", rate, rank_zero_only=True)
+
     def _local_gradients(self) -> contextlib.AbstractContextManager[None]:
         block = getattr(self.trainer.strategy, "block_backward_sync", None)
         return contextlib.nullcontext() if block is None else block()

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rl4bio.errors import ConfigError, RewardError
-from rl4bio.functional.advantages import (
-    group_advantages,
-    multi_reward_advantages,
-    scored_std,
-    zero_spread_groups,
-)
+from rl4bio.functional.advantages import zero_spread_groups
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.batching import (
@@ -25,16 +19,15 @@ from rl4bio.modules.batching import (
     take_groups,
     take_scores,
 )
-from rl4bio.modules.policy import Policy, evaluating, switch_off_dropout
+from rl4bio.modules.policy import Policy, switch_off_dropout
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.rollout import sample_completions, sampling_seed
 from rl4bio.modules.scoring import row_logprobs
-from rl4bio.modules.self_check import GAP_LIMIT_NATS, compare_start
-from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums
+from rl4bio.modules.self_check import check_start
+from rl4bio.modules.step_advantages import advantages_over_ranks
+from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums, validation_sums
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
-
-log = logging.getLogger("rl4bio")
 
 
 class GRPOLightningModule(PolicyModule):
@@ -188,37 +181,22 @@ class GRPOLightningModule(PolicyModule):
                     rows, **self.distribution
                 )
         if self.iteration == 0 and self.grpo.self_check:
-            self.check_start(rollout, ref_logprobs)
+            check_start(
+                self.model,
+                rollout,
+                ref_logprobs,
+                max_tokens=self.grpo.tokens_per_micro_batch,
+                precision=str(self.trainer.precision),
+                **self.distribution,
+            )
         return Experience(
             rollout=rollout, advantages=self.advantages(scores), ref_logprobs=ref_logprobs
         )
 
     def advantages(self, scores: Scores) -> Tensor:
         """Advantages of this rank's rows, float [N]; batch moments run over all ranks."""
-        config = self.grpo
-        if config.combine == "normalize_then_sum":
-            names = list(scores.parts)
-            everywhere = self._gather(torch.stack([scores.parts[name] for name in names], dim=1))
-            weights = torch.tensor([scores.weights[name] for name in names])
-            advantages = multi_reward_advantages(
-                everywhere.T,
-                weights,
-                config.group_size,
-                scale=config.advantage_scale,
-                baseline=config.baseline,
-            )
-            rows, rank = len(scores.total), self.trainer.global_rank
-            return advantages[rank * rows : (rank + 1) * rows]
-        spread = None
-        if config.advantage_scale == "batch":
-            spread = scored_std(self._gather(scores.total))
-        return group_advantages(
-            scores.total,
-            config.group_size,
-            scale=config.advantage_scale,
-            baseline=config.baseline,
-            batch_std=spread,
-        )
+        rank = self.trainer.global_rank
+        return advantages_over_ranks(scores, self.grpo, gather=self._gather, rank=rank)
 
     def update(self, experience: Experience) -> LossTerms:
         """The gradient steps on one rollout: `updates_per_rollout` passes over all of it.
@@ -269,26 +247,6 @@ class GRPOLightningModule(PolicyModule):
             self.optimizer_step_over(batches, loss_of)
         return mean_terms(sums, passes=config.updates_per_rollout)
 
-    def check_start(self, rollout: Rollout, ref_logprobs: Tensor | None) -> None:
-        """Before the first update: ratio 1 and KL 0, on the first micro-batch.
-
-        Raises:
-            ModelError: sampling and training disagree about log-probabilities, or the reference is
-                not the model that training starts from.
-        """
-        numbers = micro_batches(rollout, self.grpo.tokens_per_micro_batch)[0]
-        rows = cut(rollout, numbers)
-        here, mask = (numbers, slice(rows.width)), rows.completion_mask
-        with evaluating(self.model):
-            logprobs, _ = row_logprobs(self.model, rows, **self.distribution)
-        compare_start(
-            logprobs,
-            rollout.logprobs[here],
-            None if ref_logprobs is None else ref_logprobs[here],
-            mask,
-            limit=GAP_LIMIT_NATS[self._compute_dtype()],
-        )
-
     @property
     def unguarded(self) -> Scorer:
         """The scorer without a memory of what training has seen."""
@@ -317,12 +275,7 @@ class GRPOLightningModule(PolicyModule):
         if not self._validation:  # a rank without validation samples reduces with the others
             parts = self.unguarded([], []).parts
             self._validation = {name: [] for name in ("reward", *parts, "truncated")}
-        sums = {}
-        for name, values in self._validation.items():
-            known = [value for value in values if value == value]
-            key = "val/truncated_fraction" if name == "truncated" else f"val/{name}_mean"
-            sums[key] = (sum(known), float(len(known)))
-        self.log_means(sums)
+        self.log_means(validation_sums(self._validation))
 
     def _log_step(
         self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch
@@ -331,20 +284,9 @@ class GRPOLightningModule(PolicyModule):
         if self.reference is None:
             del sums["train/kl"]
         self.log_means({**sums, **{name: (lap, 1.0) for name, lap in clock.laps.items()}})
-        optimizer = self.trainer.optimizers[0]
-        for name, value in (
-            ("train/grad_norm", self.grad_norm),
-            ("train/lr", optimizer.param_groups[0]["lr"]),
-        ):
-            self.log(name, value, rank_zero_only=True)
+        self.log_optimizer()
 
     def _gather(self, rows: Tensor) -> Tensor:
         """Rows [N, ...] of all ranks, [W*N, ...], in rank order."""
         everywhere = self.all_gather(rows)
         return everywhere.flatten(0, 1) if self.world_size > 1 else rows  # type: ignore[union-attr]
-
-    def _compute_dtype(self) -> torch.dtype:
-        precision = str(self.trainer.precision)
-        if precision.startswith("bf16"):
-            return torch.bfloat16
-        return torch.float16 if precision.startswith("16") else torch.float32

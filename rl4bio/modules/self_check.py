@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rl4bio.errors import ModelError
+from rl4bio.modules.batching import cut, micro_batches
+from rl4bio.modules.policy import evaluating
+from rl4bio.modules.scoring import row_logprobs
+from rl4bio.types import Rollout
 
 GAP_LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 """Mean |sampling - training| log-probability above which the self-check stops the run."""
+
+
+def check_start(
+    model: nn.Module,
+    rollout: Rollout,
+    ref_logprobs: Tensor | None,
+    *,
+    max_tokens: int,
+    precision: str,
+    **distribution: Any,
+) -> None:
+    """Before the first update: ratio 1 and KL 0, on the first micro-batch.
+
+    Args:
+        model: as it is trained.
+        rollout: N rows, with the log-probabilities noted while sampling.
+        ref_logprobs: float [N, C] of the reference, or None where there is none.
+        max_tokens: of a micro-batch.
+        precision: of the trainer, such as bf16-mixed.
+        distribution: temperature and top_k that the completions were sampled at.
+
+    Raises:
+        ModelError: sampling and training disagree about log-probabilities, or the reference is not
+            the model that training starts from.
+    """
+    numbers = micro_batches(rollout, max_tokens)[0]
+    rows = cut(rollout, numbers)
+    here = (numbers, slice(rows.width))
+    with evaluating(model):
+        logprobs, _ = row_logprobs(model, rows, **distribution)
+    compare_start(
+        logprobs,
+        rollout.logprobs[here],
+        None if ref_logprobs is None else ref_logprobs[here],
+        rows.completion_mask,
+        limit=GAP_LIMIT_NATS[_compute_dtype(precision)],
+    )
+
+
+def _compute_dtype(precision: str) -> torch.dtype:
+    if precision.startswith("bf16"):
+        return torch.bfloat16
+    return torch.float16 if precision.startswith("16") else torch.float32
 
 
 def compare_start(

@@ -140,12 +140,8 @@ class SFTLightningModule(PolicyModule):
                 "train/left_out_fraction": (given - len(rows.ids), given),
             }
         )
-        for name, value in (
-            ("train/grad_norm", self.grad_norm),
-            ("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"]),
-            ("time/update_s", time.perf_counter() - started),
-        ):
-            self.log(name, value, rank_zero_only=True)
+        self.log_optimizer()
+        self.log("time/update_s", time.perf_counter() - started, rank_zero_only=True)
         return {}
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:

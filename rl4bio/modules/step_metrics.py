@@ -1,9 +1,9 @@
-"""The numbers of one GRPO step, as sums and counts that can be added over ranks."""
+"""The numbers of a GRPO step and of its validation, as sums and counts to add over ranks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -44,6 +44,20 @@ def step_sums(rollout: Rollout, scores: Scores, terms: LossTerms) -> dict[str, t
     for name, values in {"total": scores.total, **scores.parts}.items():
         known = values[~values.isnan()]
         sums[f"reward/{name}_mean"] = (float(known.sum()), float(len(known)))
+    return sums
+
+
+def validation_sums(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """Metric name -> (sum, count) of a rank's validation rows; NaN rows do not count.
+
+    Args:
+        values: reward, the rewards' names and truncated -> one number a row.
+    """
+    sums = {}
+    for name, column in values.items():
+        known = [value for value in column if value == value]
+        key = "val/truncated_fraction" if name == "truncated" else f"val/{name}_mean"
+        sums[key] = (sum(known), float(len(known)))
     return sums
 
 

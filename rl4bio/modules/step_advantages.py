@@ -1,0 +1,48 @@
+"""The advantages of one step, with the moments that run over all ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rl4bio.functional.advantages import group_advantages, multi_reward_advantages, scored_std
+from rl4bio.sections import GRPOConfig
+from rl4bio.types import Scores
+
+
+def advantages_over_ranks(
+    scores: Scores, config: GRPOConfig, *, gather: Callable[[Tensor], Tensor], rank: int
+) -> Tensor:
+    """Advantages of this rank's rows, float [N]; batch moments run over all ranks.
+
+    Args:
+        scores: of the N rows of this rank, whose groups are whole.
+        config: scale, baseline, and how several rewards are combined.
+        gather: [N, ...] of this rank to [W*N, ...] of all ranks, in rank order.
+        rank: from 0.
+    """
+    if config.combine == "normalize_then_sum":
+        names = list(scores.parts)
+        everywhere = gather(torch.stack([scores.parts[name] for name in names], dim=1))
+        weights = torch.tensor([scores.weights[name] for name in names])
+        advantages = multi_reward_advantages(
+            everywhere.T,
+            weights,
+            config.group_size,
+            scale=config.advantage_scale,
+            baseline=config.baseline,
+        )
+        rows = len(scores.total)
+        return advantages[rank * rows : (rank + 1) * rows]
+    spread = None
+    if config.advantage_scale == "batch":
+        spread = scored_std(gather(scores.total))
+    return group_advantages(
+        scores.total,
+        config.group_size,
+        scale=config.advantage_scale,
+        baseline=config.baseline,
+        batch_std=spread,
+    )
