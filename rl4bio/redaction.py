@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -83,3 +84,8 @@ def safe_cell(text: str) -> str:
     """Text that a spreadsheet does not run as a formula: a leading = + - @ gets an apostrophe."""
     text = visible(text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
+
+
+def number_cell(value: float) -> str:
+    """A number with six significant digits; empty for NaN."""
+    return "" if math.isnan(value) else f"{value:.6g}"

@@ -18,7 +18,7 @@ from rl4bio.callbacks.outputs import step_of
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
 from rl4bio.errors import StorageError
-from rl4bio.redaction import one_line, safe_cell
+from rl4bio.redaction import number_cell, one_line, safe_cell
 from rl4bio.storage import write_atomic
 from rl4bio.storage.files import storage_errors
 from rl4bio.types import MoleculeState, Rollout, Scores
@@ -108,7 +108,7 @@ def molecule_rows(
     ):
         text = molecule.text if molecule.valid else safe_cell(one_line(molecule.text))
         cells = [str(step), text, molecule.canonical, state]
-        rows.append([*cells, *(_cell(column[n]) for column in numbers.values())])
+        rows.append([*cells, *(number_cell(column[n]) for column in numbers.values())])
     return ["step", "smiles", "canonical", "state", *numbers], rows
 
 
@@ -144,7 +144,3 @@ def _sums(logprobs: Tensor | None, mask: Tensor) -> list[float]:
     if logprobs is None:
         return [math.nan] * len(mask)
     return logprobs.masked_fill(~mask, 0.0).sum(-1).tolist()
-
-
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.evaluation.answers import Answer
-from rl4bio.redaction import safe_cell
+from rl4bio.redaction import number_cell, safe_cell
 from rl4bio.types import Sample
 
 
@@ -66,10 +66,6 @@ def side_by_side_csv(cases: Sequence[Case]) -> str:
                 "yes" if answer.truncated else "no",
                 safe_cell(reply.completion),
             ]
-            cells += [_number(answer.rewards.get(part, math.nan)) for part in parts]
+            cells += [number_cell(answer.rewards.get(part, math.nan)) for part in parts]
         writer.writerow(cells)
     return stream.getvalue()
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"

@@ -12,7 +12,7 @@ from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
 from rl4bio.evaluation.molecules import SHOWN_PROPERTIES
-from rl4bio.redaction import one_line, safe_cell
+from rl4bio.redaction import number_cell, one_line, safe_cell
 from rl4bio.types import MoleculeState, ScoreTable
 
 
@@ -112,8 +112,3 @@ def records_csv(records: Sequence[MoleculeRecord]) -> str:
         cells = [record.model, text, molecule.canonical, record.state]
         writer.writerow([*cells, *(number_cell(number) for number in numbers)])
     return stream.getvalue()
-
-
-def number_cell(value: float) -> str:
-    """A number with six significant digits; empty for NaN."""
-    return "" if math.isnan(value) else f"{value:.6g}"
