@@ -37,8 +37,8 @@ class Phases(IterableDataset[PromptBatch]):
         self.mix, self.policy, self.tokens, self.clock = mix, policy, tokens, clock
 
     def __iter__(self) -> Iterator[PromptBatch]:
-        copying = self.mix.samples(copy=0.9, real=0.02)
-        reading = self.mix.samples(copy=0.08, real=0.08)
+        copying = self.mix.samples(copy=0.9, real=0.01)
+        reading = self.mix.samples(copy=0.14, real=0.02)
         while True:
             stream = copying if self.clock.used() < COPY_FRACTION else reading
             samples, total = [], 0
