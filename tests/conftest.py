@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,26 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
+
+
+@pytest.fixture
+def no_traces() -> Iterator[None]:
+    """Logging handlers, warning filters and the run folder of a run end with its test."""
+    from rl4bio.cli import set_run_folder
+
+    log = logging.getLogger("rl4bio")
+    before = (log.handlers[:], log.level, log.propagate)
+    levels = {name: logging.getLogger(name).level for name in [*logging.root.manager.loggerDict]}
+    with warnings.catch_warnings():
+        yield
+    for handler in log.handlers:
+        if handler not in before[0]:
+            handler.close()
+    log.handlers, log.propagate = before[0], before[2]
+    log.setLevel(before[1])
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    set_run_folder(None)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from rl4bio.data.pubmedqa import PubMedQACorpus
 from rl4bio.data.trials import TrialsCorpus
 from rl4bio.evaluate import main
 from rl4bio.evaluation.answers import majority_label
+
+pytestmark = pytest.mark.usefixtures("no_traces")
 
 ALWAYS_YES = "<thought>It worked.</thought><answer>yes</answer>"
 
@@ -71,14 +72,6 @@ def folders(
     torch.manual_seed(1)  # a draw without near ties between tokens, which rounding could turn
     get_peft_model(base, lora).save_pretrained(paths["adapter"])
     return {**paths, "base": tiny_policy_folder}
-
-
-@pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    log = logging.getLogger("rl4bio")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture

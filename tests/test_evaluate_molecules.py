@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ from rl4bio.evaluate import main
 from rl4bio.evaluate_molecules import choose_prompts
 from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
 from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
+
+pytestmark = pytest.mark.usefixtures("no_traces")
 
 TOKENS = ["(", "<", "C", "N", "O"]
 """Chains of C, N and O are molecules; a bracket makes the text invalid."""
@@ -44,14 +44,6 @@ def build(folder: Path, *, seed: int, vocabulary: list[str] = TOKENS) -> Path:
     MolGPTForCausalLM._from_config(shape).save_pretrained(folder)
     SmilesTokenizer(vocabulary=ids, bos_token="<").save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    log = logging.getLogger("rl4bio")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture

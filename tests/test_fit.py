@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,8 @@ from rl4bio.modules.loading import load_policy
 from rl4bio.parts import build_module
 from rl4bio.rewards import REWARDS
 from rl4bio.storage import latest_checkpoint, load_checkpoint_folder
+
+pytestmark = pytest.mark.usefixtures("no_traces")
 
 PLUGIN = '''
 """Rewards that a random policy can earn, and one that fails."""
@@ -65,24 +65,6 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield path
     for name in ("share_of_e", "always_raises"):
         REWARDS._registered.pop(name, None)
-
-
-@pytest.fixture(autouse=True)
-def _leave_no_traces() -> Iterator[None]:
-    """Logging handlers, warning filters and the run folder of a run end with its test."""
-    log = logging.getLogger("rl4bio")
-    before = (log.handlers[:], log.level, log.propagate)
-    levels = {name: logging.getLogger(name).level for name in [*logging.root.manager.loggerDict]}
-    with warnings.catch_warnings():
-        yield
-    for handler in log.handlers:
-        if handler not in before[0]:
-            handler.close()
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    set_run_folder(None)
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +14,9 @@ from rl4bio import evaluate, fit
 from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
 from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
 
+pytestmark = pytest.mark.usefixtures("no_traces")
+
 GROUP = 16
-
-
-@pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    log = logging.getLogger("rl4bio")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture

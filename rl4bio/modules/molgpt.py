@@ -246,12 +246,14 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         if attention_mask is not None and prefix_length:
             seen = attention_mask.new_ones(len(attention_mask), prefix_length)
             attention_mask = torch.cat([seen, attention_mask], dim=1)
-        mask = create_causal_mask(
-            config=config,
-            inputs_embeds=hidden,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-        )
+        mask = None  # one token without padding sees all that is before it
+        if attention_mask is not None or hidden.shape[1] > 1:
+            mask = create_causal_mask(
+                config=config,
+                inputs_embeds=hidden,
+                attention_mask=attention_mask,
+                past_key_values=past_key_values,
+            )
         for block in self.blocks:
             hidden = block(hidden, mask, past_key_values if use_cache else None)
         kept = input_ids.shape[1] if logits_to_keep == 0 else logits_to_keep

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,30 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from rl4bio.callbacks.early_stopping import EarlyStopping
-from rl4bio.cli import set_run_folder
 from rl4bio.fit import main
 from rl4bio.outputs import read_metrics
 
+pytestmark = pytest.mark.usefixtures("no_traces")
+
 EVERY = 2
 """Steps between validations."""
-
-
-@pytest.fixture(autouse=True)
-def _leave_no_traces() -> Iterator[None]:
-    log = logging.getLogger("rl4bio")
-    before = (log.handlers[:], log.level, log.propagate)
-    names = [*logging.root.manager.loggerDict]
-    levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings():
-        yield
-    for handler in log.handlers:
-        if handler not in before[0]:
-            handler.close()
-    log.handlers, log.propagate = before[0], before[2]
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    log.setLevel(before[1])
-    set_run_folder(None)
 
 
 @pytest.fixture
