@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,9 +125,13 @@ def test_wandb_offline_has_histograms_tables_and_no_secrets(
     wandb.finish()
     runs = list((tmp_path / "wandb").glob("offline-run-*"))
     assert len(runs) == 1
-    content = b"".join(p.read_bytes() for p in runs[0].rglob("*") if p.is_file())
-    for wanted in (b"reward/verdict", b"histogram", b"kl/completion", b"table-file", b"toy"):
-        assert wanted in content, wanted
+    wanted = (b"reward/verdict", b"histogram", b"kl/completion", b"table-file", b"toy")
+    for _ in range(300):  # W&B's own process may still be writing when finish() returns
+        content = b"".join(p.read_bytes() for p in runs[0].rglob("*") if p.is_file())
+        if all(part in content for part in wanted):
+            break
+        time.sleep(0.1)
+    assert [part for part in wanted if part not in content] == []
     assert b"planted-secret" not in content
     tables = list((runs[0] / "files" / "media" / "table").glob("completions*.json"))
     table = json.loads(tables[0].read_text())
