@@ -10,7 +10,7 @@ import copy
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from experiments.gemma3_nano.mix import WarmStartMix
 from experiments.gemma3_nano.model import new_model, save, train_tokenizer
 from rl4bio.data.pubmedqa import PubMedQACorpus
+from rl4bio.modules.optim import build_optimizer
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.sft import Demonstrations, SFTLightningModule
 from rl4bio.sections import OptimConfig, SFTConfig
@@ -62,45 +63,23 @@ class Clock:
         return min(1.0, (time.perf_counter() - self.start) / self.seconds)
 
 
-class MuonAdamW(torch.optim.Optimizer):
-    """Muon (Jordan et al., 2024) on the matrices, AdamW on embeddings and norms, one step."""
-
-    def __init__(self, model: torch.nn.Module, *, lr: float) -> None:
-        matrices, others = [], []
-        for name, parameter in model.named_parameters():
-            is_matrix = parameter.ndim == 2 and "embed" not in name
-            (matrices if is_matrix else others).append(parameter)
-        self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-        super().__init__([*matrices, *others], {"lr": lr})
-        self.param_groups = [group for part in self.parts for group in part.param_groups]
-
-    def step(self, closure: Any = None) -> Any:
-        loss = closure() if closure is not None else None
-        for part in self.parts:
-            part.step()
-        return loss
-
-
 class WarmStart(SFTLightningModule):
     """The framework's SFT with Muon, a learning rate by the clock, and a heavier verdict token."""
 
     def __init__(self, policy: Policy, *, clock: Clock, lr: float) -> None:
         sft = SFTConfig(max_tokens=1400, prompt_loss_weight=0.2, tokens_per_micro_batch=4096)
-        super().__init__(policy, sft=sft, optim=OptimConfig(lr=lr), max_steps=10**9)
-        self.clock, self.peak = clock, lr
+        optim = OptimConfig(name="muon", lr=lr, muon_lr=lr, betas=[0.9, 0.98], weight_decay=0.01)
+        super().__init__(policy, sft=sft, optim=optim, max_steps=10**9)
+        self.clock = clock
         vocabulary = policy.tokenizer.get_vocab()
         self.answer_id = vocabulary["<answer>"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return MuonAdamW(self.model, lr=self.peak)
+        named = self.model.named_parameters()
+        return build_optimizer(named, self.optim, muon_scale="match_rms_adamw")
 
-    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
-        warm = min(1.0, (self.iteration + 1) / 40)
-        self.optim.lr = self.peak * warm * (1 - 0.95 * self.clock.used())
-        return super().training_step(batch, batch_idx)
+    def learning_rate_share(self) -> float:
+        return min(1.0, (self.iteration + 1) / 40) * (1 - 0.95 * self.clock.used())
 
     def _encode(self, batch: PromptBatch) -> Demonstrations:
         rows = super()._encode(batch)
@@ -127,7 +106,7 @@ class StopByClock(L.Callback):
             trainer.should_stop = True
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pubmedqa", required=True, help="ori_pqal.json; only cv records are read")
     parser.add_argument("--output", type=Path, required=True)
@@ -136,7 +115,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=3600, help="tokens of a batch")
     parser.add_argument("--precision", default="bf16-mixed")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     L.seed_everything(args.seed, verbose=False)
     corpus = PubMedQACorpus(source=args.pubmedqa, val_size=0)
     records = list(corpus.samples("train"))

@@ -53,6 +53,10 @@ class PolicyModule(L.LightningModule):
         named = self.policy.model.named_parameters()
         return build_optimizer(((n, p) for n, p in named if p.requires_grad), self.optim)
 
+    def learning_rate_share(self) -> float:
+        """The share of its peak learning rate that every parameter group takes at this step."""
+        return learning_rate_share(self.optim, self.global_step, self.max_steps)
+
     def trainable_state(self) -> dict[str, Tensor]:
         """The trained weights alone, by their name in the model."""
         return {
@@ -76,7 +80,7 @@ class PolicyModule(L.LightningModule):
             NonFiniteError: a loss or the gradient norm is NaN or infinite.
         """
         optimizer: Any = self.optimizers()
-        share = learning_rate_share(self.optim, self.global_step, self.max_steps)
+        share = self.learning_rate_share()
         for group in optimizer.param_groups:
             group["lr"] = share * group["peak_lr"]
         optimizer.zero_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,12 +15,19 @@ from rl4bio.sections import OptimConfig
 _INSIDE_A_LAYER = re.compile(r"\.\d+\.")
 
 
+MuonScale = Literal["original", "match_rms_adamw"]
+
+
 def build_optimizer(
-    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimConfig
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    config: OptimConfig,
+    *,
+    muon_scale: MuonScale = "original",
 ) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter, 2019), or Muon with AdamW, over named trainable parameters.
 
-    Every parameter group carries its peak learning rate as `peak_lr`.
+    Every parameter group carries its peak learning rate as `peak_lr`. `muon_scale` is that of
+    `MuonAdamW`.
     """
     beta1, beta2 = config.betas
     named = list(parameters)
@@ -37,6 +44,7 @@ def build_optimizer(
             [p for (_, p), matrix in zip(named, chosen, strict=True) if matrix],
             [p for (_, p), matrix in zip(named, chosen, strict=True) if not matrix],
             config,
+            scale=muon_scale,
         )
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
@@ -46,22 +54,33 @@ def build_optimizer(
 class MuonAdamW(torch.optim.Optimizer):
     """Muon (Jordan et al., 2024) on the matrices of the layers, AdamW on everything else.
 
-    Muon's step is scaled by sqrt(max(1, rows / columns)), as its authors do.
-
     Args:
         matrices: two-dimensional weights inside the layers.
         others: embeddings, heads, biases and norms.
         config: learning rates, betas (of AdamW) and weight decay (of the matrices).
+        scale: of Muon's step: original is its authors' sqrt(max(1, rows / columns));
+            match_rms_adamw gives it the size of AdamW's (Liu et al., 2025, arXiv:2502.16982).
     """
 
     def __init__(
-        self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], config: OptimConfig
+        self,
+        matrices: Sequence[nn.Parameter],
+        others: Sequence[nn.Parameter],
+        config: OptimConfig,
+        *,
+        scale: MuonScale = "original",
     ) -> None:
         beta1, beta2 = config.betas
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            decay = config.weight_decay
-            self.parts.append(torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=decay))
+            self.parts.append(
+                torch.optim.Muon(
+                    matrices,
+                    lr=config.muon_lr,
+                    weight_decay=config.weight_decay,
+                    adjust_lr_fn=scale,
+                )
+            )
         if others:
             self.parts.append(
                 torch.optim.AdamW(others, lr=config.lr, betas=(beta1, beta2), weight_decay=0.0)
