@@ -174,12 +174,12 @@ def write_molecules(
     for start in range(0, len(samples), size):
         rows = samples[start : start + size]
         prompts = [policy.encode_prompt(sample.prompt) for sample in rows]
-        room = (policy.max_positions or 10**9) - max(map(len, prompts)) + 1
+        limit, room = limits.max_completion_tokens, policy.completion_room(max(map(len, prompts)))
         out = sample_completions(
             policy,
             prompts,
             group_size=1,
-            max_new_tokens=min(limits.max_completion_tokens, room),
+            max_new_tokens=limit if room is None else min(limit, room),
             temperature=limits.temperature,
             seeds=[sampling_seed(config.seed, start + k, NOISE) for k in range(len(rows))],
             top_k=limits.top_k,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.chem.reading import read_smiles
+from rl4bio.chem.states import batch_states, molecule_key
 from rl4bio.errors import ConfigError
 from rl4bio.generate import Progress, opened_output
 from rl4bio.modules.conditions import encode_scaffold, repeat_conditions
@@ -74,40 +75,34 @@ def sample_molecules(
 ) -> Iterator[list[Written]]:
     """Batches of molecules; the noise of each depends on the seed and its number alone."""
     prompt = policy.encode_prompt(sample.prompt)
-    positions = policy.max_positions or 0
+    room = policy.completion_room(len(prompt)) or 0
     conditions = policy.conditions([sample])
-    size, seen = arguments.batch_size or 256, set[str]()
+    size, seen = arguments.batch_size or 256, set[int]()
     for start in range(0, num, size):
         rows = range(start, min(num, start + size))
         found = sample_completions(
             policy,
             [prompt] * len(rows),
             group_size=1,
-            max_new_tokens=positions - len(prompt) + 1,
+            max_new_tokens=room,
             temperature=arguments.temperature,
             top_k=arguments.top_k,
             seeds=[sampling_seed(arguments.seed, n, 0) for n in rows],
             conditions=repeat_conditions(conditions, len(rows)),
         )
         sums = found.logprobs.double().sum(-1).tolist()
-        batch = []
-        for text, logprob in zip(found.texts, sums, strict=True):
-            molecule = read_smiles(f"{sample.prompt}{text}")
-            repeated = molecule.canonical in seen
-            state: MoleculeState = "duplicate" if repeated else "valid"
-            if molecule.valid:
-                seen.add(molecule.canonical)
-            else:
-                state = "invalid"
-            batch.append(
-                Written(
-                    smiles=molecule.text,
-                    canonical=molecule.canonical,
-                    state=state,
-                    logprob=logprob,
-                )
+        molecules = [read_smiles(f"{sample.prompt}{text}") for text in found.texts]
+        states = batch_states(molecules, seen)
+        seen.update(molecule_key(molecule.canonical) for molecule in molecules if molecule.valid)
+        yield [
+            Written(
+                smiles=molecule.text,
+                canonical=molecule.canonical,
+                state="duplicate" if state == "seen" else state,
+                logprob=logprob,
             )
-        yield batch
+            for molecule, state, logprob in zip(molecules, states, sums, strict=True)
+        ]
 
 
 def read_context(policy: Policy, context: str) -> str:

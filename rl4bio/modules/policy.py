@@ -55,6 +55,14 @@ class Policy:
         config: Any = self.model.config
         return getattr(config.get_text_config(), "max_position_embeddings", None)
 
+    def completion_room(self, prompt_tokens: int) -> int | None:
+        """Longest completion behind a prompt, in tokens; None where positions set no limit.
+
+        P prompt tokens and a completion of C need P + C - 1 positions: the last token is never fed.
+        """
+        positions = self.max_positions
+        return None if positions is None else positions - prompt_tokens + 1
+
     def encode_prompt(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt, ready for the first completion token, with at most one BOS.
 

@@ -66,24 +66,21 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tenso
 def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutConfig) -> None:
     """Refuse completion limits that the model has no positions for.
 
-    P prompt tokens and a completion of C need P + C - 1 positions: the last token is never fed.
-
     Raises:
         ConfigError: the longest prompt and a full completion do not fit.
     """
-    positions = policy.max_positions
-    if positions is None or not samples:
+    if policy.max_positions is None or not samples:
         return
     raw = {sample.prompt: sample for sample in samples if isinstance(sample.prompt, str)}
     chats = [sample for sample in samples if not isinstance(sample.prompt, str)]
     measured = [(policy.count_tokens(s.prompt), s.uid) for s in [*raw.values(), *chats]]
     prompt, uid = max(measured, key=lambda pair: pair[0])
-    room = positions - prompt + 1
-    if limits.max_completion_tokens > room:
+    room = policy.completion_room(prompt)
+    if room is not None and limits.max_completion_tokens > room:
         raise ConfigError(
             f"rollout.max_completion_tokens: got {limits.max_completion_tokens}, but the model has "
-            f"{positions} positions and the longest prompt ({uid}) takes {prompt}; set it to at "
-            f"most {max(room, 1)}, or lower rollout.max_prompt_tokens"
+            f"{policy.max_positions} positions and the longest prompt ({uid}) takes {prompt}; set "
+            f"it to at most {max(room, 1)}, or lower rollout.max_prompt_tokens"
         )
 
 

@@ -49,10 +49,8 @@ def encode_demonstrations(
         DataError: a sample has no demonstration or lacks a condition of the model, or none fits
             `sft.max_tokens` and the model's positions.
     """
-    positions = policy.max_positions
-    limit = config.max_tokens
-    if positions is not None:
-        limit = min(limit, positions + 1)  # the last token is predicted and needs no position
+    room = policy.completion_room(0)
+    limit = config.max_tokens if room is None else min(config.max_tokens, room)
     kept: list[Sample] = []
     rows: list[list[int]] = []
     weights: list[list[float]] = []
@@ -69,8 +67,8 @@ def encode_demonstrations(
     if not rows:
         raise DataError(
             f"none of {len(samples)} samples of a batch fits sft.max_tokens={config.max_tokens} "
-            f"and the model's {positions or 'unlimited'} positions; raise sft.max_tokens, or "
-            "shorten the prompts (rollout.overlong_prompts=shorten)"
+            f"and the model's {policy.max_positions or 'unlimited'} positions; raise "
+            "sft.max_tokens, or shorten the prompts (rollout.overlong_prompts=shorten)"
         )
     ids, mask = pad_right(rows, policy.pad_id)
     table = torch.zeros(ids.shape)
