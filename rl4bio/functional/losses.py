@@ -6,6 +6,10 @@ optimiser window: every micro-batch, and over several ranks the global count div
 number, since DDP averages gradients. So the losses of micro-batches simply add up, and the gradient
 depends neither on how a window is cut into micro-batches nor on the number of ranks.
 
+Completions that another program sampled bring a correction of the policy term (correction.py). It
+enters as in TRL 1.16: a factor of each token's policy term, after any clip, and never of its KL
+term; for vespo, a power of the ratio of whole completions, it is part of that ratio instead.
+
 Departure: bnpo is the token-mean normalisation known under that name, not the Beta-normalised
 advantage of arXiv:2506.02864; with the count of the whole window it equals dapo.
 """
@@ -98,6 +102,7 @@ def grpo_loss(
     *,
     ref_logprobs: Tensor | None = None,
     entropy: Tensor | None = None,
+    correction: Tensor | None = None,
     kind: LossKind,
     level: Level,
     clip_low: float,
@@ -111,7 +116,7 @@ def grpo_loss(
     num_tokens: float,
     max_tokens: int,
 ) -> LossTerms:
-    """The loss of one micro-batch: sum of weights * (policy term + kl_coef * KL term).
+    """The loss of one micro-batch: sum of weights * (correction * policy term + kl_coef * KL term).
 
     Shao et al., 2024 (arXiv:2402.03300), eq. 3, with the terms and weights of `kind`.
 
@@ -122,6 +127,7 @@ def grpo_loss(
         mask: bool [N, C], True = counts in the loss; values where it is False are never read.
         ref_logprobs: float [N, C], of the reference; without it there is no KL term.
         entropy: float [N, C], to be logged.
+        correction: float [N, C], from `sampling_correction`, token level for vespo; None = 1.
         kind: the loss.
         level: of the importance ratio; vespo always weighs whole completions, so there it is the
             level of the KL term's ratio alone.
@@ -154,6 +160,8 @@ def grpo_loss(
     logprobs = _readable("logprobs", logprobs, mask)
     old_logprobs = _readable("old_logprobs", old_logprobs, mask).detach()
     advantages = at_least_float32(advantages.detach())[:, None]  # [N, 1]
+    if correction is not None:
+        correction = _readable("correction", correction, mask).detach()
     ratio = importance_ratio(logprobs, old_logprobs, mask, level=level)
     weights = loss_weights(
         kind,
@@ -169,11 +177,14 @@ def grpo_loss(
     elif kind == "sapo":
         terms = sapo_term(ratio, advantages, temperatures=sapo_temperatures)
     elif kind == "vespo":
-        terms = vespo_term(logprobs, old_logprobs, advantages, mask)
+        sampler = old_logprobs if correction is None else old_logprobs - correction.log()
+        terms = vespo_term(logprobs, sampler, advantages, mask)
     else:
         terms = clipped_term(
             ratio, advantages, clip_low=clip_low, clip_high=clip_high, ratio_cap=ratio_cap
         )
+    if correction is not None and kind != "vespo":
+        terms = terms * correction
     policy = (weights * terms).sum()
 
     def token_mean(values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rl4bio.errors import ShapeError
+from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss, loss_weights
 from rl4bio.functional.masking import lengths_to_mask
 from rl4bio.types import LossTerms
@@ -37,6 +38,40 @@ GOLDENS = {
     ("vespo", "token"): (0.14143842, 0.78630676, 0.14228267, 0.78675072),
 }
 PAIRS = list(GOLDENS)
+
+# The same with 0.04 * KL and importance weights of an inexact sampler, truncated at 1.3, by loss,
+# level of the ratio and level of the weights. TRL wants token weights for vespo.
+CORRECTED = {
+    ("grpo", "token", "token"): (0.03512850, 0.58020783),
+    ("grpo", "token", "sequence"): (-0.01321767, 0.50400587),
+    ("grpo", "sequence", "token"): (-0.00542954, 0.72382076),
+    ("grpo", "sequence", "sequence"): (-0.02330777, 0.67506022),
+    ("bnpo", "token", "token"): (-0.00072485, 0.61780676),
+    ("bnpo", "token", "sequence"): (-0.06523715, 0.51743438),
+    ("bnpo", "sequence", "token"): (-0.04690810, 0.81024977),
+    ("bnpo", "sequence", "sequence"): (-0.07444922, 0.73911009),
+    ("dr_grpo", "token", "token"): (-0.00030806, 0.26256787),
+    ("dr_grpo", "token", "sequence"): (-0.02772579, 0.21990961),
+    ("dr_grpo", "sequence", "token"): (-0.01993594, 0.34435615),
+    ("dr_grpo", "sequence", "sequence"): (-0.03164092, 0.31412179),
+    ("dapo", "token", "token"): (-0.00072485, 0.61780676),
+    ("dapo", "token", "sequence"): (-0.06523715, 0.51743438),
+    ("dapo", "sequence", "token"): (-0.04690810, 0.81024977),
+    ("dapo", "sequence", "sequence"): (-0.07444922, 0.73911009),
+    ("cispo", "token", "token"): (0.01745945, 0.84122953),
+    ("cispo", "token", "sequence"): (0.07210835, 0.76413957),
+    ("cispo", "sequence", "token"): (0.04159409, 0.81024977),
+    ("cispo", "sequence", "sequence"): (0.06437499, 0.73911009),
+    ("sapo", "token", "token"): (-0.03146962, 0.74103279),
+    ("sapo", "token", "sequence"): (-0.09274963, 0.68495073),
+    ("sapo", "sequence", "token"): (-0.06292375, 0.72338144),
+    ("sapo", "sequence", "sequence"): (-0.09210045, 0.67461048),
+    ("luspo", "token", "token"): (-0.00308060, 2.62567871),
+    ("luspo", "token", "sequence"): (-0.27725791, 2.19909612),
+    ("luspo", "sequence", "token"): (-0.19935940, 3.44356153),
+    ("luspo", "sequence", "sequence"): (-0.31640918, 3.14121788),
+    ("vespo", "token", "token"): (0.22307856, 0.69280901),
+}
 
 
 def golden_inputs() -> dict[str, Tensor]:
@@ -90,13 +125,91 @@ def test_recorded_numbers(kind: str, level: str, kl_coef: float) -> None:
     assert slope.item() == pytest.approx(expected[1], abs=0.51e-8)
 
 
-def bandit(kind: str, **options: Any) -> tuple[Tensor, Tensor]:
+def golden_correction(weights_level: str) -> Tensor:
+    inputs = golden_inputs()
+    i = torch.arange(4, dtype=torch.float64)[:, None]
+    sampled = inputs["old_logprobs"] + 0.5 * torch.sin(2 * i + torch.arange(6))
+    old, mask = inputs["old_logprobs"], inputs["mask"]
+    return sampling_correction(old, sampled, mask, cap=1.3, level=weights_level)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "level", "weights_level"), CORRECTED)
+def test_recorded_numbers_of_an_inexact_sampler(kind: str, level: str, weights_level: str) -> None:
+    correction = golden_correction(weights_level)
+    assert correction.min() < 0.7
+    assert (correction == 1.3).any()
+    inputs = {**golden_inputs(), "correction": correction}
+    loss, slope = CORRECTED[kind, level, weights_level]
+    # eight printed decimals
+    assert run(inputs, kind, level).total.item() == pytest.approx(loss, abs=0.51e-8)
+    assert gradient(inputs, kind, level).abs().sum().item() == pytest.approx(slope, abs=0.51e-8)
+
+
+@pytest.mark.parametrize(("kind", "level"), PAIRS)
+def test_a_correction_of_one_changes_nothing(kind: str, level: str) -> None:
+    inputs = golden_inputs()
+    inputs["correction"] = torch.ones(4, 6, dtype=torch.float64).masked_fill(~inputs["mask"], NAN)
+    terms, expected = run(inputs, kind, level), run(golden_inputs(), kind, level)
+    for field in fields(LossTerms):
+        torch.testing.assert_close(getattr(terms, field.name), getattr(expected, field.name))
+    torch.testing.assert_close(
+        gradient(inputs, kind, level), gradient(golden_inputs(), kind, level)
+    )
+
+
+def test_the_correction_weighs_the_policy_term_and_not_the_kl_term() -> None:
+    # one token at ratio 1, A = 2: policy -2, corrected -3; k3 of u = .5 is .1065307 either way
+    inputs = {
+        "logprobs": torch.full((1, 1), -1.0, dtype=torch.float64),
+        "old_logprobs": torch.full((1, 1), -1.0, dtype=torch.float64),
+        "ref_logprobs": torch.full((1, 1), -1.5, dtype=torch.float64),
+        "advantages": torch.full((1,), 2.0, dtype=torch.float64),
+        "mask": torch.ones(1, 1, dtype=torch.bool),
+        "correction": torch.full((1, 1), 1.5, dtype=torch.float64),
+    }
+    terms = run(inputs, "dapo", "token", kl_coef=1.0)
+    assert terms.policy.item() == pytest.approx(-3)
+    assert terms.total.item() == pytest.approx(-3 + 0.1065307, abs=1e-7)
+    assert terms.ratio_mean.item() == 1
+    # the clip comes first: a ratio of 2 counts as 1.28
+    inputs["old_logprobs"] = inputs["old_logprobs"] - math.log(2)
+    assert run(inputs, "dapo", "token").policy.item() == pytest.approx(-1.5 * 1.28 * 2)
+
+
+def test_the_correction_is_part_of_the_ratio_of_whole_completions() -> None:
+    # A = 1: w = e^0 * 2 * .5 * 1.5 = 1.5, phi = w^2 e^(3 - 3w) = 2.25 e^-1.5
+    inputs = {
+        "logprobs": torch.full((1, 3), -1.0, dtype=torch.float64),
+        "old_logprobs": torch.full((1, 3), -1.0, dtype=torch.float64),
+        "advantages": torch.ones(1, dtype=torch.float64),
+        "mask": torch.ones(1, 3, dtype=torch.bool),
+        "correction": torch.tensor([[2.0, 0.5, 1.5]], dtype=torch.float64),
+    }
+    terms = run(inputs, "vespo", "token", kl_coef=0.0)
+    assert terms.policy.item() == pytest.approx(2.25 * math.exp(-1.5))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "vespo"])
+def test_a_correction_makes_another_sampler_exact(kind: str) -> None:
+    sampler = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    got, exact = bandit(kind, counts=(2, 3, 5))
+    assert not torch.allclose(got, exact)
+    p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    actions = torch.tensor([0] * 2 + [1] * 3 + [2] * 5)
+    got, exact = bandit(kind, counts=(2, 3, 5), correction=(p / sampler)[actions][:, None])
+    torch.testing.assert_close(got, exact)
+
+
+def bandit(
+    kind: str, *, counts: tuple[int, ...] = (5, 3, 2), **options: Any
+) -> tuple[Tensor, Tensor]:
     """Gradient of the loss, and of -sum_a p_a A_a, for a three-armed bandit pulled 10 times.
 
-    The counts 5, 3, 2 are the policy itself, so the mean over the sample is the expectation.
+    The counts 5, 3, 2 are the policy itself, so the mean over the sample is the expectation; other
+    counts are another sampler's.
     """
     p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
-    actions = torch.tensor([0] * 5 + [1] * 3 + [2] * 2)
+    actions = torch.arange(3).repeat_interleave(torch.tensor(counts))
     arm_advantages = torch.tensor([0.4, -1.0, 0.7], dtype=torch.float64)
     leaf = p.log().requires_grad_()
     logprobs = torch.log_softmax(leaf, dim=0)[actions][:, None]  # [10, 1]
@@ -363,6 +476,8 @@ def test_wrong_arguments_are_named() -> None:
             run({**inputs, name: inputs[name][:, :5]}, "dapo", "token")
     with pytest.raises(ShapeError, match="advantages has shape"):
         run({**inputs, "advantages": inputs["advantages"][:, None]}, "dapo", "token")
+    with pytest.raises(ShapeError, match="correction has shape"):
+        run({**inputs, "correction": inputs["logprobs"][:, :1]}, "dapo", "token")
     with pytest.raises(ShapeError, match="mask has dtype"):
         run({**inputs, "mask": inputs["mask"].long()}, "dapo", "token")
     without = {name: v for name, v in inputs.items() if name != "ref_logprobs"}
