@@ -17,7 +17,7 @@ from rl4bio.evaluation.answers import LABELS, Answer
 from rl4bio.evaluation.cases import Reply
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
-from rl4bio.modules.scoring import choice_logprobs
+from rl4bio.modules.logprobs import choice_logprobs
 from rl4bio.sections import RolloutConfig
 from rl4bio.tags import lenient_verdict, strict_verdict, verdict_of
 from rl4bio.types import Sample, Scorer

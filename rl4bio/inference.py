@@ -75,6 +75,7 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
     else:
         policy = load_tuned(section, tuned, dtype=dtype)
     policy.model.to(device)
+    policy.backend = config.rollout.backend
     with torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=mixed):
         yield policy
 

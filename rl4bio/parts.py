@@ -83,7 +83,9 @@ def prepare_policy(
     gpu = trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
     precision, dtype = choose_precision(config, cuda=gpu)
     log.info("precision: %s (%s)", precision.value, precision.reason)
-    return load_policy(config.policy, dtype=dtype, vocabulary=vocabulary), precision.value
+    policy = load_policy(config.policy, dtype=dtype, vocabulary=vocabulary)
+    policy.backend = config.rollout.backend
+    return policy, precision.value
 
 
 def bind_corpus(corpus: Corpus, policy: Policy) -> None:

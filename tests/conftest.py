@@ -39,6 +39,18 @@ CHAT_TEMPLATE = (
 )
 
 
+def pytest_configure() -> None:
+    """RL4BIO_TEST_BACKEND=generate runs every test without the engine."""
+    if backend := os.environ.get("RL4BIO_TEST_BACKEND"):
+        from rl4bio.modules.policy import Policy
+        from rl4bio.sections import RolloutConfig
+
+        for section in (Policy, RolloutConfig):
+            section.__init__.__kwdefaults__["backend"] = backend
+            section.__dataclass_fields__["backend"].default = backend
+            section.backend = backend  # type: ignore[assignment]
+
+
 @pytest.fixture
 def no_traces() -> Iterator[None]:
     """Logging handlers, warning filters and the run folder of a run end with its test."""
@@ -130,6 +142,8 @@ def build_model(family: str, tokenizer: Any, *, seed: int = 0) -> Any:
         "gemma2": lambda: hf.Gemma2Config(**shape, **gemma),
         "llama": lambda: hf.LlamaConfig(**shape),
         "qwen2": lambda: hf.Qwen2Config(**shape),
+        "qwen3": lambda: hf.Qwen3Config(**shape, head_dim=16),
+        "mistral": lambda: hf.MistralConfig(**shape, head_dim=16, sliding_window=WINDOW),
         "phi3": lambda: hf.Phi3Config(**shape, sliding_window=WINDOW),
         "gpt2": lambda: hf.GPT2Config(
             **{k: shape[k] for k in ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")},
@@ -172,7 +186,7 @@ def tiny_tokenizer() -> Callable[[], Any]:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes the checkpoint folder of a family (one of FAMILIES), once a session."""
+    """Makes the checkpoint folder of a family (one of `build_model`), once a session."""
     made: dict[str, Path] = {}
 
     def folder(family: str) -> Path:

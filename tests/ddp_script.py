@@ -91,7 +91,7 @@ class Gradients(GRPOLightningModule):
         self.seen = {
             "uids": [sample.uid for sample in batch.samples],
             "completions": rollout.completions,
-            "micro_batches": len(micro_batches(rollout, TOKENS)),
+            "micro_batches": len(micro_batches(rollout, TOKENS, packed=False)),
         }
         for loss in LOSSES:
             self.grpo.loss = loss

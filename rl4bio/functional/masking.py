@@ -1,4 +1,4 @@
-"""Which tokens are real: masks from lengths and end tokens, positions from masks."""
+"""Which tokens are real: padded rows, masks from lengths and end tokens, positions from masks."""
 
 from __future__ import annotations
 
@@ -91,3 +91,21 @@ def masked_mean(values: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
     if dim is None:
         return kept.sum() / mask.sum().clamp(min=1)
     return kept.sum(dim=dim) / mask.sum(dim=dim).clamp(min=1)
+
+
+def pad_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Ids [N, T] and mask [N, T] of rows aligned at the right; masks come from lengths."""
+    width = max((len(row) for row in rows), default=0)
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.bool)
+    for n, row in enumerate(rows):
+        if len(row):
+            ids[n, width - len(row) :] = torch.tensor(row, dtype=torch.long)
+            mask[n, width - len(row) :] = True
+    return ids, mask
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Ids [N, T] and mask [N, T] of rows aligned at the left."""
+    ids, mask = pad_left([row[::-1] for row in rows], pad_id)
+    return ids.flip(-1), mask.flip(-1)

@@ -30,36 +30,43 @@ class Rows:
         return self.completion_ids.shape[1]
 
 
-def micro_batches(rollout: Rollout, max_tokens: int) -> list[Tensor]:
-    """Row numbers of micro-batches of at most `max_tokens` padded tokens, at least one row each.
+def micro_batches(
+    rollout: Rollout, max_tokens: int, *, packed: bool, groups: Sequence[int] | None = None
+) -> list[Tensor]:
+    """Row numbers of micro-batches of at most `max_tokens` tokens, at least one row each.
 
-    Groups stay whole where they fit, so that their prompt runs once; groups of like length come
-    together. Every row is in exactly one micro-batch.
+    Groups stay whole where they fit, so that their prompt runs once; one that does not is cut into
+    pieces that each run it again, which changes no number. Groups of like length come together.
 
     Args:
         rollout: N rows.
-        max_tokens: prompts * longest prompt + completions * longest completion.
+        max_tokens: of the prompts, each once, and the completions.
+        packed: count real tokens; else prompts * longest prompt + completions * longest completion.
+        groups: those to cut; None is all.
 
     Returns:
-        int tensors, together a permutation of 0..N-1.
+        int tensors, together a permutation of the groups' rows.
     """
     size = rollout.group_size
     prompts = rollout.prompt_mask.sum(-1).tolist()
     completions = rollout.completion_mask.sum(-1).tolist()
 
-    def padded(rows: list[int]) -> int:
-        groups = len({row // size for row in rows})
-        longest = max(prompts[row] for row in rows)
-        return groups * longest + len(rows) * max(completions[row] for row in rows)
+    def tokens(rows: list[int]) -> int:
+        fronts = [prompts[number * size] for number in {row // size for row in rows}]
+        tails = [completions[row] for row in rows]
+        if packed:
+            return sum(fronts) + sum(tails)
+        return len(fronts) * max(fronts) + len(tails) * max(tails)
 
-    groups = [list(range(n, n + size)) for n in range(0, len(prompts), size)]
-    groups.sort(key=lambda rows: (padded(rows), rows))
+    chosen = range(len(prompts) // size) if groups is None else groups
+    whole = [list(range(n * size, (n + 1) * size)) for n in chosen]
+    whole.sort(key=lambda rows: (tokens(rows), rows))
     batches: list[list[int]] = [[]]
-    for group in groups:
-        pieces = [group] if padded(group) <= max_tokens else [[row] for row in group]
+    for group in whole:
+        pieces = [group] if tokens(group) <= max_tokens else [[row] for row in group]
         for piece in pieces:
             together = [*batches[-1], *piece]
-            if batches[-1] and padded(together) > max_tokens:
+            if batches[-1] and tokens(together) > max_tokens:
                 batches.append(piece)
             else:
                 batches[-1] = together

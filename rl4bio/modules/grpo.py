@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 from rl4bio.errors import ConfigError, RewardError
 from rl4bio.functional.advantages import zero_spread_groups
 from rl4bio.functional.losses import grpo_loss
-from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.batching import (
     cut,
     join_rollouts,
@@ -19,18 +19,20 @@ from rl4bio.modules.batching import (
     take_groups,
     take_scores,
 )
+from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy, switch_off_dropout
 from rl4bio.modules.reference import Reference
+from rl4bio.modules.reward_validation import RewardValidation
 from rl4bio.modules.rollout import sample_completions, sampling_seed
-from rl4bio.modules.scoring import row_logprobs
 from rl4bio.modules.self_check import check_start
 from rl4bio.modules.step_advantages import advantages_over_ranks
-from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums, validation_sums
+from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
 
 
-class GRPOLightningModule(PolicyModule):
+class GRPOLightningModule(RewardValidation):
     """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300) and its variants.
 
     Args:
@@ -67,13 +69,13 @@ class GRPOLightningModule(PolicyModule):
         clock = Stopwatch()
         rollout = self.generate(batch)
         clock.lap("time/generate_s")
-        scores = self.score(rollout)
+        scores, ref_logprobs = self.score_beside_reference(rollout)
         clock.lap("time/score_s")
         if self.grpo.refill_rounds:
             rollout, scores = self.refill(batch, rollout, scores)
             clock.lap("time/refill_s")
         self.check_scored(rollout, scores)
-        experience = self.make_experience(rollout, scores)
+        experience = self.make_experience(rollout, scores, ref_logprobs)
         clock.lap("time/reference_s")
         loss_terms = self.update(experience)
         clock.lap("time/update_s")
@@ -127,6 +129,24 @@ class GRPOLightningModule(PolicyModule):
             raw=table.raw,
         )
 
+    @property
+    def scores_beside_reference(self) -> bool:
+        """Whether rewards are scored while the reference runs: it is on a GPU, they are not.
+
+        Refilled groups must be scored before they are known, so then one follows the other.
+        """
+        gpu = self.device.type == "cuda"
+        return gpu and self.reference is not None and not self.grpo.refill_rounds
+
+    def score_beside_reference(self, rollout: Rollout) -> tuple[Scores, Tensor | None]:
+        """The rewards, and the reference's log-probabilities where both run at once."""
+        if not self.scores_beside_reference:
+            return self.score(rollout), None
+        with ThreadPoolExecutor(1) as pool:
+            scores = pool.submit(self.score, rollout)
+            ref_logprobs = self.reference_logprobs(rollout)
+            return scores.result(), ref_logprobs
+
     def check_scored(self, rollout: Rollout, scores: Scores) -> None:
         """Stop where a step has no reward at all.
 
@@ -170,19 +190,34 @@ class GRPOLightningModule(PolicyModule):
             scores = join_scores([take_scores(scores, good, size), fresh_scores])
         return rollout, scores
 
-    def make_experience(self, rollout: Rollout, scores: Scores) -> Experience:
+    def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
+        """Float [N, C] of the reference; None where nothing asks for it."""
+        if self.reference is None:
+            return None
+        found = torch.zeros_like(rollout.logprobs)
+        for numbers in self.micro_batches(rollout):
+            rows = cut(rollout, numbers)
+            found[numbers, : rows.width] = self.reference.logprobs(rows, **self.distribution)
+        return found
+
+    def micro_batches(self, rollout: Rollout, groups: list[int] | None = None) -> list[Tensor]:
+        """Row numbers of the micro-batches of a rollout, or of some of its groups."""
+        return micro_batches(
+            rollout,
+            self.grpo.tokens_per_micro_batch,
+            packed=engine_serves(self.policy),
+            groups=groups,
+        )
+
+    def make_experience(
+        self, rollout: Rollout, scores: Scores, ref_logprobs: Tensor | None = None
+    ) -> Experience:
         """Advantages, and the reference's log-probabilities where the KL term is on."""
-        ref_logprobs = None
-        if self.reference is not None:
-            ref_logprobs = torch.zeros_like(rollout.logprobs)
-            for numbers in micro_batches(rollout, self.grpo.tokens_per_micro_batch):
-                rows = cut(rollout, numbers)
-                ref_logprobs[numbers, : rows.width] = self.reference.logprobs(
-                    rows, **self.distribution
-                )
+        if ref_logprobs is None:
+            ref_logprobs = self.reference_logprobs(rollout)
         if self.iteration == 0 and self.grpo.self_check:
             check_start(
-                self.model,
+                self.policy,
                 rollout,
                 ref_logprobs,
                 max_tokens=self.grpo.tokens_per_micro_batch,
@@ -202,21 +237,23 @@ class GRPOLightningModule(PolicyModule):
         """The gradient steps on one rollout: `updates_per_rollout` passes over all of it.
 
         The first pass is on-policy by construction: its own log-probabilities are the old ones,
-        and are kept for the passes after it.
+        and are kept for the passes after it. Groups without an advantage are left out where there
+        is no reference: their gradient is 0. What is logged is then a mean over the others.
         """
         config, rollout = self.grpo, experience.rollout
         mask = rollout.completion_mask
         if config.mask_truncated:
             mask = mask & ~rollout.truncated.unsqueeze(-1)
-        num_tokens = float(self.global_sum(mask.sum().float())) / self.world_size
+        batches = self.micro_batches(rollout, self.groups_to_learn_from(experience))
+        counts = torch.stack([mask.sum(), mask[torch.cat(batches)].sum()]).float()
+        num_tokens, num_learnt = (self.global_sum(counts) / self.world_size).tolist()
         old = torch.zeros_like(rollout.logprobs)
-        batches = micro_batches(rollout, config.tokens_per_micro_batch)
         sums: list[LossTerms] = []
 
         def loss_of(numbers: Tensor) -> Tensor:
             rows = cut(rollout, numbers)
             here = (numbers, slice(rows.width))
-            logprobs, entropy = row_logprobs(self.model, rows, **self.distribution)
+            logprobs, entropy = row_logprobs(self.policy, rows, **self.distribution)
             if first_pass:
                 old[here] = logprobs.detach()
             reference = experience.ref_logprobs
@@ -245,37 +282,16 @@ class GRPOLightningModule(PolicyModule):
 
         for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
             self.optimizer_step_over(batches, loss_of)
-        return mean_terms(sums, passes=config.updates_per_rollout)
+        share = num_learnt / num_tokens if num_tokens else 1.0
+        return mean_terms(sums, passes=config.updates_per_rollout, share=share)
 
-    @property
-    def unguarded(self) -> Scorer:
-        """The scorer without a memory of what training has seen."""
-        return getattr(self.scorer, "scorer", self.scorer)
-
-    def on_validation_epoch_start(self) -> None:
-        self._validation: dict[str, list[float]] = {}
-
-    def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
-        """Greedy completions of the validation prompts, scored by the same rewards."""
-        found = sample_completions(
-            self.policy,
-            [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
-            group_size=1,
-            max_new_tokens=self.rollout.max_completion_tokens,
-            temperature=1.0,
-            seeds=None,
-            conditions=self.policy.conditions(batch.samples),
-        )
-        table = self.unguarded(found.texts, batch.samples)
-        columns = {"reward": table.total, **table.parts, "truncated": found.truncated.tolist()}
-        for name, values in columns.items():
-            self._validation.setdefault(name, []).extend(map(float, values))
-
-    def on_validation_epoch_end(self) -> None:
-        if not self._validation:  # a rank without validation samples reduces with the others
-            parts = self.unguarded([], []).parts
-            self._validation = {name: [] for name in ("reward", *parts, "truncated")}
-        self.log_means(validation_sums(self._validation))
+    def groups_to_learn_from(self, experience: Experience) -> list[int] | None:
+        """Groups with an advantage, at least one so that every rank has a backward; None = all."""
+        if self.reference is not None:
+            return None
+        size = self.grpo.group_size
+        telling = (experience.advantages != 0).view(-1, size).any(-1)
+        return telling.nonzero().flatten().tolist() or [0]
 
     def _log_step(
         self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch

@@ -18,139 +18,17 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationMixin,
-    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
-from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import CausalLMOutputWithPast
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
+from rl4bio.modules.molgpt_layers import MolGPTBlock, MolGPTConfig
 from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
 
 CONDITION_TYPE, SMILES_TYPE = 0, 1
 """Rows of the type embedding."""
-
-
-class MolGPTConfig(PreTrainedConfig):
-    """Shape of a MolGPT; the defaults are the published MOSES model."""
-
-    model_type = "molgpt"
-    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012
-    attribute_map = {  # noqa: RUF012
-        "hidden_size": "width",
-        "max_position_embeddings": "block_size",
-        "num_attention_heads": "num_heads",
-        "num_hidden_layers": "num_layers",
-    }
-
-    vocab_size: int = 26
-    block_size: int = 54
-    """Longest sequence of SMILES tokens; the prefix does not count."""
-    width: int = 256
-    num_layers: int = 8
-    num_heads: int = 8
-    num_properties: int = 0
-    property_names: list[str] | None = None
-    """What the properties are, in their order; for people and data files."""
-    scaffold_length: int = 0
-    """Tokens of a padded scaffold; 0 = not conditioned on one."""
-    dropout: float = 0.1
-    initializer_range: float = 0.02
-    use_cache: bool = True
-    bos_token_id: int | None = None
-    """The published models have no start token."""
-    eos_token_id: int | list[int] | None = 10
-    pad_token_id: int | None = 10
-    tie_word_embeddings: bool = False
-
-    @property
-    def prefix_length(self) -> int:
-        """Condition tokens in front of the SMILES."""
-        return self.scaffold_length + (1 if self.num_properties else 0)
-
-
-def eager_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs: Any,
-) -> tuple[Tensor, Tensor]:
-    """softmax(q k^T * scaling + mask) v by plain matrix products: [B, T, heads, head size].
-
-    On a CPU in bfloat16 its backward is several times faster than the fused kernel's for short
-    sequences such as SMILES.
-    """
-    weights = torch.matmul(query, key.transpose(-1, -2)) * scaling
-    if attention_mask is not None:
-        weights = weights + attention_mask
-    weights = torch.softmax(weights, dim=-1).to(value.dtype)
-    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
-    return torch.matmul(weights, value).transpose(1, 2), weights
-
-
-class MolGPTAttention(nn.Module):
-    """Causal self-attention with separate key, query, value and output projections."""
-
-    def __init__(self, config: MolGPTConfig, layer: int) -> None:
-        super().__init__()
-        self.config, self.layer = config, layer
-        self.head_size = config.width // config.num_heads
-        self.is_causal = True
-        self.attention_dropout = config.dropout
-        self.key = nn.Linear(config.width, config.width)
-        self.query = nn.Linear(config.width, config.width)
-        self.value = nn.Linear(config.width, config.width)
-        self.proj = nn.Linear(config.width, config.width)
-        self.resid_drop = nn.Dropout(config.dropout)
-
-    def forward(self, hidden: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        """Mix hidden states [B, T, width] over time."""
-        heads = (*hidden.shape[:-1], -1, self.head_size)
-        query, key, value = (
-            linear(hidden).view(heads).transpose(1, 2)
-            for linear in (self.query, self.key, self.value)
-        )
-        if cache is not None:
-            key, value = cache.update(key, value, self.layer)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention
-        )
-        mixed, _ = attend(
-            self,
-            query,
-            key,
-            value,
-            mask,
-            scaling=self.head_size**-0.5,
-            dropout=self.attention_dropout if self.training else 0.0,
-        )
-        return self.resid_drop(self.proj(mixed.reshape(hidden.shape)))
-
-
-class MolGPTBlock(GradientCheckpointingLayer):
-    """Pre-norm transformer block with a four times wider GELU layer."""
-
-    def __init__(self, config: MolGPTConfig, layer: int) -> None:
-        super().__init__()
-        self.ln1 = nn.LayerNorm(config.width)
-        self.ln2 = nn.LayerNorm(config.width)
-        self.attn = MolGPTAttention(config, layer)
-        self.mlp = nn.Sequential(
-            nn.Linear(config.width, 4 * config.width),
-            nn.GELU(),
-            nn.Linear(4 * config.width, config.width),
-            nn.Dropout(config.dropout),
-        )
-
-    def forward(self, hidden: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        hidden = hidden + self.attn(self.ln1(hidden), mask, cache)
-        return hidden + self.mlp(self.ln2(hidden))
 
 
 class MolGPTPreTrainedModel(PreTrainedModel):
@@ -223,6 +101,37 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         Raises:
             ValueError: a condition is missing or has another size, or the string is too long.
         """
+        out = self.layers_only(
+            input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            properties=properties,
+            scaffold_ids=scaffold_ids,
+        )
+        assert out.last_hidden_state is not None
+        kept = input_ids.shape[1] if logits_to_keep == 0 else logits_to_keep
+        logits = self.head(out.last_hidden_state[:, -kept:])
+        loss = None
+        if labels is not None:
+            loss = nn.functional.cross_entropy(
+                logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100
+            )
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=out.past_key_values)
+
+    def layers_only(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        properties: Tensor | None = None,
+        scaffold_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """`forward` without the head: normalised hidden states of the SMILES positions."""
         config = self.config
         if use_cache is None:
             use_cache = config.use_cache and not self.training
@@ -256,15 +165,9 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
             )
         for block in self.blocks:
             hidden = block(hidden, mask, past_key_values if use_cache else None)
-        kept = input_ids.shape[1] if logits_to_keep == 0 else logits_to_keep
-        logits = self.head(self.ln_f(hidden[:, -kept:]))
-        loss = None
-        if labels is not None:
-            loss = nn.functional.cross_entropy(
-                logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100
-            )
-        return CausalLMOutputWithPast(
-            loss=loss, logits=logits, past_key_values=past_key_values if use_cache else None
+        return BaseModelOutputWithPast(
+            last_hidden_state=self.ln_f(hidden[:, -input_ids.shape[1] :]),
+            past_key_values=past_key_values if use_cache else None,
         )
 
     def prepare_inputs_for_generation(  # type: ignore[override]

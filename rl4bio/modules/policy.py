@@ -6,7 +6,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
 from rl4bio.modules.conditions import condition_tensors
-from rl4bio.sections import AdapterConfig
+from rl4bio.sections import AdapterConfig, Backend
 from rl4bio.types import Message, Prompt, Sample
 
 log = logging.getLogger("rl4bio")
@@ -34,6 +34,10 @@ class Policy:
     checkpoint: str
     """Hub id or folder that the weights came from."""
     adapter: AdapterConfig | None = None
+    backend: Backend = "engine"
+    """What rollouts and log-probabilities are computed with."""
+    engine_problem: str | None = field(default=None, init=False)
+    """Why the engine does not serve the model, "" where it does; None = not asked yet."""
 
     def __post_init__(self) -> None:
         self.stop_ids = find_stop_ids(self.model, self.tokenizer)

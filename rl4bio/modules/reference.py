@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from rl4bio.modules.batching import Rows
+from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import REFERENCE_ADAPTER, Policy, evaluating
-from rl4bio.modules.scoring import row_logprobs
 
 
 class Reference:
@@ -38,7 +38,9 @@ class Reference:
         `top_k` truncates the reference's own distribution, as it does the policy's.
         """
         with self._active() as model, evaluating(model):
-            logprobs, _ = row_logprobs(model, rows, temperature=temperature, top_k=top_k)
+            logprobs, _ = row_logprobs(
+                self.policy, rows, temperature=temperature, top_k=top_k, model=model
+            )
         return logprobs
 
     @contextlib.contextmanager

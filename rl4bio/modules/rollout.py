@@ -1,8 +1,7 @@
-"""Sampling completions with plain forward passes.
+"""Sampling completions.
 
-With `scoring.py` the only code that calls the policy: a faster engine replaces these functions. The
-sampling distribution is softmax(logits / temperature) over the whole vocabulary, or over its k most
-likely tokens where `top_k` asks for it. A checkpoint's own generation defaults (top-k, top-p,
+The sampling distribution is softmax(logits / temperature) over the whole vocabulary, or over its k
+most likely tokens where `top_k` asks for it. A checkpoint's own generation defaults (top-k, top-p,
 repetition penalty) play no part, so the log-probabilities are those of the distribution that was
 sampled.
 """
@@ -17,10 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.errors import ConfigError, NonFiniteError
-from rl4bio.functional.logprobs import keep_top_k
-from rl4bio.functional.masking import position_ids
+from rl4bio.engine.decode import decode
+from rl4bio.errors import ConfigError
+from rl4bio.functional.masking import lengths_to_mask, pad_left
 from rl4bio.modules.conditions import repeat_conditions
+from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.plain_decode import decode_plainly
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.sections import RolloutConfig
 from rl4bio.types import Sample
@@ -43,24 +44,6 @@ class Completions:
     def lengths(self) -> Tensor:
         """Tokens of each completion, the stop token included: int [N]."""
         return self.mask.sum(-1)
-
-
-def pad_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Ids [N, T] and mask [N, T] of rows aligned at the right; masks come from lengths."""
-    width = max((len(row) for row in rows), default=0)
-    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.bool)
-    for n, row in enumerate(rows):
-        if len(row):
-            ids[n, width - len(row) :] = torch.tensor(row, dtype=torch.long)
-            mask[n, width - len(row) :] = True
-    return ids, mask
-
-
-def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Ids [N, T] and mask [N, T] of rows aligned at the left."""
-    ids, mask = pad_left([row[::-1] for row in rows], pad_id)
-    return ids.flip(-1), mask.flip(-1)
 
 
 def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutConfig) -> None:
@@ -103,21 +86,6 @@ def draw_noise(seeds: Sequence[int], group_size: int, width: int) -> Tensor:
     return torch.cat(rows)
 
 
-def pick_tokens(logprobs: Tensor, noise: Tensor | None) -> Tensor:
-    """The next token of each row, int [N]: inverse-CDF sampling, or the most likely one.
-
-    Args:
-        logprobs: float32 [N, V], normalised.
-        noise: float64 [N] in [0, 1); None is greedy.
-    """
-    if noise is None:
-        return logprobs.argmax(-1)
-    cumulative = logprobs.double().exp().cumsum(-1)
-    target = (noise.to(cumulative.device) * cumulative[:, -1]).unsqueeze(-1)
-    token = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
-    return token.clamp(max=logprobs.shape[-1] - 1)
-
-
 def sample_completions(
     policy: Policy,
     prompts: Sequence[list[int]],
@@ -131,11 +99,8 @@ def sample_completions(
 ) -> Completions:
     """G completions of each prompt, sampled in eval mode without gradients.
 
-    The prompts run once; their cache is then repeated G times. Rows that have ended are dropped
-    from the batch once a quarter of it is done.
-
     Args:
-        policy: sampled as it stands (adapter on).
+        policy: sampled as it stands (adapter on), by its engine where that serves the model.
         prompts: token ids of B prompts.
         group_size: G.
         max_new_tokens: limit of a completion, its stop token included.
@@ -148,93 +113,30 @@ def sample_completions(
         NonFiniteError: the model returned NaN or infinite logits.
     """
     conditions = conditions or {}
+    ids, mask = (t.to(policy.device) for t in pad_left(prompts, policy.pad_id))
+    options: dict[str, Any] = {
+        "group_size": group_size,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "noise": None if seeds is None else draw_noise(seeds, group_size, max_new_tokens),
+        "stop_ids": policy.stop_ids,
+    }
     with evaluating(policy.model):
-        device = policy.device
-        model: Any = policy.model
-        ids, mask = (t.to(device) for t in pad_left(prompts, policy.pad_id))
-        out = model(
-            input_ids=ids,
-            attention_mask=None if bool(mask.all()) else mask.long(),
-            position_ids=position_ids(mask),
-            use_cache=True,
-            logits_to_keep=1,
-            **conditions,
-        )
-        cache, logits = out.past_key_values, out.logits[:, -1].repeat_interleave(group_size, 0)
-        cache.batch_repeat_interleave(group_size)
-        ids, mask = (t.repeat_interleave(group_size, 0) for t in (ids, mask))
-        noise = None if seeds is None else draw_noise(seeds, group_size, max_new_tokens)
-        tokens, logprobs, lengths, ended = _decode(
-            model, logits, cache, mask, policy.stop_ids, noise, max_new_tokens, temperature, top_k
-        )
-    width = int(lengths.max())
-    completion_mask = torch.arange(width, device=device) < lengths.unsqueeze(-1)
-    rows = [row[:n] for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+        if not conditions and engine_serves(policy):
+            found = decode(policy.model, ids, mask, **options)
+        else:
+            found = decode_plainly(policy.model, ids, mask, conditions=conditions, **options)
+    width = int(found.lengths.max())
+    completion_mask = lengths_to_mask(found.lengths, width)
+    rows = zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)
     return Completions(
-        prompt_ids=ids,
-        prompt_mask=mask,
-        ids=tokens[:, :width].masked_fill(~completion_mask, policy.pad_id),
+        prompt_ids=ids.repeat_interleave(group_size, 0),
+        prompt_mask=mask.repeat_interleave(group_size, 0),
+        ids=found.tokens[:, :width].masked_fill(~completion_mask, policy.pad_id),
         mask=completion_mask,
-        logprobs=logprobs[:, :width].masked_fill(~completion_mask, 0.0),
-        texts=[policy.decode(row) for row in rows],
-        truncated=~ended,
+        logprobs=found.logprobs[:, :width],
+        texts=[policy.decode(row[:length]) for row, length in rows],
+        truncated=~found.ended,
         conditions=repeat_conditions(conditions, group_size),
     )
-
-
-def _decode(
-    model: Any,
-    logits: Tensor,
-    cache: Any,
-    prompt_mask: Tensor,
-    stop_ids: Sequence[int],
-    noise: Tensor | None,
-    max_new_tokens: int,
-    temperature: float,
-    top_k: int | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Token by token: ids [N, C], log-probs [N, C], lengths [N] and ended [N]."""
-    num_rows, device = prompt_mask.shape[0], prompt_mask.device
-    stops = torch.tensor(list(stop_ids), device=device)
-    tokens = torch.zeros(num_rows, max_new_tokens, dtype=torch.long, device=device)
-    logprobs = torch.zeros(num_rows, max_new_tokens, device=device)
-    lengths = torch.zeros(num_rows, dtype=torch.long, device=device)
-    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)
-    rows = torch.arange(num_rows, device=device)  # original row of each row still in the batch
-    padded = not bool(prompt_mask.all())  # without padding the models need no mask
-    attention, position = prompt_mask.long(), prompt_mask.sum(-1)
-    for t in range(max_new_tokens):
-        if top_k is not None:
-            logits = keep_top_k(logits, top_k)
-        step = torch.log_softmax(logits.float() / temperature, dim=-1)
-        if not bool(torch.isfinite(step.amax(-1)).all()):
-            raise NonFiniteError(
-                f"the policy's logits are not finite at completion token {t}; the precision is "
-                "too small for this model (try trainer.precision=32-true) or the weights diverged"
-            )
-        token = pick_tokens(step, None if noise is None else noise[rows.cpu(), t])
-        alive = ~ended[rows]
-        tokens[rows, t] = token
-        logprobs[rows, t] = step.gather(-1, token.unsqueeze(-1)).squeeze(-1)
-        lengths[rows] += alive.long()
-        ended[rows] |= torch.isin(token, stops)
-        keep = ~ended[rows]
-        left = int(keep.sum())
-        if left == 0 or t == max_new_tokens - 1:
-            break
-        if left <= 0.75 * len(rows):
-            index = keep.nonzero().squeeze(-1)
-            cache.batch_select_indices(index)
-            rows, token = rows[index], token[index]
-            attention, position = attention[index], position[index]
-        if padded:
-            attention = torch.cat([attention, attention.new_ones(len(rows), 1)], dim=-1)
-        out = model(
-            input_ids=token.unsqueeze(-1),
-            attention_mask=attention if padded else None,
-            position_ids=position.unsqueeze(-1),
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits, position = out.logits[:, -1], position + 1
-    return tokens, logprobs, lengths, ended

@@ -1,8 +1,8 @@
-"""Log-probabilities of given completions, with plain forward passes."""
+"""Log-probabilities of given completions, with plain forward passes: the engine's oracle."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,10 +10,7 @@ from torch import Tensor, nn
 
 from rl4bio.functional.logprobs import logprobs_and_entropy
 from rl4bio.functional.masking import position_ids
-from rl4bio.modules.batching import Rows
 from rl4bio.modules.conditions import pick_conditions
-from rl4bio.modules.policy import Policy, evaluating
-from rl4bio.modules.rollout import pad_left
 
 
 def completion_logprobs(
@@ -80,23 +77,6 @@ def checkpoints_activations(model: nn.Module) -> bool:
     return any(getattr(m, "gradient_checkpointing", False) and m.training for m in model.modules())
 
 
-def row_logprobs(
-    model: nn.Module, rows: Rows, *, temperature: float, top_k: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """`completion_logprobs` of a micro-batch."""
-    return completion_logprobs(
-        model,
-        rows.prompt_ids,
-        rows.prompt_mask,
-        rows.completion_ids,
-        rows.completion_mask,
-        temperature=temperature,
-        top_k=top_k,
-        prompt_index=rows.prompt_index,
-        conditions=rows.conditions,
-    )
-
-
 def _logits_in_one_row(
     model: Any,
     prompt_ids: Tensor,
@@ -153,33 +133,3 @@ def _logits_behind_prompts(
         use_cache=True,
     )
     return torch.cat([first, out.logits], dim=1)
-
-
-def choice_logprobs(
-    policy: Policy, prompts: Sequence[list[int]], choices: Sequence[list[int]]
-) -> Tensor:
-    """Summed log-probability of each choice as the continuation of each prompt.
-
-    Args:
-        policy: in eval mode inside.
-        prompts: token ids of B prompts.
-        choices: token ids of K continuations.
-
-    Returns:
-        float32 [B, K], on the CPU.
-    """
-    table = torch.zeros(len(prompts), len(choices))
-    ids, mask = (t.to(policy.device) for t in pad_left(prompts, policy.pad_id))
-    with evaluating(policy.model):
-        for k, choice in enumerate(choices):
-            completion = torch.tensor([choice] * len(prompts), device=policy.device)
-            logprobs, _ = completion_logprobs(
-                policy.model,
-                ids,
-                mask,
-                completion,
-                torch.ones_like(completion, dtype=torch.bool),
-                temperature=1.0,
-            )
-            table[:, k] = logprobs.sum(-1).cpu()
-    return table

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rl4bio.errors import ModelError
 from rl4bio.modules.batching import cut, micro_batches
-from rl4bio.modules.policy import evaluating
-from rl4bio.modules.scoring import row_logprobs
+from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.logprobs import row_logprobs
+from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.types import Rollout
 
 GAP_LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -18,7 +19,7 @@ GAP_LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 
 
 def check_start(
-    model: nn.Module,
+    policy: Policy,
     rollout: Rollout,
     ref_logprobs: Tensor | None,
     *,
@@ -29,7 +30,7 @@ def check_start(
     """Before the first update: ratio 1 and KL 0, on the first micro-batch.
 
     Args:
-        model: as it is trained.
+        policy: as it is trained.
         rollout: N rows, with the log-probabilities noted while sampling.
         ref_logprobs: float [N, C] of the reference, or None where there is none.
         max_tokens: of a micro-batch.
@@ -40,11 +41,12 @@ def check_start(
         ModelError: sampling and training disagree about log-probabilities, or the reference is not
             the model that training starts from.
     """
-    numbers = micro_batches(rollout, max_tokens)[0]
+    packed = engine_serves(policy)
+    numbers = micro_batches(rollout, max_tokens, packed=packed)[0]
     rows = cut(rollout, numbers)
     here = (numbers, slice(rows.width))
-    with evaluating(model):
-        logprobs, _ = row_logprobs(model, rows, **distribution)
+    with evaluating(policy.model):
+        logprobs, _ = row_logprobs(policy, rows, **distribution)
     compare_start(
         logprobs,
         rollout.logprobs[here],

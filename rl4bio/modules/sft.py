@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from rl4bio.errors import DataError
-from rl4bio.functional.masking import position_ids
+from rl4bio.functional.masking import pad_right, position_ids
 from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.conditions import pick_conditions
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import pad_right
 from rl4bio.sections import OptimConfig, SFTConfig
 from rl4bio.types import PromptBatch, Sample
 

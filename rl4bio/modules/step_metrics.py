@@ -61,19 +61,28 @@ def validation_sums(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[fl
     return sums
 
 
-def mean_terms(terms: Sequence[LossTerms], *, passes: int) -> LossTerms:
-    """Micro-batch terms added up within a pass and averaged over the passes, without gradient."""
+def mean_terms(terms: Sequence[LossTerms], *, passes: int, share: float = 1.0) -> LossTerms:
+    """Micro-batch terms added up within a pass and averaged over the passes, without gradient.
+
+    Args:
+        terms: of all micro-batches and passes.
+        passes: over the rollout.
+        share: of the window's tokens that the micro-batches hold; token means are of those alone.
+    """
 
     def total(name: str) -> Tensor:
         return torch.stack([getattr(term, name).detach() for term in terms]).sum() / passes
 
+    def mean(name: str) -> Tensor:
+        return total(name) / share if share else total(name)
+
     return LossTerms(
         total=total("total"),
         policy=total("policy"),
-        kl=total("kl"),
-        clip_fraction=total("clip_fraction"),
-        ratio_mean=total("ratio_mean"),
-        entropy=total("entropy"),
+        kl=mean("kl"),
+        clip_fraction=mean("clip_fraction"),
+        ratio_mean=mean("ratio_mean"),
+        entropy=mean("entropy"),
     )
 
 

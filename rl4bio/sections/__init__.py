@@ -5,7 +5,14 @@ checks them, and the classes they configure take them as arguments.
 """
 
 from rl4bio.sections.checks import require
-from rl4bio.sections.policy import NEW, AdapterConfig, MolGPTConfig, PolicyConfig, RolloutConfig
+from rl4bio.sections.policy import (
+    NEW,
+    AdapterConfig,
+    Backend,
+    MolGPTConfig,
+    PolicyConfig,
+    RolloutConfig,
+)
 from rl4bio.sections.run import (
     EvaluationConfig,
     LoggingConfig,
@@ -29,6 +36,7 @@ from rl4bio.sections.training import (
 __all__ = [
     "AdapterConfig",
     "AdvantageScale",
+    "Backend",
     "EvaluationConfig",
     "GRPOConfig",
     "KLEstimator",

@@ -100,6 +100,9 @@ class PolicyConfig:
         )
 
 
+Backend = Literal["engine", "generate", "vllm"]
+
+
 @dataclass(kw_only=True)
 class RolloutConfig:
     """How completions are sampled. The log-probabilities are those of exactly this distribution."""
@@ -109,6 +112,9 @@ class RolloutConfig:
     temperature: float = 1.0
     top_k: int | None = None
     """Sample among the k most likely tokens; the log-probabilities are of that distribution."""
+    backend: Backend = "engine"
+    """engine: prompts once, no padding, where the model allows it. generate: plain forward passes
+    with transformers' cache."""
     overlong_prompts: Literal["fail", "drop", "shorten"] = "fail"
     """What to do with a prompt above max_prompt_tokens; shorten drops leading context sentences."""
 

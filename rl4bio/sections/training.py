@@ -41,7 +41,8 @@ class GRPOConfig:
     """Several rewards: normalise their weighted sum, or each reward first (GDPO)."""
     updates_per_rollout: int = 1
     tokens_per_micro_batch: int = 8192
-    """Padded tokens of one forward, every prompt counted once; at least one row."""
+    """Tokens of one forward, every prompt counted once (padded ones where the engine does not serve
+    the model); at least one row."""
     mask_truncated: bool = False
     """Leave completions that hit the length limit out of the loss."""
     refill_rounds: int = 0

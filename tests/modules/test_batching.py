@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.batching import (
     cut,
     join_rollouts,
@@ -13,7 +14,6 @@ from rl4bio.modules.batching import (
     take_groups,
     take_scores,
 )
-from rl4bio.modules.rollout import pad_left, pad_right
 from rl4bio.types import Rollout, Sample, Scores
 
 PROMPTS = [5, 2, 9]
@@ -43,7 +43,7 @@ def make_rollout(prompts: list[int] = PROMPTS, completions: list[int] = COMPLETI
 @pytest.mark.parametrize("limit", [1, 12, 25, 40, 10_000])
 def test_every_row_is_in_one_micro_batch(limit: int) -> None:
     rollout = make_rollout()
-    batches = micro_batches(rollout, limit)
+    batches = micro_batches(rollout, limit, packed=False)
     assert sorted(torch.cat(batches).tolist()) == list(range(6))
     for rows in batches:
         groups = {row // 2 for row in rows.tolist()}
@@ -59,11 +59,18 @@ def test_sizes_of_micro_batches() -> None:
     together 2 + 2*7 = 16 > 13.
     """
     rollout = make_rollout()
-    assert [rows.tolist() for rows in micro_batches(rollout, 13)] == [[0, 1], [4, 5], [2], [3]]
-    assert [rows.tolist() for rows in micro_batches(rollout, 1)] == [
+    assert [rows.tolist() for rows in micro_batches(rollout, 13, packed=False)] == [
+        [0, 1],
+        [4, 5],
+        [2],
+        [3],
+    ]
+    assert [rows.tolist() for rows in micro_batches(rollout, 1, packed=False)] == [
         [n] for n in (0, 1, 4, 5, 2, 3)
     ]
-    assert [rows.tolist() for rows in micro_batches(rollout, 10_000)] == [list(range(6))]
+    assert [rows.tolist() for rows in micro_batches(rollout, 10_000, packed=False)] == [
+        list(range(6))
+    ]
 
 
 def test_cut_keeps_real_tokens_and_shares_prompts() -> None:
@@ -108,3 +115,22 @@ def test_joining_pads_the_narrow_one() -> None:
     assert both.completion_mask[0].tolist() == [True, True] + [False] * 5
     assert both.completions == ["text 0", "text 1", *(f"text {n}" for n in range(6))]
     assert [sample.uid for sample in both.row_samples][:4] == ["s0", "s0", "s0", "s0"]
+
+
+def test_packed_micro_batches_count_real_tokens() -> None:
+    """Group costs: 5 + 3 + (second row), 2 + 7 + 1 = 10 and so on; padding costs nothing."""
+    rollout = make_rollout()
+    costs = [PROMPTS[g] + sum(COMPLETIONS[2 * g : 2 * g + 2]) for g in range(3)]
+    limit = costs[1]
+    batches = micro_batches(rollout, limit, packed=True)
+    assert [2, 3] in [rows.tolist() for rows in batches]  # padded, it would have been cut
+    assert [2, 3] not in [r.tolist() for r in micro_batches(rollout, limit, packed=False)]
+    for rows in batches:
+        groups = {row // 2 for row in rows.tolist()}
+        tokens = sum(PROMPTS[g] for g in groups) + sum(COMPLETIONS[r] for r in rows.tolist())
+        assert tokens <= limit or len(rows) == 1
+
+
+def test_micro_batches_of_some_groups() -> None:
+    found = micro_batches(make_rollout(), 10_000, packed=True, groups=[0, 2])
+    assert [rows.tolist() for rows in found] == [[0, 1, 4, 5]]

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from rl4bio.chem.tokens import vocabulary_of
 from rl4bio.errors import DataError, ModelError
+from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.batching import cut
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import Completions, pad_left, pad_right, sample_completions
+from rl4bio.modules.rollout import Completions, sample_completions
 from rl4bio.modules.scoring import completion_logprobs
 from rl4bio.modules.sft import demonstration_loss, encode_demonstrations
 from rl4bio.modules.smiles_tokenizer import SmilesTokenizer

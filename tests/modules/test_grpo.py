@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -104,7 +105,7 @@ class TestGradient:
 
             def work(module: Recorder, tokens: int = tokens) -> LossTerms:
                 experience = experience_of(module, four_samples)
-                counts.append(len(micro_batches(experience.rollout, tokens)))
+                counts.append(len(micro_batches(experience.rollout, tokens, packed=False)))
                 assert 0 < experience.rollout.truncated.sum() < 16
                 return module.update(experience)
 
@@ -202,6 +203,102 @@ class TestGradient:
             inside(module, work)
             found.append(module.gradients[0])
         assert_equal_gradients(found[0], found[1], factor=tokens[1] / tokens[0])
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_groups_without_advantage_are_not_computed(
+        self,
+        kind: str,
+        make_grpo: MakeGRPO,
+        inside: Inside,
+        four_samples: list[Sample],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Their gradient is 0, so leaving them out changes nothing; token means are of the rest."""
+        found, rows_run = [], []
+        for skipping in (True, False):
+            module = make_grpo(cls=Recorder, loss=kind, clip_high=5.0 if kind == "cispo" else 0.28)
+            if not skipping:
+                monkeypatch.setattr(module, "groups_to_learn_from", lambda experience: None)
+
+            def work(module: Recorder) -> LossTerms:
+                experience = experience_of(module, four_samples)
+                experience.advantages[4:12] = 0.0
+                counted = [0]
+                inner = grpo_file.row_logprobs
+
+                def counting(policy: Any, rows: Any, **options: Any) -> Any:
+                    counted[0] += len(rows.completion_ids)
+                    return inner(policy, rows, **options)
+
+                with monkeypatch.context() as patch:
+                    patch.setattr(grpo_file, "row_logprobs", counting)
+                    terms = module.update(experience)
+                rows_run.append(counted[0])
+                return terms
+
+            terms = inside(module, work)
+            found.append((module.gradients[0], terms))
+        assert rows_run == [8, 16]
+        assert_equal_gradients(found[0][0], found[1][0])
+        torch.testing.assert_close(found[0][1].total, found[1][1].total)
+        assert float(found[0][1].ratio_mean) == pytest.approx(1.0)
+
+    def test_one_group_is_left_where_none_teaches(
+        self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
+    ) -> None:
+        module = make_grpo(cls=Recorder)
+
+        def work(module: Recorder) -> list[int] | None:
+            experience = experience_of(module, four_samples)
+            experience.advantages *= 0.0
+            module.update(experience)
+            return module.groups_to_learn_from(experience)
+
+        assert inside(module, work) == [0]
+        assert all(not bool(grad.any()) for grad in module.gradients[0].values())
+
+    def test_the_kl_term_needs_every_group(
+        self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
+    ) -> None:
+        module = make_grpo(kl_coef=0.1)
+
+        def work(module: GRPOLightningModule) -> list[int] | None:
+            experience = experience_of(module, four_samples)
+            experience.advantages *= 0.0
+            return module.groups_to_learn_from(experience)
+
+        assert inside(module, work) is None
+
+    def test_rewards_beside_the_reference_change_nothing(
+        self,
+        make_grpo: MakeGRPO,
+        inside: Inside,
+        four_samples: list[Sample],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """What a GPU does, here on the CPU: the scorer runs in a thread of its own."""
+        found = []
+        for beside in (False, True):
+            module = make_grpo(kl_coef=0.1)
+            monkeypatch.setattr(
+                GRPOLightningModule, "scores_beside_reference", property(lambda self, b=beside: b)
+            )
+            threads: list[bool] = []
+
+            def spy(
+                completions: Any, samples: Any, scorer: Any = module.scorer, seen: Any = threads
+            ) -> Any:
+                seen.append(threading.current_thread() is threading.main_thread())
+                return scorer(completions, samples)
+
+            module.scorer = spy
+            step = type(module).training_step
+            out = inside(module, lambda m, step=step: step(m, batch_of(four_samples), 0))
+            assert threads == [not beside]
+            found.append(out)
+        one, two = (out["experience"] for out in found)
+        assert torch.equal(one.ref_logprobs, two.ref_logprobs)
+        assert torch.equal(one.advantages, two.advantages)
 
     def test_everything_truncated_changes_nothing(
         self, make_grpo: MakeGRPO, fit: Callable[..., L.Trainer], weights_of: Any
@@ -301,7 +398,7 @@ class TestSteps:
                 parameter.data.add_(0.05 * torch.randn_like(parameter))
             rollout = module.generate(batch_of(four_samples))
             rows = grpo_file.cut(rollout, torch.arange(16))
-            logprobs, _ = grpo_file.row_logprobs(module.model, rows, temperature=0.9)
+            logprobs, _ = grpo_file.row_logprobs(module.policy, rows, temperature=0.9)
             return float((logprobs.detach() - rollout.logprobs).abs().max())
 
         assert inside(module, work) < 1e-4

@@ -10,13 +10,13 @@ import lightning as L
 import pytest
 import torch
 
+from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.loading import load_policy
+from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
-from rl4bio.modules.rollout import pad_left, pad_right
-from rl4bio.modules.scoring import row_logprobs
 from rl4bio.sections import AdapterConfig, OptimConfig, PolicyConfig
 
 KINDS = ("adapter", "adapter from a folder", "full")
@@ -37,7 +37,7 @@ def rows_of(policy: Policy) -> Rows:
 
 def own_logprobs(policy: Policy) -> torch.Tensor:
     with torch.no_grad():
-        return row_logprobs(policy.model, rows_of(policy), temperature=0.9)[0]
+        return row_logprobs(policy, rows_of(policy), temperature=0.9)[0]
 
 
 @pytest.fixture

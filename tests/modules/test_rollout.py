@@ -9,18 +9,16 @@ import pytest
 import torch
 
 from rl4bio.errors import ConfigError, NonFiniteError
-from rl4bio.functional.masking import position_ids
+from rl4bio.functional.masking import pad_left, pad_right, position_ids
+from rl4bio.modules.logprobs import choice_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import (
     Completions,
     check_positions,
     draw_noise,
-    pad_left,
-    pad_right,
-    pick_tokens,
     sample_completions,
 )
-from rl4bio.modules.scoring import choice_logprobs, completion_logprobs
+from rl4bio.modules.scoring import completion_logprobs
 from rl4bio.sections import RolloutConfig
 from rl4bio.types import Sample
 
@@ -205,21 +203,6 @@ def test_top_k_samples_and_scores_the_truncated_distribution(
         assert found.logprobs[40 * n, 0].item() == pytest.approx(exact[place].item(), abs=1e-5)
     everything = draw(policy, prompts, group_size=40, top_k=len(policy.tokenizer))
     assert torch.equal(everything.logprobs, draw(policy, prompts, group_size=40).logprobs)
-
-
-def test_pick_tokens_inverts_the_distribution() -> None:
-    probabilities = torch.tensor([0.25, 0.0, 0.5, 0.25])
-    noise = torch.tensor([0.0, 0.2499, 0.2501, 0.5, 0.7499, 0.7501, 1.0]).double()
-    noise[-1] = 1 - 2**-53
-    table = probabilities.log().repeat(len(noise), 1)
-    # The cumulative sums are .25, .25, .75, 1; a token of probability 0 is never picked.
-    assert pick_tokens(table, noise).tolist() == [0, 0, 2, 2, 2, 3, 3]
-    assert pick_tokens(table, None).tolist() == [2] * len(noise)
-
-
-def test_pick_tokens_never_picks_an_impossible_first_token() -> None:
-    table = torch.tensor([[0.0, 1.0]]).log()
-    assert pick_tokens(table, torch.zeros(1, dtype=torch.float64)).tolist() == [1]
 
 
 def test_noise_belongs_to_the_group() -> None:

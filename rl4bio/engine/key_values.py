@@ -1,0 +1,190 @@
+"""Keys and values while completions grow: the prompts' once, the completions' preallocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rl4bio.engine.attention import (
+    PackedAttention,
+    capped,
+    probabilities,
+    seen_bias,
+)
+from rl4bio.engine.layout import Packed
+
+SHORT_PROMPT = 16
+"""Prompts up to this many tokens are copied in front of each completion: one product, not two, in
+every layer."""
+
+
+@dataclass(slots=True)
+class LayerStates:
+    """Keys and values of one layer."""
+
+    front_key: Tensor | None  # [B, K, P, D]; None where prompts stand in the rows
+    front_value: Tensor | None
+    key: Tensor  # [N, K, W, D]; W = offset + longest completion
+    value: Tensor
+
+
+class DecodeAttention:
+    """First the prompts of a packed row, then one token of every row at a time.
+
+    Rows are completions, those of a prompt side by side; all are at the same step. On a CPU keys
+    and values are kept in float32: products with strided bfloat16 blocks are two to four times
+    slower there.
+
+    Args:
+        packed: the prompts, without completions.
+        group_size: completions of each prompt.
+        max_new_tokens: longest completion.
+        fused: whether the prompts' own attention uses fused kernels.
+    """
+
+    def __init__(
+        self, packed: Packed, *, group_size: int, max_new_tokens: int, fused: bool
+    ) -> None:
+        self.prompts = PackedAttention(packed, fused=fused)
+        self.packed = packed
+        batch, self.width = packed.prompt_slots.shape
+        self.shared = self.width > SHORT_PROMPT
+        self.offset = 0 if self.shared else self.width
+        self.max_new_tokens = max_new_tokens
+        self.members = torch.arange(batch, device=packed.ids.device).repeat_interleave(group_size)
+        self.lengths = packed.prompt_lengths
+        """Of the prompts that still have rows, int [B]."""
+        self.layers: dict[int, LayerStates] = {}
+        self.step = -1
+        """Completion token that is fed; -1 while the prompts are."""
+        self._arrange()
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+    ) -> Tensor:
+        """See `attention.Layout`; T is the number of rows once the prompts are in."""
+        if self.step < 0:
+            self._store(layer, key, value)
+            return self.prompts.attend(
+                layer, query, key, value, scale=scale, window=window, softcap=softcap
+            )
+        states = self.layers[layer]
+        place = self.offset + self.step
+        states.key[:, :, place] = key
+        states.value[:, :, place] = value
+        dtype = query.dtype
+        with torch.autocast(query.device.type, enabled=False):
+            query = query.to(states.key.dtype).unflatten(1, (key.shape[1], -1))  # [N, K, R, D]
+            mixed = self._mix(states, query, scale=scale, window=window, softcap=softcap)
+        return mixed.flatten(1, 2).to(dtype)
+
+    def advance(self) -> None:
+        """The next token is fed."""
+        self.step += 1
+        self._biases: dict[int | None, Tensor | None] = {}
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all rows but these (int, ascending); prompts without rows go too."""
+        self.members = self.members[rows]
+        live, members = torch.unique(self.members, return_inverse=True)
+        fewer = len(live) < len(self.lengths)
+        for states in self.layers.values():
+            states.key, states.value = states.key[rows], states.value[rows]
+            if fewer and states.front_key is not None and states.front_value is not None:
+                states.front_key = states.front_key[live]
+                states.front_value = states.front_value[live]
+        self.members, self.lengths = members, self.lengths[live]
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Where rows stand in the blocks of their groups."""
+        counts = torch.bincount(self.members, minlength=len(self.lengths))
+        self.group = int(counts.max())
+        self.even = int(counts.min()) == self.group
+        first = counts.cumsum(0) - counts
+        rows = torch.arange(len(self.members), device=counts.device)
+        self.cells = self.members * self.group + rows - first[self.members]  # [N]
+        self.slots = torch.zeros(
+            len(counts) * self.group, dtype=torch.long, device=counts.device
+        ).scatter_(0, self.cells, rows)
+
+    def _store(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Keep the prompts' keys and values, [T, K, D] each."""
+        cpu = key.device.type == "cpu"
+        dtype = torch.promote_types(key.dtype, torch.float32) if cpu else key.dtype
+        fronts = [
+            self.packed.prompt_blocks(states).transpose(1, 2).to(dtype).contiguous()
+            for states in (key, value)
+        ]  # [B, K, P, D]
+        _, key_heads, _, size = fronts[0].shape
+        shape = (len(self.members), key_heads, self.offset + self.max_new_tokens, size)
+        own = [key.new_empty(shape, dtype=dtype) for _ in fronts]
+        if self.shared:
+            self.layers[layer] = LayerStates(fronts[0], fronts[1], own[0], own[1])
+            return
+        for block, front in zip(own, fronts, strict=True):
+            block[:, :, : self.offset] = front[self.members]
+        self.layers[layer] = LayerStates(None, None, own[0], own[1])
+
+    def _mix(
+        self,
+        states: LayerStates,
+        query: Tensor,
+        *,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+    ) -> Tensor:
+        """Attention of one token of every row, [N, K, R, D]."""
+        end = self.offset + self.step + 1
+        own = torch.matmul(query, states.key[:, :, :end].mT)
+        parts = [own]
+        if states.front_key is not None:
+            parts.insert(0, self._rows(torch.matmul(self._blocks(query), states.front_key.mT)))
+        scores = capped(torch.cat(parts, dim=-1) if len(parts) > 1 else own, scale, softcap)
+        bias = self._bias(window, scores.dtype)
+        if bias is not None:
+            scores = scores + bias[:, None, None]
+        weights = probabilities(scores, states.value.dtype)
+        if states.front_value is None:
+            return torch.matmul(weights, states.value[:, :, :end])
+        front, behind = weights.split([self.width, end], dim=-1)
+        mixed = torch.matmul(behind, states.value[:, :, :end])
+        return mixed + self._rows(torch.matmul(self._blocks(front), states.front_value))
+
+    def _blocks(self, rows: Tensor) -> Tensor:
+        """[N, K, R, X] as [B, K, G*R, X]: the rows of a prompt together."""
+        if not self.even:
+            rows = rows[self.slots]
+        blocks = rows.unflatten(0, (-1, self.group)).transpose(1, 2)  # [B, K, G, R, X]
+        return blocks.flatten(2, 3)
+
+    def _rows(self, blocks: Tensor) -> Tensor:
+        """The inverse of `_blocks`."""
+        rows = blocks.unflatten(2, (self.group, -1)).transpose(1, 2).flatten(0, 1)
+        return rows if self.even else rows[self.cells]
+
+    def _bias(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """[N, P + step + 1], made once a step: 0 where a key is seen; None where all are."""
+        far = window is not None and window <= self.width + self.step
+        if not far and self.packed.even_prompts:
+            return None
+        if window not in self._biases:
+            steps = torch.arange(self.width, device=self.members.device)
+            lengths = self.lengths[self.members][:, None]
+            front = seen_bias(lengths + self.step - steps, window, dtype)
+            front = front.masked_fill(steps >= lengths, float("-inf"))
+            own = torch.arange(self.step, -1, -1, device=self.members.device)
+            own = seen_bias(own, window, dtype).expand(len(lengths), -1)
+            self._biases[window] = torch.cat([front, own], dim=-1)
+        return self._biases[window]

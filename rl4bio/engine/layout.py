@@ -1,0 +1,144 @@
+"""Groups of completions behind shared prompts as one row of real tokens.
+
+All prompts stand first, then all completions; every token carries its own position, so a
+completion's continue its prompt's. Linear layers see that row alone. Attention gathers the row into
+blocks that are padded to the longest of their kind, and a model never sees a mask or a cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rl4bio.errors import ShapeError
+
+
+@dataclass(slots=True, kw_only=True)
+class Packed:
+    """T tokens of B prompts and their completions, at most G of each prompt."""
+
+    ids: Tensor  # int [1, T]
+    positions: Tensor  # int [1, T]
+    prompt_slots: Tensor  # int [B, P]; where in T, padding on the right points at 0
+    prompt_lengths: Tensor  # int [B]
+    own_slots: Tensor  # int [B, G, C]; fed completion tokens, C may be 0
+    back: Tensor  # int [T]; where in B*P + B*G*C
+    even_prompts: bool  # all prompts have P tokens
+    even_completions: bool  # every prompt has G completions of C fed tokens
+    scored: Tensor  # int [M]; the place in T that predicts a scored token
+    targets: Tensor  # int [M]; the scored tokens
+    places: Tensor  # int [M]; where in n*c (row-major) a scored token belongs
+    biases: dict[tuple[str, int | None, torch.dtype], Tensor] = field(default_factory=dict)
+    """Masks made so far, by kind, window and type."""
+
+    @property
+    def num_tokens(self) -> int:
+        return self.ids.shape[1]
+
+    def prompt_blocks(self, states: Tensor) -> Tensor:
+        """The prompts' part of states [T, ...]: [B, P, ...]."""
+        batch, width = self.prompt_slots.shape
+        if self.even_prompts:
+            return states[: batch * width].unflatten(0, (batch, width))
+        return states[self.prompt_slots.flatten()].unflatten(0, (batch, width))
+
+    def completion_blocks(self, states: Tensor) -> Tensor:
+        """The completions' part of states [T, ...]: [B, G, C, ...]."""
+        shape = self.own_slots.shape
+        if self.even_completions:
+            return states[len(states) - self.own_slots.numel() :].unflatten(0, shape)
+        return states[self.own_slots.flatten()].unflatten(0, shape)
+
+    def row(self, prompts: Tensor, completions: Tensor | None) -> Tensor:
+        """Blocks [B, P, ...] and [B, G, C, ...] back as one row [T, ...]."""
+        flat = prompts.flatten(0, 1)
+        if completions is not None:
+            flat = torch.cat([flat, completions.flatten(0, 2)])
+        return flat if self.even_prompts and self.even_completions else flat[self.back]
+
+    def unpack(self, values: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Values [M] of the scored tokens as [n, c], 0 elsewhere."""
+        flat = values.new_zeros(shape[0] * shape[1])
+        return flat.index_copy(0, self.places, values).view(shape)
+
+
+def pack(
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    prompt_index: Tensor | None = None,
+    completion_ids: Tensor | None = None,
+    completion_mask: Tensor | None = None,
+) -> Packed:
+    """The layout of padded prompts and completions.
+
+    The first completion token is predicted by the last prompt token; the last completion token is
+    never fed. Scored are the completions' tokens; without completions nothing is.
+
+    Args:
+        prompt_ids: int [B, p], left-padded.
+        prompt_mask: bool [B, p]; every row has a token.
+        prompt_index: int [n], the prompt of each completion, in ascending order.
+        completion_ids: int [n, c], right-padded.
+        completion_mask: bool [n, c]; True up to the last token of a row.
+
+    Raises:
+        ShapeError: a prompt is empty, or prompt_index descends.
+    """
+    device = prompt_ids.device
+    lengths = prompt_mask.sum(-1)
+    if not bool(lengths.all()):
+        raise ShapeError("pack: a prompt has no token, so nothing predicts its first completion's")
+    batch, width = len(lengths), int(lengths.max())
+    starts = lengths.cumsum(0) - lengths
+    steps = torch.arange(width, device=device)
+    real = steps < lengths[:, None]  # [B, P]
+    prompt_slots = (starts[:, None] + steps).masked_fill(~real, 0)
+    ids, positions = prompt_ids[prompt_mask], steps.expand(batch, width)[real]
+    back = torch.arange(batch * width, device=device)[real.flatten()]
+    even_prompts = bool(real.all())
+    if prompt_index is None or completion_ids is None or completion_mask is None:
+        nothing = ids.new_zeros(0)
+        return Packed(
+            ids=ids[None],
+            positions=positions[None],
+            prompt_slots=prompt_slots,
+            prompt_lengths=lengths,
+            own_slots=prompt_slots.new_zeros(batch, 0, 0),
+            back=back,
+            even_prompts=even_prompts,
+            even_completions=True,
+            scored=nothing,
+            targets=nothing,
+            places=nothing,
+        )
+    if bool((prompt_index.diff() < 0).any()):
+        raise ShapeError("pack: prompt_index must ascend, rows of one prompt side by side")
+    fed = completion_mask[:, 1:]  # [n, c - 1]; True where the token before it is fed
+    counts = torch.bincount(prompt_index, minlength=batch)
+    group, longest = int(counts.max()), int(fed.sum(-1).max())
+    first = counts.cumsum(0) - counts
+    member = torch.arange(len(prompt_index), device=device) - first[prompt_index]
+    number = fed.flatten().cumsum(0).view(fed.shape) - 1  # which fed token
+    slots = (len(ids) + number).masked_fill(~fed, 0)
+    own_slots = slots.new_zeros(batch, group, longest)
+    own_slots[prompt_index, member] = slots[:, :longest]
+    cells = (prompt_index * group + member)[:, None] * longest
+    cells = cells + torch.arange(fed.shape[1], device=device)
+    ends = (starts + lengths - 1)[prompt_index]  # the last prompt token
+    predictors = torch.cat([ends[:, None], slots], dim=1)  # [n, c]
+    own_positions = lengths[prompt_index][:, None] + torch.arange(fed.shape[1], device=device)
+    return Packed(
+        ids=torch.cat([ids, completion_ids[:, :-1][fed]])[None],
+        positions=torch.cat([positions, own_positions[fed]])[None],
+        prompt_slots=prompt_slots,
+        prompt_lengths=lengths,
+        own_slots=own_slots,
+        back=torch.cat([back, batch * width + cells[fed]]),
+        even_prompts=even_prompts,
+        even_completions=int(fed.sum()) == own_slots.numel(),
+        scored=predictors[completion_mask],
+        targets=completion_ids[completion_mask],
+        places=completion_mask.flatten().nonzero().squeeze(-1),
+    )

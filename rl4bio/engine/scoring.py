@@ -1,0 +1,64 @@
+"""Log-probabilities of completions on a packed row."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rl4bio.engine.attention import PackedAttention
+from rl4bio.engine.hook import attending
+from rl4bio.engine.layout import Packed
+from rl4bio.engine.linear_logprob import linear_logprobs
+
+
+class Halves(NamedTuple):
+    """A causal language model as its layers and its head."""
+
+    body: nn.Module
+    head: nn.Module
+    softcap: float | None
+
+
+def halves(model: Any) -> Halves:
+    """Layers and head of a causal language model, adapters included."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    body = getattr(inner, "layers_only", None) or inner.base_model
+    config = inner.config.get_text_config()
+    softcap = getattr(config, "final_logit_softcapping", None)
+    return Halves(body=body, head=inner.get_output_embeddings(), softcap=softcap)
+
+
+def fused_is_better(device: torch.device) -> bool:
+    """Whether fused attention kernels are worth it: on a CPU plain products are faster."""
+    return device.type != "cpu"
+
+
+def packed_logprobs(
+    model: nn.Module, packed: Packed, *, temperature: float, top_k: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies of the scored tokens.
+
+    Args:
+        model: in the mode and with the adapter that the caller wants; gradients flow.
+        packed: T tokens, M of them scored.
+        temperature: logits are divided by it.
+        top_k: truncates the distribution to the k likeliest tokens, and the given one.
+
+    Returns:
+        float32 [M] and float32 [M]; the entropies have no gradient.
+    """
+    body, head, softcap = halves(model)
+    layout = PackedAttention(packed, fused=fused_is_better(packed.ids.device))
+    with attending(model, layout):
+        out = body(
+            input_ids=packed.ids,
+            attention_mask=None,
+            position_ids=packed.positions,
+            use_cache=False,
+        )
+    hidden = out.last_hidden_state[0].index_select(0, packed.scored)
+    return linear_logprobs(
+        hidden, head, packed.targets, temperature=temperature, top_k=top_k, softcap=softcap
+    )

@@ -1,0 +1,104 @@
+"""Whether the engine serves a model: it must give the numbers of a plain forward."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl4bio.engine.decode import decode
+from rl4bio.engine.layout import pack
+from rl4bio.engine.scoring import packed_logprobs
+from rl4bio.functional.masking import lengths_to_mask
+from rl4bio.modules.policy import Policy, evaluating
+from rl4bio.modules.scoring import completion_logprobs
+
+log = logging.getLogger("rl4bio")
+
+LAYER_TYPES = {"full_attention", "sliding_attention"}
+PROMPT_LENGTHS, NUM_TOKENS = (7, 4), 5
+LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+"""Mean difference of log-probabilities above which the engine is not used."""
+
+
+def engine_serves(policy: Policy) -> bool:
+    """Whether rollouts and log-probabilities of this policy go through the engine.
+
+    Decided once, at the first use: the configuration asks for it, the model goes through
+    transformers' attention interface, and on a tiny random batch the engine's log-probabilities,
+    sampled and scored, are those of a plain forward. Otherwise one line in the log says why not.
+    """
+    if policy.backend == "generate":
+        return False
+    if policy.engine_problem is None:
+        policy.engine_problem = find_problem(policy)
+        if policy.engine_problem:
+            log.info("engine: not used, %s; plain forward passes instead", policy.engine_problem)
+    return not policy.engine_problem
+
+
+def find_problem(policy: Policy) -> str:
+    """Why the engine cannot serve the policy; "" where it can."""
+    model: Any = policy.model
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = inner.config.get_text_config()
+    if not getattr(inner, "_supports_attention_backend", False):
+        return f"{type(inner).__name__} has an attention of its own"
+    unknown = set(getattr(config, "layer_types", None) or ()) - LAYER_TYPES
+    if unknown or getattr(config, "use_bidirectional_attention", False):
+        kinds = ", ".join(sorted(unknown)) or "bidirectional attention"
+        return f"{type(inner).__name__} has {kinds}"
+    if getattr(config, "prefix_length", 0):
+        return "the model is conditioned on a prefix"
+    try:
+        gap = largest_gap(policy)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        return f"{type(inner).__name__} does not run in it ({str(error).splitlines()[0]})"
+    if not gap <= LIMIT_NATS[_working_dtype(policy)]:
+        return f"its log-probabilities differ by {gap:.2g} nats from a plain forward's"
+    return ""
+
+
+@torch.no_grad()
+def largest_gap(policy: Policy) -> float:
+    """Mean difference in nats of sampled and of scored log-probabilities, the larger of the two."""
+    generator = torch.Generator().manual_seed(0)
+    words = policy.model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    width, group = max(PROMPT_LENGTHS), 2
+    room = policy.max_positions or width + NUM_TOKENS
+    width = min(width, max(1, room - NUM_TOKENS))
+    lengths = torch.tensor(PROMPT_LENGTHS).clamp(max=width)
+    ids = torch.randint(min(words, len(policy.tokenizer)), (2, width), generator=generator)
+    noise = torch.rand(2 * group, NUM_TOKENS, generator=generator, dtype=torch.float64)
+    ids, mask = ids.to(policy.device), lengths_to_mask(lengths, width).flip(-1).to(policy.device)
+    index = torch.arange(2, device=policy.device).repeat_interleave(group)
+    with evaluating(policy.model):
+        found = decode(
+            policy.model,
+            ids,
+            mask,
+            group_size=group,
+            max_new_tokens=NUM_TOKENS,
+            temperature=1.0,
+            noise=noise,
+            stop_ids=policy.stop_ids,
+        )
+        rows = lengths_to_mask(found.lengths, NUM_TOKENS)
+        packed = pack(ids, mask, index, found.tokens, rows)
+        scored, _ = packed_logprobs(policy.model, packed, temperature=1.0)
+        plain, _ = completion_logprobs(
+            policy.model, ids[index], mask[index], found.tokens, rows, temperature=1.0
+        )
+    both = torch.stack([found.logprobs[rows], scored])
+    return float((both - plain[rows]).abs().mean(-1).max())
+
+
+def _working_dtype(policy: Policy) -> torch.dtype:
+    """The type that matrix products run in."""
+    device = policy.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    body: Tensor = next(policy.model.parameters())
+    return body.dtype if body.dtype in LIMIT_NATS else torch.float32

@@ -1,0 +1,90 @@
+"""Token by token with a model's own attention and cache: the engine's oracle and its fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl4bio.engine.decode import Decoded, Record
+from rl4bio.engine.sampling import sample_tokens
+from rl4bio.functional.masking import position_ids
+
+
+@torch.no_grad()
+def decode_plainly(
+    model: Any,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    *,
+    group_size: int,
+    max_new_tokens: int,
+    temperature: float,
+    noise: Tensor | None,
+    stop_ids: Sequence[int],
+    top_k: int | None = None,
+    conditions: Mapping[str, Tensor] | None = None,
+) -> Decoded:
+    """G completions of each prompt, as `rl4bio.engine.decode.decode`.
+
+    The prompts run once; their cache is then repeated G times. Rows that have ended are dropped
+    from the batch once a quarter of it is done.
+
+    Args:
+        model: in eval mode.
+        prompt_ids: int [B, P], left-padded.
+        prompt_mask: bool [B, P].
+        group_size: G; N = B * G.
+        max_new_tokens: limit of a completion, its stop token included.
+        temperature: logits are divided by it.
+        noise: float64 [N, max_new_tokens] in [0, 1); None decodes greedily.
+        stop_ids: tokens that end a completion.
+        top_k: sample among the k likeliest tokens.
+        conditions: of a conditioned model, each [B, ...].
+
+    Raises:
+        NonFiniteError: the model returned NaN or infinite logits.
+    """
+    out = model(
+        input_ids=prompt_ids,
+        attention_mask=None if bool(prompt_mask.all()) else prompt_mask.long(),
+        position_ids=position_ids(prompt_mask),
+        use_cache=True,
+        logits_to_keep=1,
+        **(conditions or {}),
+    )
+    cache, logits = out.past_key_values, out.logits[:, -1].repeat_interleave(group_size, 0)
+    cache.batch_repeat_interleave(group_size)
+    mask = prompt_mask.repeat_interleave(group_size, 0)
+    device = mask.device
+    record = Record(len(mask), max_new_tokens, stop_ids, device)
+    noise = None if noise is None else noise.to(device)
+    padded = not bool(mask.all())  # without padding the models need no mask
+    attention, position = mask.long(), mask.sum(-1)
+    for t in range(max_new_tokens):
+        token, logprobs = sample_tokens(
+            logits,
+            None if noise is None else noise[record.alive, t],
+            temperature=temperature,
+            top_k=top_k,
+        )
+        keep = record.note(t, token, logprobs)
+        if t == max_new_tokens - 1 or not bool(keep.any()):
+            break
+        index = record.drop(keep)
+        if index is not None:
+            cache.batch_select_indices(index)
+            token, attention, position = token[index], attention[index], position[index]
+        if padded:
+            attention = torch.cat([attention, attention.new_ones(len(token), 1)], dim=-1)
+        out = model(
+            input_ids=token.unsqueeze(-1),
+            attention_mask=attention if padded else None,
+            position_ids=position.unsqueeze(-1),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits, position = out.logits[:, -1], position + 1
+    return record.finish()

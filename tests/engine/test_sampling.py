@@ -1,0 +1,66 @@
+"""The sampler against cumulative sums in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rl4bio.engine import sampling
+from rl4bio.engine.sampling import sample_tokens
+
+
+def test_inverts_the_distribution() -> None:
+    probabilities = torch.tensor([0.25, 0.0, 0.5, 0.25])
+    noise = torch.tensor([0.0, 0.2499, 0.2501, 0.5, 0.7499, 0.7501, 1.0]).double()
+    noise[-1] = 1 - 2**-53
+    table = probabilities.log().repeat(len(noise), 1)
+    # The cumulative sums are .25, .25, .75, 1; a token of probability 0 is never picked.
+    tokens, logprobs = sample_tokens(table, noise, temperature=1.0)
+    assert tokens.tolist() == [0, 0, 2, 2, 2, 3, 3]
+    torch.testing.assert_close(logprobs, probabilities[tokens].log())
+    tokens, logprobs = sample_tokens(table, None, temperature=1.0)
+    assert tokens.tolist() == [2] * len(noise)
+    torch.testing.assert_close(logprobs, torch.full((7,), 0.5).log())
+
+
+def test_never_picks_an_impossible_first_token() -> None:
+    table = torch.tensor([[0.0, 1.0]]).log()
+    tokens, _ = sample_tokens(table, torch.zeros(1, dtype=torch.float64), temperature=1.0)
+    assert tokens.tolist() == [1]
+
+
+@pytest.mark.parametrize("vocabulary", [5, 16, 100, 1000])
+@pytest.mark.parametrize("top_k", [None, 7])
+def test_blocks_do_not_matter(
+    vocabulary: int, top_k: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens are those of one cumulative sum over the whole vocabulary, in float64."""
+    monkeypatch.setattr(sampling, "BLOCK", 16)
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = 3 * torch.randn(500, vocabulary, generator=generator)
+    noise = torch.rand(500, generator=generator, dtype=torch.float64)
+    tokens, logprobs = sample_tokens(logits, noise, temperature=0.7, top_k=top_k)
+    exact = logits.double() / 0.7
+    if top_k is not None and top_k < vocabulary:
+        exact = exact.masked_fill(exact < exact.topk(top_k).values[:, -1:], float("-inf"))
+    exact = torch.log_softmax(exact, -1)
+    cumulative = exact.exp().cumsum(-1)
+    expected = torch.searchsorted(cumulative, noise[:, None] * cumulative[:, -1:], right=True)
+    assert (tokens == expected.squeeze(1)).float().mean() > 0.995  # float32 edges may round over
+    gap = logprobs.double() - exact.gather(1, tokens[:, None]).squeeze(1)
+    assert float(gap.abs().max()) < 2e-6
+
+
+def test_not_finite_logits_give_not_finite_log_probabilities() -> None:
+    logits = torch.zeros(3, 6)
+    logits[0, 2], logits[1, 3] = float("nan"), float("inf")
+    noise = torch.full((3,), 0.5, dtype=torch.float64)
+    _, logprobs = sample_tokens(logits, noise, temperature=1.0)
+    assert logprobs.isfinite().tolist() == [False, False, True]
+
+
+def test_logits_are_left_as_they_were() -> None:
+    logits = torch.randn(2, 9)
+    before = logits.clone()
+    sample_tokens(logits, None, temperature=0.5)
+    assert torch.equal(logits, before)
