@@ -7,9 +7,10 @@ STAMP := $(VENV)/.installed
 CONFIG ?= configs/pubmedqa_nano.yaml
 QED_STEPS ?= 100
 ALBUTEROL_STEPS ?= 80
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo demo-qa clean
+.PHONY: help setup test check demo demo-qa bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -45,6 +46,10 @@ demo-qa: setup  ## train and evaluate a small model on trial abstracts on a CPU
 	rm -rf runs/demo-qa
 	$(BIN)/rl4bio fit --config $(CONFIG) name=demo-qa
 	$(BIN)/rl4bio evaluate --run runs/demo-qa evaluation.max_items=120
+
+bench: setup  ## whole GRPO steps against TRL on a CPU (BENCH="--settings C --precision fp32")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks.grpo_step $(BENCH)
 
 clean:  ## remove caches and build outputs (keeps .venv and runs/)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
