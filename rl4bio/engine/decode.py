@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,20 +12,13 @@ from torch import Tensor, nn
 from rl4bio.engine.hook import attending
 from rl4bio.engine.key_values import DecodeAttention
 from rl4bio.engine.layout import Packed, pack
+from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
 from rl4bio.engine.scoring import Halves, fused_is_better, halves
+from rl4bio.engine.static_decode import StaticDecodeAttention, StaticLoop
 from rl4bio.engine.weights import rollout_weights
-from rl4bio.errors import NonFiniteError
 
-
-@dataclass(slots=True, kw_only=True)
-class Decoded:
-    """N sampled completions."""
-
-    tokens: Tensor  # int [N, max_new_tokens]; 0 behind a row's end
-    logprobs: Tensor  # float32 [N, max_new_tokens]; 0 behind a row's end
-    lengths: Tensor  # int [N]; the stop token counts
-    ended: Tensor  # bool [N]; False = stopped by the limit
+log = logging.getLogger("rl4bio")
 
 
 @torch.no_grad()
@@ -41,6 +34,7 @@ def decode(
     stop_ids: Sequence[int],
     top_k: int | None = None,
     dtype: torch.dtype | None = None,
+    static: bool | None = None,
 ) -> Decoded:
     """G completions of each prompt.
 
@@ -55,13 +49,16 @@ def decode(
         stop_ids: tokens that end a completion.
         top_k: sample among the k likeliest tokens.
         dtype: of the weights' copies; None is the model's own (or autocast's).
+        static: fixed shapes, in CUDA graphs where there is CUDA; None is on CUDA alone.
 
     Raises:
         NonFiniteError: the model returned NaN or infinite logits.
     """
     packed = pack(prompt_ids, prompt_mask)
     device = packed.ids.device
-    layout = DecodeAttention(
+    static = device.type == "cuda" if static is None else static
+    make = StaticDecodeAttention if static else DecodeAttention
+    layout = make(
         packed,
         group_size=group_size,
         max_new_tokens=max_new_tokens,
@@ -69,36 +66,50 @@ def decode(
     )
     parts = halves(model)
     record = Record(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
-    if noise is not None:
-        noise = noise.to(device)
-    with attending(model, layout):
+    noise = None if noise is None else noise.to(device)
+    options: dict[str, Any] = {"temperature": temperature, "top_k": top_k}
+    weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
+    with attending(model, layout), weights as copies:
+        log.debug("engine: %s", copies)
         hidden = _prefill(parts, packed).repeat_interleave(group_size, 0)
-        with rollout_weights(model, dtype=dtype, rows=len(record.alive)):
-            position = packed.prompt_lengths[layout.members]
-            for t in range(max_new_tokens):
-                logits = _logits(parts, hidden)
-                token, logprobs = sample_tokens(
-                    logits,
-                    None if noise is None else noise[record.alive, t],
-                    temperature=temperature,
-                    top_k=top_k,
-                )
-                keep = record.note(t, token, logprobs)
-                if t == max_new_tokens - 1 or not bool(keep.any()):
-                    break
-                index = record.drop(keep)
-                if index is not None:
-                    layout.keep(index)
-                    token, position = token[index], position[index]
-                layout.advance()
-                out = parts.body(
-                    input_ids=token[None],
-                    attention_mask=None,
-                    position_ids=position[None],
-                    use_cache=False,
-                )
-                hidden, position = out.last_hidden_state[0], position + 1
+        first = None if noise is None else noise[:, 0]
+        token, logprobs = sample_tokens(parts.logits(hidden), first, **options)
+        keep = record.note(0, token, logprobs)
+        if isinstance(layout, StaticDecodeAttention):
+            return StaticLoop(parts, layout, record, noise, **options).run()
+        _lockstep(parts, layout, record, token, keep, noise, **options)
     return record.finish()
+
+
+def _lockstep(
+    parts: Halves,
+    layout: DecodeAttention,
+    record: Record,
+    token: Tensor,
+    keep: Tensor,
+    noise: Tensor | None,
+    **options: Any,
+) -> None:
+    """The tokens after the first; rows that have ended leave the batch."""
+    position = layout.lengths[layout.members]
+    for t in range(1, record.tokens.shape[1]):
+        if not bool(keep.any()):
+            break
+        index = record.drop(keep)
+        if index is not None:
+            layout.keep(index)
+            token, position = token[index], position[index]
+        layout.advance()
+        out: Any = parts.body(
+            input_ids=token[None],
+            attention_mask=None,
+            position_ids=position[None],
+            use_cache=False,
+        )
+        column = None if noise is None else noise[record.alive, t]
+        token, logprobs = sample_tokens(parts.logits(out.last_hidden_state[0]), column, **options)
+        keep = record.note(t, token, logprobs)
+        position = position + 1
 
 
 def _prefill(parts: Halves, packed: Packed) -> Tensor:
@@ -110,69 +121,3 @@ def _prefill(parts: Halves, packed: Packed) -> Tensor:
         use_cache=False,
     )
     return out.last_hidden_state[0][packed.prompt_lengths.cumsum(0) - 1]
-
-
-def _logits(parts: Halves, hidden: Tensor) -> Tensor:
-    """Next-token logits, [N, V]."""
-    logits = parts.head(hidden)
-    if parts.softcap is not None:
-        logits = parts.softcap * torch.tanh(logits / parts.softcap)
-    return logits
-
-
-class Record:
-    """What has been sampled so far, row by row."""
-
-    def __init__(
-        self, num_rows: int, max_new_tokens: int, stop_ids: Sequence[int], device: torch.device
-    ) -> None:
-        self.tokens = torch.zeros(num_rows, max_new_tokens, dtype=torch.long, device=device)
-        self.logprobs = torch.zeros(num_rows, max_new_tokens, device=device)
-        self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)
-        self.ended = torch.zeros(num_rows, dtype=torch.bool, device=device)
-        self.alive = torch.arange(num_rows, device=device)
-        """Original number of each row still in the batch; some may have ended."""
-        self.stops = torch.tensor(list(stop_ids), device=device)
-
-    def note(self, t: int, token: Tensor, logprobs: Tensor) -> Tensor:
-        """Note token t of the rows in the batch; True = the row goes on, bool [n].
-
-        Raises:
-            NonFiniteError: a log-probability is not finite.
-        """
-        if not bool(torch.isfinite(logprobs).all()):
-            raise NonFiniteError(
-                f"the policy's logits are not finite at completion token {t}; the precision is "
-                "too small for this model (try trainer.precision=32-true) or the weights diverged"
-            )
-        rows = self.alive
-        self.tokens[rows, t] = token
-        self.logprobs[rows, t] = logprobs
-        self.lengths[rows] += (~self.ended[rows]).long()
-        self.ended[rows] |= torch.isin(token, self.stops)
-        return ~self.ended[rows]
-
-    def drop(self, keep: Tensor) -> Tensor | None:
-        """Take ended rows out once a quarter of the batch is done.
-
-        Args:
-            keep: of `note`.
-
-        Returns:
-            int, the places in the batch of the rows that stay; None while all do.
-        """
-        if int(keep.sum()) > 0.75 * len(keep):
-            return None
-        index = keep.nonzero().squeeze(-1)
-        self.alive = self.alive[index]
-        return index
-
-    def finish(self) -> Decoded:
-        behind = torch.arange(self.tokens.shape[1], device=self.tokens.device)
-        hidden = behind >= self.lengths[:, None]
-        return Decoded(
-            tokens=self.tokens.masked_fill(hidden, 0),
-            logprobs=self.logprobs.masked_fill(hidden, 0.0),
-            lengths=self.lengths,
-            ended=self.ended,
-        )

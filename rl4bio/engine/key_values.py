@@ -44,6 +44,9 @@ class DecodeAttention:
         fused: whether the prompts' own attention uses fused kernels.
     """
 
+    reads_ahead = False
+    """Whether masked places behind the step are multiplied too, so that they must be finite."""
+
     def __init__(
         self, packed: Packed, *, group_size: int, max_new_tokens: int, fused: bool
     ) -> None:
@@ -79,14 +82,22 @@ class DecodeAttention:
                 layer, query, key, value, scale=scale, window=window, softcap=softcap
             )
         states = self.layers[layer]
-        place = self.offset + self.step
-        states.key[:, :, place] = key
-        states.value[:, :, place] = value
+        self.write(states, key, value)
         dtype = query.dtype
         with torch.autocast(query.device.type, enabled=False):
             query = query.to(states.key.dtype).unflatten(1, (key.shape[1], -1))  # [N, K, R, D]
             mixed = self._mix(states, query, scale=scale, window=window, softcap=softcap)
         return mixed.flatten(1, 2).to(dtype)
+
+    @property
+    def end(self) -> int:
+        """How much of the rows' keys and values is in use."""
+        return self.offset + self.step + 1
+
+    def write(self, states: LayerStates, key: Tensor, value: Tensor) -> None:
+        """Note the fed token's keys and values, [N, K, D]."""
+        states.key[:, :, self.end - 1] = key
+        states.value[:, :, self.end - 1] = value
 
     def advance(self) -> None:
         """The next token is fed."""
@@ -128,7 +139,8 @@ class DecodeAttention:
         ]  # [B, K, P, D]
         _, key_heads, _, size = fronts[0].shape
         shape = (len(self.members), key_heads, self.offset + self.max_new_tokens, size)
-        own = [key.new_empty(shape, dtype=dtype) for _ in fronts]
+        make = key.new_zeros if self.reads_ahead else key.new_empty
+        own = [make(shape, dtype=dtype) for _ in fronts]
         if self.shared:
             self.layers[layer] = LayerStates(fronts[0], fronts[1], own[0], own[1])
             return
@@ -146,7 +158,7 @@ class DecodeAttention:
         softcap: float | None,
     ) -> Tensor:
         """Attention of one token of every row, [N, K, R, D]."""
-        end = self.offset + self.step + 1
+        end = self.end
         own = torch.matmul(query, states.key[:, :, :end].mT)
         parts = [own]
         if states.front_key is not None:

@@ -20,6 +20,13 @@ class Halves(NamedTuple):
     head: nn.Module
     softcap: float | None
 
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Next-token logits [..., V] of hidden states [..., d]."""
+        logits = self.head(hidden)
+        if self.softcap is None:
+            return logits
+        return self.softcap * torch.tanh(logits / self.softcap)
+
 
 def halves(model: Any) -> Halves:
     """Layers and head of a causal language model, adapters included."""

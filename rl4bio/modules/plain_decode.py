@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.engine.decode import Decoded, Record
+from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
 from rl4bio.functional.masking import position_ids
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from rl4bio.engine import key_values
-from rl4bio.engine.decode import Decoded, decode
-from rl4bio.modules.policy import evaluating
+from rl4bio.engine import key_values, static_decode
+from rl4bio.engine.decode import decode
+from rl4bio.engine.record import Decoded
+from rl4bio.errors import NonFiniteError
 from rl4bio.functional.masking import pad_left
+from rl4bio.modules.policy import evaluating
 from rl4bio.modules.rollout import draw_noise
 from rl4bio.modules.scoring import completion_logprobs
 
@@ -20,7 +22,12 @@ WIDTH, GROUP = 14, 3
 
 
 def run(
-    model: torch.nn.Module, prompts: list[list[int]], stops: list[int], *, greedy: bool = False
+    model: torch.nn.Module,
+    prompts: list[list[int]],
+    stops: list[int],
+    *,
+    greedy: bool = False,
+    static: bool = False,
 ) -> Decoded:
     ids, mask = pad_left(prompts, 0)
     noise = draw_noise(list(range(len(prompts))), GROUP, WIDTH)
@@ -34,6 +41,7 @@ def run(
             temperature=1.1,
             noise=None if greedy else noise,
             stop_ids=stops,
+            static=static,
         )
 
 
@@ -68,3 +76,59 @@ def test_log_probabilities_are_those_of_a_forward(
     last = found.tokens.gather(1, found.lengths[:, None] - 1).squeeze(1)
     assert torch.isin(last, torch.tensor(stops)).equal(found.ended)
     assert (found.ended | (found.lengths == WIDTH)).all()
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+@pytest.mark.parametrize("short", [0, 16])
+def test_fixed_shapes_give_the_same_tokens(
+    family: str,
+    short: int,
+    greedy: bool,
+    make_model: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The steps that a GPU records, here called one by one, over several buckets."""
+    monkeypatch.setattr(key_values, "SHORT_PROMPT", short)
+    monkeypatch.setattr(static_decode, "BUCKET", 4)
+    monkeypatch.setattr(static_decode, "CHECK_EVERY", 3)
+    model = make_model(family)
+    stops = list(range(0, model.config.vocab_size, 9))
+    plain, fixed = (
+        run(model, PROMPTS, stops, static=static, greedy=greedy) for static in (False, True)
+    )
+    assert torch.equal(plain.lengths, fixed.lengths)
+    assert torch.equal(plain.tokens, fixed.tokens)
+    assert torch.equal(plain.ended, fixed.ended)
+    torch.testing.assert_close(plain.logprobs, fixed.logprobs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_not_finite_logits_stop_the_rollout(static: bool, make_model: Callable[..., Any]) -> None:
+    model = make_model("llama")
+    with torch.no_grad():
+        model.get_output_embeddings().weight[3] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"not finite at completion token .*32-true"):
+        run(model, PROMPTS, [0], static=static)
+
+
+def test_another_dtype_of_the_weights(make_model: Callable[..., Any]) -> None:
+    """bfloat16 copies under a float32 policy: close, not equal, and the policy stays float32."""
+    model = make_model("llama")
+    ids, mask = pad_left(PROMPTS, 0)
+    with evaluating(model):
+        found = decode(
+            model,
+            ids,
+            mask,
+            group_size=1,
+            max_new_tokens=4,
+            temperature=1.0,
+            noise=torch.full((3, 4), 0.4, dtype=torch.float64),
+            stop_ids=[],
+            dtype=torch.bfloat16,
+        )
+        everything = torch.ones(3, 4, dtype=torch.bool)
+        exact, _ = completion_logprobs(model, ids, mask, found.tokens, everything, temperature=1.0)
+    gap = (found.logprobs - exact).abs()
+    assert 1e-4 < float(gap.mean()) < 0.1
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
