@@ -8,23 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.errors import ConfigError, RewardError
-from rl4bio.functional.advantages import zero_spread_groups
+from rl4bio.errors import RewardError
+from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
+from rl4bio.modules.backends import build_sampler
 from rl4bio.modules.batching import (
     cut,
-    join_rollouts,
-    join_scores,
     micro_batches,
-    take_groups,
-    take_scores,
 )
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy, switch_off_dropout
 from rl4bio.modules.reference import Reference
+from rl4bio.modules.refill import refill
 from rl4bio.modules.reward_validation import RewardValidation
-from rl4bio.modules.rollout import sample_completions, sampling_seed
+from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
 from rl4bio.modules.step_advantages import advantages_over_ranks
 from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums
@@ -61,6 +59,7 @@ class GRPOLightningModule(RewardValidation):
         self.rollout = rollout
         self.grpo = grpo
         self.seed = seed
+        self.sampler = build_sampler(policy, rollout)
         self.reference = Reference(policy) if grpo.kl_coef or grpo.monitor_kl else None
         switch_off_dropout(self.model)
 
@@ -72,7 +71,7 @@ class GRPOLightningModule(RewardValidation):
         scores, ref_logprobs = self.score_beside_reference(rollout)
         clock.lap("time/score_s")
         if self.grpo.refill_rounds:
-            rollout, scores = self.refill(batch, rollout, scores)
+            rollout, scores = refill(self, batch, rollout, scores)
             clock.lap("time/refill_s")
         self.check_scored(rollout, scores)
         experience = self.make_experience(rollout, scores, ref_logprobs)
@@ -91,8 +90,7 @@ class GRPOLightningModule(RewardValidation):
 
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
-        found = sample_completions(
-            self.policy,
+        found = self.sampler(
             [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
             group_size=self.grpo.group_size,
             max_new_tokens=self.rollout.max_completion_tokens,
@@ -160,36 +158,6 @@ class GRPOLightningModule(RewardValidation):
                 f"(first sample: {rollout.samples[0].uid})?"
             )
 
-    def refill(
-        self, batch: PromptBatch, rollout: Rollout, scores: Scores
-    ) -> tuple[Rollout, Scores]:
-        """Replace groups whose rewards are all equal by fresh prompts (Yu et al., 2025, DAPO).
-
-        At most `refill_rounds` times; groups that still teach nothing then stay, with advantage 0,
-        so that every rank keeps B groups.
-
-        Raises:
-            ConfigError: the data module offers no spare prompts.
-        """
-        source: Any = getattr(self.trainer, "datamodule", None)
-        if not hasattr(source, "spare"):
-            raise ConfigError("grpo.refill_rounds: needs a data module with spare prompts")
-        size = self.grpo.group_size
-        numbers = list(batch.indices)
-        for round_number in range(1, self.grpo.refill_rounds + 1):
-            silent = zero_spread_groups(scores.total, size).tolist()
-            bad = [group for group, equal in enumerate(silent) if equal]
-            if not bad:
-                break
-            good = [group for group, equal in enumerate(silent) if not equal]
-            numbers = [numbers[g] for g in good] + [numbers[g] for g in bad]
-            fresh_batch = source.spare(self.iteration, round_number, numbers[len(good) :])
-            fresh = self.generate(fresh_batch, round_number=round_number)
-            fresh_scores = self.score(fresh)
-            rollout = join_rollouts([take_groups(rollout, good), fresh])
-            scores = join_scores([take_scores(scores, good, size), fresh_scores])
-        return rollout, scores
-
     def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
         """Float [N, C] of the reference; None where nothing asks for it."""
         if self.reference is None:
@@ -221,7 +189,7 @@ class GRPOLightningModule(RewardValidation):
                 rollout,
                 ref_logprobs,
                 max_tokens=self.grpo.tokens_per_micro_batch,
-                precision=str(self.trainer.precision),
+                precision="bf16" if self.rollout.samples_apart else str(self.trainer.precision),
                 **self.distribution,
             )
         return Experience(
@@ -264,18 +232,10 @@ class GRPOLightningModule(RewardValidation):
                 mask[here],
                 ref_logprobs=None if reference is None else reference[here],
                 entropy=entropy,
-                kind=config.loss,
-                level=config.level,
-                clip_low=config.clip_low,
-                clip_high=config.clip_high,
-                ratio_cap=config.ratio_cap,
-                sapo_temperatures=config.sapo_temperatures,
-                kl_coef=config.kl_coef,
-                kl_estimator=config.kl_estimator,
-                kl_ratio_weight=config.kl_ratio_weight,
+                correction=self.correction(old[here], rollout.logprobs[here], mask[here]),
                 num_rows=len(mask),
                 num_tokens=num_tokens,
-                max_tokens=self.rollout.max_completion_tokens,
+                **self.objective,
             )
             sums.append(terms)
             return terms.total
@@ -284,6 +244,29 @@ class GRPOLightningModule(RewardValidation):
             self.optimizer_step_over(batches, loss_of)
         share = num_learnt / num_tokens if num_tokens else 1.0
         return mean_terms(sums, passes=config.updates_per_rollout, share=share)
+
+    @property
+    def objective(self) -> dict[str, Any]:
+        """What `grpo_loss` takes from the configuration."""
+        config = self.grpo
+        return {
+            "kind": config.loss,
+            "level": config.level,
+            "clip_low": config.clip_low,
+            "clip_high": config.clip_high,
+            "ratio_cap": config.ratio_cap,
+            "sapo_temperatures": config.sapo_temperatures,
+            "kl_coef": config.kl_coef,
+            "kl_estimator": config.kl_estimator,
+            "kl_ratio_weight": config.kl_ratio_weight,
+            "max_tokens": self.rollout.max_completion_tokens,
+        }
+
+    def correction(self, old: Tensor, sampled: Tensor, mask: Tensor) -> Tensor | None:
+        """Weights [n, c] for what was sampled with other kernels or in another precision."""
+        if not self.rollout.samples_apart:
+            return None
+        return sampling_correction(old, sampled, mask, cap=self.rollout.correction_cap)
 
     def groups_to_learn_from(self, experience: Experience) -> list[int] | None:
         """Groups with an advantage, at least one so that every rank has a backward; None = all."""

@@ -66,9 +66,15 @@ def load_policy(
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     if config.adapter is None:
-        return Policy(model=model, tokenizer=tokenizer, checkpoint=folder)
+        return Policy(model=model, tokenizer=tokenizer, checkpoint=folder, revision=config.revision)
     peft_model = add_adapter(model, config.adapter, quantized=config.quantization != "none")
-    return Policy(model=peft_model, tokenizer=tokenizer, checkpoint=folder, adapter=config.adapter)
+    return Policy(
+        model=peft_model,
+        tokenizer=tokenizer,
+        checkpoint=folder,
+        adapter=config.adapter,
+        revision=config.revision,
+    )
 
 
 def load_tuned(config: PolicyConfig, folder: Path, *, dtype: torch.dtype | None = None) -> Policy:

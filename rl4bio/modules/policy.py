@@ -34,6 +34,8 @@ class Policy:
     checkpoint: str
     """Hub id or folder that the weights came from."""
     adapter: AdapterConfig | None = None
+    revision: str | None = None
+    """Of the checkpoint on the hub."""
     backend: Backend = "engine"
     """What rollouts and log-probabilities are computed with."""
     engine_problem: str | None = field(default=None, init=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rl4bio.modules.backends import Sampler
 from rl4bio.modules.base import PolicyModule
-from rl4bio.modules.rollout import sample_completions
 from rl4bio.modules.step_metrics import validation_sums
 from rl4bio.sections import RolloutConfig
 from rl4bio.types import PromptBatch, Scorer
@@ -14,6 +14,7 @@ class RewardValidation(PolicyModule):
 
     scorer: Scorer
     rollout: RolloutConfig
+    sampler: Sampler
 
     @property
     def unguarded(self) -> Scorer:
@@ -25,8 +26,7 @@ class RewardValidation(PolicyModule):
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Greedy completions of the validation prompts, scored by the same rewards."""
-        found = sample_completions(
-            self.policy,
+        found = self.sampler(
             [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
             group_size=1,
             max_new_tokens=self.rollout.max_completion_tokens,

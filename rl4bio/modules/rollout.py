@@ -96,6 +96,7 @@ def sample_completions(
     seeds: Sequence[int] | None,
     top_k: int | None = None,
     conditions: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Completions:
     """G completions of each prompt, sampled in eval mode without gradients.
 
@@ -108,6 +109,7 @@ def sample_completions(
         seeds: one per prompt; None decodes greedily.
         top_k: sample among the k most likely tokens; None is the whole vocabulary.
         conditions: of a conditioned model (`Policy.conditions`), each [B, ...].
+        dtype: of the engine's copies of the weights; None is the policy's own.
 
     Raises:
         NonFiniteError: the model returned NaN or infinite logits.
@@ -124,7 +126,7 @@ def sample_completions(
     }
     with evaluating(policy.model):
         if not conditions and engine_serves(policy):
-            found = decode(policy.model, ids, mask, **options)
+            found = decode(policy.model, ids, mask, dtype=dtype, **options)
         else:
             found = decode_plainly(policy.model, ids, mask, conditions=conditions, **options)
     width = int(found.lengths.max())

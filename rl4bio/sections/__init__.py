@@ -32,6 +32,7 @@ from rl4bio.sections.training import (
     OptimConfig,
     SFTConfig,
 )
+from rl4bio.sections.vllm import VLLMConfig
 
 __all__ = [
     "AdapterConfig",
@@ -55,5 +56,6 @@ __all__ = [
     "RunConfig",
     "SFTConfig",
     "TrainerConfig",
+    "VLLMConfig",
     "require",
 ]

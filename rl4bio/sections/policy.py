@@ -8,6 +8,7 @@ from typing import Literal
 from omegaconf import MISSING
 
 from rl4bio.sections.checks import not_negative, positive, require
+from rl4bio.sections.vllm import VLLMConfig
 
 
 @dataclass(kw_only=True)
@@ -114,7 +115,13 @@ class RolloutConfig:
     """Sample among the k most likely tokens; the log-probabilities are of that distribution."""
     backend: Backend = "engine"
     """engine: prompts once, no padding, where the model allows it. generate: plain forward passes
-    with transformers' cache."""
+    with transformers' cache. vllm: training samples with vLLM; everything else uses the engine."""
+    dtype: Literal["same", "bf16"] = "same"
+    """Of the weights that the engine samples with; bf16 is cheaper under a float32 policy."""
+    correction_cap: float = 2.0
+    """Cap of the importance weights exp(logprob - sampled logprob) where sampling has kernels or a
+    precision of its own: backend vllm or dtype bf16."""
+    vllm: VLLMConfig = field(default_factory=VLLMConfig)
     overlong_prompts: Literal["fail", "drop", "shorten"] = "fail"
     """What to do with a prompt above max_prompt_tokens; shorten drops leading context sentences."""
 
@@ -122,3 +129,18 @@ class RolloutConfig:
         positive(
             "rollout", self, "max_prompt_tokens", "max_completion_tokens", "temperature", "top_k"
         )
+        require(
+            self.correction_cap >= 1,
+            "rollout.correction_cap",
+            f"got {self.correction_cap}, needs at least 1 (equal log-probabilities weigh 1)",
+        )
+        require(
+            self.dtype == "same" or self.backend == "engine",
+            "rollout.dtype",
+            f"{self.dtype} is for backend engine, not {self.backend}; set it to same",
+        )
+
+    @property
+    def samples_apart(self) -> bool:
+        """Whether sampled log-probabilities are not those of the training forward."""
+        return self.backend == "vllm" or self.dtype != "same"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import pytest
@@ -78,6 +78,7 @@ def make_grpo(make_policy: Callable[..., Policy]) -> Callable[..., GRPOLightning
         scorer: Any = None,
         max_completion_tokens: int = 8,
         temperature: float = 0.9,
+        rollout_dtype: Literal["same", "bf16"] = "same",
         optim: OptimConfig | None = None,
         cls: type[GRPOLightningModule] = GRPOLightningModule,
         **options: Any,
@@ -86,7 +87,10 @@ def make_grpo(make_policy: Callable[..., Policy]) -> Callable[..., GRPOLightning
             policy or make_policy(),
             scorer or LetterScorer(),
             rollout=RolloutConfig(
-                max_completion_tokens=max_completion_tokens, temperature=temperature
+                max_completion_tokens=max_completion_tokens,
+                temperature=temperature,
+                dtype=rollout_dtype,
+                **({} if rollout_dtype == "same" else {"backend": "engine"}),
             ),
             grpo=GRPOConfig(**{"group_size": 4, **options}),
             optim=optim or OptimConfig(lr=1e-3),

@@ -551,15 +551,40 @@ class TestChecks:
         self,
         make_grpo: MakeGRPO,
         fit: Callable[..., L.Trainer],
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def hotter(*args: Any, temperature: float, **options: Any) -> Any:
-            return sample_completions(*args, temperature=temperature * 1.2, **options)
+        def hotter(**options: Any) -> GRPOLightningModule:
+            module = make_grpo(**options)
+            sampler = module.sampler
+            module.sampler = lambda *args, temperature, **rest: sampler(
+                *args, temperature=temperature * 1.2, **rest
+            )
+            return module
 
-        monkeypatch.setattr(grpo_file, "sample_completions", hotter)
         with pytest.raises(ModelError, match="importance ratio is not 1"):
-            fit(make_grpo())
-        fit(make_grpo(self_check=False))
+            fit(hotter())
+        fit(hotter(self_check=False))
+
+    def test_bfloat16_rollouts_are_corrected(
+        self, make_policy: Callable[..., Policy], make_grpo: MakeGRPO, fit: Callable[..., L.Trainer]
+    ) -> None:
+        """Sampled and trained log-probabilities differ; weights near 1 make up for it."""
+        policy = make_policy(lora=True)
+        policy.backend = "engine"
+        module = make_grpo(policy, rollout_dtype="bf16")
+        seen: list[torch.Tensor] = []
+        inner = module.correction
+
+        def spy(old: Any, sampled: Any, mask: Any) -> Any:
+            weights = inner(old, sampled, mask)
+            assert weights is not None
+            torch.testing.assert_close(weights[mask], (old - sampled).exp().clamp(max=2.0)[mask])
+            seen.append(weights[mask])
+            return weights
+
+        module.correction = spy  # type: ignore[method-assign]
+        fit(module)
+        assert 0 < float((torch.cat(seen) - 1).abs().max()) < 0.5
+        assert make_grpo().correction(seen[0], seen[0], seen[0] > 0) is None
 
     def test_nothing_scored(self, make_grpo: MakeGRPO, fit: Callable[..., L.Trainer]) -> None:
         def scorer(completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
