@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ def rollout_weights(
                 layer.forward = forward
                 replaced.append(layer)
                 kinds[f"{forward.kind} {str(forward.dtype).removeprefix('torch.')}"] += 1
+        replaced += _fuse_gelus(model)
         yield "; ".join(f"{kind}, {n} layers" for kind, n in kinds.items()) or "no private copies"
     finally:
         for layer in replaced:
@@ -107,6 +109,8 @@ class _Forward:
             self.kind = "cast"
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
+        self.gelu: str | None = None
+        """The form of the GELU that follows, computed in the same pass; packed layers alone."""
 
     def __call__(self, x: Tensor) -> Tensor:
         _refuse_gradients()
@@ -115,7 +119,8 @@ class _Forward:
             self.bias = None if self.source.bias is None else self.source.bias.to(self.dtype)
         inputs = x.to(self.dtype)
         if self.kind == "packed":
-            y = torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, "none", [], "")
+            after = ("none", [], "") if self.gelu is None else ("gelu", [], self.gelu)
+            y = torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, *after)
         else:
             y = F.linear(inputs, self.weight, self.bias)
         return y if self.autocast else y.to(x.dtype)
@@ -167,6 +172,26 @@ def _layers(model: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
                 pending.append((module.base_layer, False))
         else:
             pending += [(child, keep) for child in module.children()]
+
+
+def _fuse_gelus(model: nn.Module) -> list[nn.Module]:
+    """Let packed layers compute the GELU behind them in an nn.Sequential; the GELUs replaced."""
+    replaced: list[nn.Module] = []
+    for sequence in model.modules():
+        if type(sequence) is not nn.Sequential:
+            continue
+        for layer, after in itertools.pairwise(sequence):
+            forward = vars(layer).get("forward")
+            fits = isinstance(forward, _Forward) and forward.kind == "packed"
+            if fits and type(after) is nn.GELU and "forward" not in vars(after):
+                forward.gelu = after.approximate
+                after.forward = _same  # type: ignore[method-assign]
+                replaced.append(after)
+    return replaced
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def _is_linear(module: nn.Module) -> bool:

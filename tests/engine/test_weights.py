@@ -471,3 +471,31 @@ def test_quantised_layers_keep_their_own_product() -> None:
             assert description == "no private copies"
     with rollout_weights(model, rows=8):
         assert torch.equal(model(x), before)
+
+
+@needs_packing
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_a_gelu_behind_a_packed_layer_is_computed_with_it(
+    approximate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.GELU(approximate), nn.Linear(32, 8), nn.Tanh())
+    x = 3 * torch.randn(5, 16)
+    calls = []
+    monkeypatch.setattr(F, "gelu", lambda *args, **options: calls.append(1))
+    with torch.no_grad(), rollout_weights(model, rows=5):
+        inside = model(x)
+    monkeypatch.undo()
+    assert not calls
+    with torch.no_grad():
+        torch.testing.assert_close(inside, model(x), atol=1e-5, rtol=1e-5)
+    assert all("forward" not in vars(module) for module in model)
+
+
+def test_a_gelu_behind_another_layer_stays() -> None:
+    model = nn.Sequential(nn.LayerNorm(16), nn.GELU())
+    x = torch.randn(5, 16)
+    with torch.no_grad(), rollout_weights(model, rows=5):
+        assert "forward" not in vars(model[1])
+        inside = model(x)
+    torch.testing.assert_close(inside, model(x))
