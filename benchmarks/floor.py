@@ -32,6 +32,10 @@ class Rates:
     bytes: float
     """Bytes read a second."""
 
+    def best(self, other: Rates) -> Rates:
+        """The higher of each of two measurements."""
+        return Rates(flops=max(self.flops, other.flops), bytes=max(self.bytes, other.bytes))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
@@ -119,8 +123,10 @@ def step_floor(
     )
 
 
-def measure_rates(dtype: torch.dtype, *, device: str = "cpu", repeats: int = 5) -> Rates:
+def measure_rates(dtype: torch.dtype, *, device: str = "cpu", repeats: int = 12) -> Rates:
     """The best of some repetitions of a large product, and of a large read (a copy on a GPU).
+
+    On a CPU per second of CPU time, so that other processes make them no slower than they must.
 
     Args:
         dtype: of the product.
@@ -128,17 +134,18 @@ def measure_rates(dtype: torch.dtype, *, device: str = "cpu", repeats: int = 5) 
         repeats: of each.
     """
     cuda = device == "cuda"
+    clock = time.perf_counter if cuda else time.process_time
 
     def best(function: Callable[[], object]) -> float:
         seconds = []
         for _ in range(repeats + 1):
             if cuda:
                 torch.cuda.synchronize()
-            start = time.perf_counter()
+            start = clock()
             function()
             if cuda:
                 torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(clock() - start)
         return min(seconds[1:])
 
     n = 8192 if cuda else 1024

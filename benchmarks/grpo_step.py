@@ -68,8 +68,9 @@ def measure(
         )
         for variant in variants
     ]
-    rates = measure_rates(DTYPES[precision])
+    before = measure_rates(DTYPES[precision])
     steps = take_turns(specs, rounds)
+    rates = before.best(measure_rates(DTYPES[precision]))
     if not ragged:
         check_tokens(steps, group * completion)
     floor = step_floor(

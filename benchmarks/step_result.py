@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def show(result: Result, seconds: Figure = cpu_seconds) -> None:
 
 def record(results: Sequence[Result], options: Mapping[str, Any]) -> dict[str, Any]:
     """What `--json` writes: every measured step, rates, floors, versions."""
-    packages = ("torch", "transformers", "peft", "lightning", "trl")
+    packages = filter(find_spec, ("torch", "transformers", "peft", "lightning", "trl"))
     return {
         "options": {key: str(value) for key, value in options.items()},
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},

@@ -9,9 +9,9 @@ Both trainers run their own loop; a callback at the start of a step hands over t
 which reports the step before, then waits. A step is therefore everything between two starts: data,
 rollout, rewards, reference, update, logging.
 
-Memory is measured above what the process holds when model, data and trainer stand (before the first
-step), so optimiser states count: on a CPU the resident set (its peak is reset before each step), on
-a GPU what torch has allocated.
+Memory is measured above what the process holds when model, data and trainer stand, before the first
+step, so optimiser states count: on a CPU the resident set, whose peak is reset before each step (in
+Linux's /proc), on a GPU what torch has allocated.
 """
 
 from __future__ import annotations

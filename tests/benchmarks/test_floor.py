@@ -93,3 +93,4 @@ def test_the_machine_has_rates() -> None:
     rates = measure_rates(torch.float32, repeats=1)
     assert 1e8 < rates.flops < 1e15
     assert 1e8 < rates.bytes < 1e13
+    assert Rates(flops=2.0, bytes=1.0).best(Rates(flops=1.0, bytes=3.0)) == Rates(flops=2, bytes=3)

@@ -41,7 +41,7 @@ def burn(seconds: float) -> None:
 
 def test_a_step_is_what_happens_between_two_calls() -> None:
     outbox = io.StringIO()
-    turns = Turns(io.StringIO("step\nstep\nstop\n"), outbox, "cpu")
+    turns = Turns(io.StringIO("step\nstep\nstep\nstop\n"), outbox, "cpu")
     turns.ready()
     timed = turns.timed("rollout", burn)
     timed(0.05)
@@ -50,9 +50,10 @@ def test_a_step_is_what_happens_between_two_calls() -> None:
     turns.ready()
     held = torch.zeros(64 * MIB // 4) + 1  # a step that needs 64 MiB
     del held
+    turns.ready()
     with pytest.raises(Finished):
         turns.ready()
-    begin, first, second = replies(outbox)
+    begin, first, second, third = replies(outbox)
     assert begin == {"ready": True}
     assert first["phases_s"]["rollout"] >= 0.05
     assert first["phases_s"]["backward"] == 0.0
@@ -61,6 +62,7 @@ def test_a_step_is_what_happens_between_two_calls() -> None:
     assert second["tokens"] == 0
     assert second["phases_s"]["rollout"] == 0.0
     assert second["memory_mib"] >= first["memory_mib"] + 60
+    assert third["memory_mib"] <= second["memory_mib"] - 60
 
 
 def test_a_parent_that_is_gone_ends_the_worker() -> None:
