@@ -10,6 +10,7 @@ from rl4bio.registry import Registry
 CORPORA: Registry[Corpus] = Registry(
     "data",
     {
+        "medical_reasoning": "rl4bio.data.medical:MedicalReasoningCorpus",
         "pubmedqa": "rl4bio.data.pubmedqa:PubMedQACorpus",
         "smiles": "rl4bio.data.smiles:SmilesCorpus",
         "trials": "rl4bio.data.trials:TrialsCorpus",

@@ -34,6 +34,7 @@ REWARDS: Registry[Reward] = Registry(
     "reward",
     {
         "verdict": "rl4bio.rewards.verdict:VerdictReward",
+        "choice": "rl4bio.rewards.choice:ChoiceReward",
         "structure": "rl4bio.rewards.structure:StructureReward",
         "grounding": "rl4bio.rewards.grounding:GroundingReward",
         "long_answer": "rl4bio.rewards.long_answer:LongAnswerReward",

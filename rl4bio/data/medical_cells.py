@@ -1,0 +1,89 @@
+"""Cells of tables of medical questions as texts, numbers and options; what is none is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rl4bio.redaction import shown
+from rl4bio.tags import TERMINATORS
+from rl4bio.words import fold
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: null, NaN (also as text, as tables write it), or blanks."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
+
+
+def read_text(fields: Mapping[str, Any], name: str, *, empty: bool = False) -> str:
+    """The text of a column, stripped.
+
+    Args:
+        fields: of the row.
+        name: of the column.
+        empty: whether it may be missing or hold nothing.
+
+    Raises:
+        ValueError: it is no text, or no text that can be trained on.
+    """
+    if empty and is_missing(fields.get(name)):
+        return ""
+    if name not in fields:
+        raise ValueError(f"column {name!r} is missing; the row has {shown(sorted(fields), 200)}")
+    return clean(fields[name], name)
+
+
+def clean(value: Any, name: str) -> str:
+    """A cell as text, stripped, with plain line ends; a number (no NaN) as it is written."""
+    if is_missing(value):
+        raise ValueError(f"{name} is empty ({shown(value)}), needs text")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {shown(value)}, needs text")
+    text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} has half a surrogate pair, which is no text") from None
+    if "\0" in text:
+        raise ValueError(f"{name} has a NUL character")
+    ends = [token for token in TERMINATORS if token in text]
+    if ends:  # a tokenizer would read it as the end of the turn
+        raise ValueError(f"{name} holds the end token {ends[0]!r}; remove it")
+    return text
+
+
+def plain(text: str) -> str:
+    """Text for comparing options: folded, single blanks, no punctuation around it.
+
+    Signs and arrows inside stay, since "K+ up" and "K+ down" may differ in nothing else.
+    """
+    return " ".join(fold(text).split()).strip(" .,;:\"'*_`")
+
+
+def as_index(value: Any) -> int | None:
+    """A number of an option, also as text ("2") or as a table's float (2.0); None for the rest."""
+    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def split_options(value: Any) -> Any:
+    """Options in the forms of tables as they come: letter -> text, a list of texts, a list of
+    {key, value}, or one of these as JSON text; anything else as it is."""
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    pairs = value if isinstance(value, list) else []
+    if pairs and all(isinstance(pair, dict) and {"key", "value"} <= pair.keys() for pair in pairs):
+        return {pair["key"]: pair["value"] for pair in pairs}
+    return value
