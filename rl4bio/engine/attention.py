@@ -12,6 +12,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from rl4bio.engine.layout import Packed
 
 
+LARGE_SCORES = 2**22
+"""Query-key pairs of a layer, all heads, above which scores are not held: 16 MiB in float32."""
+
+
 class Layout(Protocol):
     """What can be in force: it knows where the tokens of a row belong."""
 
@@ -48,7 +52,8 @@ class PackedAttention:
     def __init__(self, packed: Packed, *, fused: bool) -> None:
         self.packed = packed
         self.fused = fused
-        """Through scaled_dot_product_attention, where soft caps do not forbid it."""
+        """Through scaled_dot_product_attention, where soft caps do not forbid it; large score
+        matrices go through it in any case."""
 
     def attend(
         self,
@@ -64,7 +69,11 @@ class PackedAttention:
         """See `Layout.attend`."""
         packed = self.packed
         blocks = [packed.prompt_blocks(states) for states in (query, key, value)]
-        fused = self.fused and softcap is None
+        batch, group, width = packed.own_slots.shape
+        prompt_width = packed.prompt_slots.shape[1]
+        pairs = batch * max(prompt_width**2, group * width * (prompt_width + width))
+        large = pairs * query.shape[1] > LARGE_SCORES
+        fused = (self.fused or large) and softcap is None
         prompt = causal_attention if fused else plain_causal_attention
         mixed = prompt(*blocks, packed=packed, scale=scale, window=window, softcap=softcap)
         if not packed.own_slots.numel():

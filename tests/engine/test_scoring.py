@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rl4bio.engine import scoring
+from rl4bio.engine import attention, scoring
 from rl4bio.engine.hook import NAME, _in_force
 from rl4bio.engine.layout import pack
 from rl4bio.engine.scoring import packed_logprobs
@@ -158,3 +158,22 @@ def test_many_micro_batches_before_a_checkpointed_backward(
             one(first).backward()
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
     torch.testing.assert_close(grads[0], grads[1])
+
+
+def test_large_scores_are_not_held(
+    make_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU's plain products give way to the fused kernel, with the same numbers."""
+    model = make_model("gemma3")
+    rows = make_rows(model.config.vocab_size)
+    found = []
+    for limit in (2**22, 0):
+        monkeypatch.setattr(attention, "LARGE_SCORES", limit)
+        with torch.no_grad():
+            found.append(packed_logprobs(model, pack(**rows), temperature=1.0)[0])
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
+    monkeypatch.setattr(attention, "plain_causal_attention", None)
+    packed_logprobs(model, pack(**rows), temperature=1.0)
+    monkeypatch.setattr(attention, "LARGE_SCORES", 2**22)
+    with pytest.raises(TypeError):
+        packed_logprobs(model, pack(**rows), temperature=1.0)
