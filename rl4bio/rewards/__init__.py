@@ -36,8 +36,12 @@ REWARDS: Registry[Reward] = Registry(
         "verdict": "rl4bio.rewards.verdict:VerdictReward",
         "choice": "rl4bio.rewards.choice:ChoiceReward",
         "structure": "rl4bio.rewards.structure:StructureReward",
+        "tags": "rl4bio.rewards.structure:StructureReward",  # its name in mixes of medical rewards
         "grounding": "rl4bio.rewards.grounding:GroundingReward",
         "long_answer": "rl4bio.rewards.long_answer:LongAnswerReward",
+        "semantic": "rl4bio.rewards.semantic:SemanticReward",
+        "perplexity": "rl4bio.rewards.perplexity:PerplexityReward",
+        "medical_mix": "rl4bio.rewards.medical_mix:MedicalMixReward",
         "length": "rl4bio.rewards.length:LengthReward",
         "validity": f"{_MOLECULES}.properties:ValidityReward",
         "qed": f"{_MOLECULES}.properties:QEDReward",
