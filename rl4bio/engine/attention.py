@@ -11,7 +11,6 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from rl4bio.engine.layout import Packed
 
-
 LARGE_SCORES = 2**22
 """Query-key pairs of a layer, all heads, above which scores are not held: 16 MiB in float32."""
 
