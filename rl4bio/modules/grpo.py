@@ -242,6 +242,9 @@ class GRPOLightningModule(RewardValidation):
 
         for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
             self.optimizer_step_over(batches, loss_of)
+        if self.rollout.samples_apart:
+            gap = (old - rollout.logprobs).abs()[batches[0]][mask[batches[0]]]
+            self.log_means({"train/sampling_gap_nats": (float(gap.sum()), float(gap.numel()))})
         share = num_learnt / num_tokens if num_tokens else 1.0
         return mean_terms(sums, passes=config.updates_per_rollout, share=share)
 

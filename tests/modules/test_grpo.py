@@ -582,7 +582,8 @@ class TestChecks:
             return weights
 
         module.correction = spy  # type: ignore[method-assign]
-        fit(module)
+        trainer = fit(module)
+        assert 0 < trainer.callback_metrics["train/sampling_gap_nats"] < 0.1
         assert 0 < float((torch.cat(seen) - 1).abs().max()) < 0.5
         assert make_grpo().correction(seen[0], seen[0], seen[0] > 0) is None
 
