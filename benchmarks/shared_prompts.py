@@ -1,8 +1,8 @@
-"""One GRPO update's forward and backward: prompts run once against prompts repeated.
+"""One GRPO update's forward and backward: the engine, prompts run once, prompts repeated.
 
     python -m benchmarks.shared_prompts [--checkpoint rl4bio:gemma3-nano] [--repeats 5]
 
-Both compute the same log-probabilities and gradients; they take turns in one process, and CPU time
+All compute the same log-probabilities and gradients; they take turns in one process, and CPU time
 is counted (user + system), so a busy machine shifts both.
 """
 
@@ -11,10 +11,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from rl4bio.data.trials import TrialsCorpus
+from rl4bio.engine.layout import pack
+from rl4bio.engine.scoring import packed_logprobs
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.rollout import sample_completions
 from rl4bio.modules.scoring import completion_logprobs
@@ -39,27 +43,40 @@ def main() -> None:
         seeds=list(range(8)),
     )
     index = torch.arange(8).repeat_interleave(group)
-    once = (found.prompt_ids[::group], found.prompt_mask[::group], found.ids, found.mask)
-    repeated = (found.prompt_ids, found.prompt_mask, found.ids, found.mask)
-    times: dict[str, list[float]] = {"prompts once": [], "prompts repeated": []}
+    once = (found.prompt_ids[::group], found.prompt_mask[::group])
+    repeated = (found.prompt_ids, found.prompt_mask)
+    tail = (found.ids, found.mask)
+
+    def in_the_engine() -> Tensor:
+        return packed_logprobs(policy.model, pack(*once, index, *tail), temperature=1.0)[0]
+
+    def from_a_cache() -> Tensor:
+        rows = completion_logprobs(policy.model, *once, *tail, temperature=1.0, prompt_index=index)
+        return rows[0][found.mask]
+
+    def side_by_side() -> Tensor:
+        return completion_logprobs(policy.model, *repeated, *tail, temperature=1.0)[0][found.mask]
+
+    ways: dict[str, Callable[[], Tensor]] = {
+        "engine": in_the_engine,
+        "prompts once, cache": from_a_cache,
+        "prompts repeated": side_by_side,
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(args.repeats + 1):
-        for name, rows, prompts in (
-            ("prompts once", once, index),
-            ("prompts repeated", repeated, None),
-        ):
+        for name, compute in ways.items():
             policy.model.zero_grad()
             start = time.process_time()
-            logprobs, _ = completion_logprobs(
-                policy.model, *rows, temperature=1.0, prompt_index=prompts
-            )
-            logprobs.mean().backward()
+            compute().mean().backward()
             times[name].append(time.process_time() - start)
-    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
     print(f"prompt {found.prompt_ids.shape[1]}, completion {found.ids.shape[1]}, 8 x {group} rows")
-    for name, seconds in medians.items():
-        print(f"{name:<18}{seconds:8.3f} s CPU")
-    ratios = [b / a for a, b in zip(*(v[1:] for v in times.values()), strict=True)]
-    print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    for name, seconds in times.items():
+        print(f"{name:<20}{statistics.median(seconds[1:]):8.3f} s CPU")
+    for name in list(ways)[1:]:
+        pairs = zip(times["engine"][1:], times[name][1:], strict=True)
+        ratios = [slow / fast for fast, slow in pairs]
+        spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{name} / engine: {statistics.median(ratios):.2f} {spread}")
 
 
 if __name__ == "__main__":
