@@ -188,6 +188,8 @@ def result_row(uid: str | int, completion: str, table: ScoreTable, index: int) -
         "verdict_lenient": lenient_verdict(completion),
         "format_ok": strict_parse(completion) is not None,
     }
+    if table.raw:
+        row["raw"] = {name: _or_null(values[index]) for name, values in table.raw.items()}
     return {**row, **{name: value for name, value in parts.items() if name not in row}}
 
 

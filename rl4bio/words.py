@@ -111,3 +111,11 @@ def _number(token: str) -> str:
         fraction = fraction.rstrip("0")
     whole = whole.lstrip("0") or "0"
     return f"{sign}{whole}{'.' if fraction else ''}{fraction}{percent}"
+
+
+def plain(text: str) -> str:
+    """Text for comparing options: folded, single blanks, no punctuation or brackets around it.
+
+    Signs and arrows inside stay, since "K+ up" and "K+ down" may differ in nothing else.
+    """
+    return " ".join(fold(text).split()).strip(" \t\n.,;:\"'*_`()[]{}")

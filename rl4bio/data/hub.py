@@ -37,11 +37,11 @@ def _reason(error: BaseException) -> str:
 def _advice(error: BaseException) -> str:
     text = f"{type(error).__name__} {error}".lower()
     if "script" in text:
-        return "it needs a loading script, which is never run; use qiaojin/PubMedQA or a file"
+        return "it needs a loading script, which is never run; use a copy without one, or a file"
     if "gated" in text or "401" in text or "403" in text:
         return "accept its licence on the Hub and run `hf auth login`, or give a local file"
     if "builderconfig" in text:
-        return "set data.options.subset to one of its subsets"
+        return "set its subset to one of them"
     return (
         "check the name, or download it once while online (`hf download --repo-type dataset`) and "
         "give the folder, or give a local .json, .jsonl, .csv or .parquet file"

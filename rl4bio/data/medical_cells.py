@@ -9,7 +9,6 @@ from typing import Any
 
 from rl4bio.redaction import shown
 from rl4bio.tags import TERMINATORS
-from rl4bio.words import fold
 
 
 def is_missing(value: Any) -> bool:
@@ -56,14 +55,6 @@ def clean(value: Any, name: str) -> str:
     if ends:  # a tokenizer would read it as the end of the turn
         raise ValueError(f"{name} holds the end token {ends[0]!r}; remove it")
     return text
-
-
-def plain(text: str) -> str:
-    """Text for comparing options: folded, single blanks, no punctuation around it.
-
-    Signs and arrows inside stay, since "K+ up" and "K+ down" may differ in nothing else.
-    """
-    return " ".join(fold(text).split()).strip(" .,;:\"'*_`")
 
 
 def as_index(value: Any) -> int | None:

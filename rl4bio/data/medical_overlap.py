@@ -14,9 +14,8 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from rl4bio.data.medical_cells import plain
 from rl4bio.data.medical_records import MedicalRecord
-from rl4bio.words import fold
+from rl4bio.words import fold, plain
 
 WORDS = 3
 THRESHOLD = 0.5

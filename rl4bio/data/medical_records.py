@@ -7,14 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rl4bio.data.medical_cells import (
-    as_index,
-    clean,
-    is_missing,
-    plain,
-    read_text,
-    split_options,
-)
+from rl4bio.data.medical_cells import as_index, clean, is_missing, read_text, split_options
 from rl4bio.data.medical_columns import LETTERS, Schema, find_label_base, find_schema
 from rl4bio.data.medical_sources import MedicalSource
 from rl4bio.data.medical_text import Form, read_completion, write_completion
@@ -22,6 +15,7 @@ from rl4bio.data.pubmedqa_records import question_key
 from rl4bio.data.records import Row, raise_problems
 from rl4bio.errors import DataError
 from rl4bio.redaction import shown
+from rl4bio.words import plain
 
 log = logging.getLogger("rl4bio")
 

@@ -12,7 +12,7 @@ from rl4bio.rewards.base import Reward
 from rl4bio.rewards.verdict import MAX_WRONG_CREDIT
 from rl4bio.tags import strict_parse
 from rl4bio.types import Sample
-from rl4bio.words import fold
+from rl4bio.words import fold, plain
 
 MAX_CHARACTERS = 1000
 """Of an answer that is read; a longer one is no choice."""
@@ -32,15 +32,6 @@ _LETTER = re.compile(rf"{_BEFORE}([a-z]){_AFTER}")
 # "a patient", "i think"; not "a or b", "a is".
 _ARTICLE = re.compile(r"[ \t]+(?!(?:and|but|is|or)\b)[^\W\d_]{2}")
 _ENDS = re.compile(r"\s*(?:$|[.,;:)\]}\-\u2013\u2014=\"'*_`\n])")
-_EDGES = " \t\n.,;:\"'*_`()[]{}"
-
-
-def plain(text: str) -> str:
-    """Text for comparing options: folded, single blanks, no punctuation around it.
-
-    Signs and arrows inside stay, since "K+ up" and "K+ down" may differ in nothing else.
-    """
-    return " ".join(fold(text).split()).strip(_EDGES)
 
 
 def read_choice(answer: str, options: Mapping[str, str]) -> str | None:

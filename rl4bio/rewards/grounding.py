@@ -22,6 +22,7 @@ from rl4bio.rewards.facts import (
     count_invented,
     find_evidence,
 )
+from rl4bio.rewards.prose import ramp, variety
 from rl4bio.tags import strict_parse
 from rl4bio.types import Sample
 from rl4bio.words import prose_factor, tokens
@@ -95,8 +96,8 @@ class GroundingReward(Reward):
         is_written = (
             min(1.0, _phrases(said, evidence) / PHRASES)
             * prose_factor(said)
-            * _ramp(_order(said, evidence), zero=ORDER[0], one=ORDER[1])
-            * _ramp(_variety(said), zero=VARIETY[0], one=VARIETY[1])
+            * ramp(_order(said, evidence), zero=ORDER[0], one=ORDER[1])
+            * ramp(variety(said), zero=VARIETY[0], one=VARIETY[1])
         )
         no_copying = self._no_copying(said, evidence)
         return enough * facts / (facts + invented) * is_written * no_copying
@@ -108,9 +109,9 @@ class GroundingReward(Reward):
         free = max(0.8 * bound, min(0.95 * bound, longest))
         quoted = count_quoted(said, evidence)
         return (
-            _ramp(copied_fraction(said, evidence), zero=bound, one=free)
-            * _ramp(quoted, zero=self.max_quoted_sentences, one=FREE_QUOTES)
-            * _ramp(_vocabulary(said, evidence), zero=VOCABULARY[0], one=VOCABULARY[1])
+            ramp(copied_fraction(said, evidence), zero=bound, one=free)
+            * ramp(quoted, zero=self.max_quoted_sentences, one=FREE_QUOTES)
+            * ramp(_vocabulary(said, evidence), zero=VOCABULARY[0], one=VOCABULARY[1])
         )
 
 
@@ -157,14 +158,3 @@ def _order(said: Sequence[str], evidence: Evidence) -> float:
 def _vocabulary(said: Sequence[str], evidence: Evidence) -> float:
     """Share of the context's content words that the thought has, in whatever order."""
     return len(evidence.content.intersection(said)) / max(1, len(evidence.content))
-
-
-def _variety(said: Sequence[str]) -> float:
-    """Share of distinct word triples; 1 where there is none."""
-    triples = list(zip(said, said[1:], said[2:], strict=False))
-    return len(set(triples)) / len(triples) if triples else 1.0
-
-
-def _ramp(value: float, *, zero: float, one: float) -> float:
-    """0 at and beyond `zero`, 1 at and beyond `one` on its other side, linear between."""
-    return min(1.0, max(0.0, (value - zero) / (one - zero)))

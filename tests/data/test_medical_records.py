@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rl4bio.data.medical_cells import plain
+from rl4bio.words import plain
 from rl4bio.data.medical_records import MedicalRecord, read_records
 from rl4bio.data.medical_sources import MedicalSource, read_source
 from rl4bio.data.medical_text import read_completion, write_completion
