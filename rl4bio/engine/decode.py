@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rl4bio.engine.hook import attending
-from rl4bio.engine.key_values import DecodeAttention
+from rl4bio.engine.key_values import BLOCK, DecodeAttention
 from rl4bio.engine.layout import Packed, pack
 from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
@@ -57,27 +57,26 @@ def decode(
     packed = pack(prompt_ids, prompt_mask)
     device = packed.ids.device
     static = device.type == "cuda" if static is None else static
-    make = StaticDecodeAttention if static else DecodeAttention
-    layout = make(
-        packed,
-        group_size=group_size,
-        max_new_tokens=max_new_tokens,
-        fused=fused_is_better(device),
-    )
+    options: dict[str, Any] = {"group_size": group_size, "fused": fused_is_better(device)}
+    layout: DecodeAttention
+    if static:
+        layout = StaticDecodeAttention(packed, room=max_new_tokens, **options)
+    else:
+        layout = DecodeAttention(packed, room=min(BLOCK, max_new_tokens), **options)
     parts = halves(model)
     record = Record(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(device)
-    options: dict[str, Any] = {"temperature": temperature, "top_k": top_k}
+    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k}
     weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
     with attending(model, layout), weights as copies:
         log.debug("engine: %s", copies)
         hidden = _prefill(parts, packed).repeat_interleave(group_size, 0)
         first = None if noise is None else noise[:, 0]
-        token, logprobs = sample_tokens(parts.logits(hidden), first, **options)
+        token, logprobs = sample_tokens(parts.logits(hidden), first, **sampling)
         keep = record.note(0, token, logprobs)
         if isinstance(layout, StaticDecodeAttention):
-            return StaticLoop(parts, layout, record, noise, **options).run()
-        _lockstep(parts, layout, record, token, keep, noise, **options)
+            return StaticLoop(parts, layout, record, noise, **sampling).run()
+        _lockstep(parts, layout, record, token, keep, noise, **sampling)
     return record.finish()
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.engine.attention import seen_bias
 from rl4bio.engine.key_values import DecodeAttention, LayerStates
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.record import Decoded, Record
@@ -34,13 +33,9 @@ CHECK_EVERY = 16
 class StaticDecodeAttention(DecodeAttention):
     """`DecodeAttention` whose step is a tensor and whose shapes change by bucket alone."""
 
-    reads_ahead = True
-
-    def __init__(
-        self, packed: Packed, *, group_size: int, max_new_tokens: int, fused: bool
-    ) -> None:
-        width = -(-max_new_tokens // BUCKET) * BUCKET
-        super().__init__(packed, group_size=group_size, max_new_tokens=width, fused=fused)
+    def __init__(self, packed: Packed, *, group_size: int, room: int, fused: bool) -> None:
+        whole = -(-room // BUCKET) * BUCKET
+        super().__init__(packed, group_size=group_size, room=whole, fused=fused)
         self.clock = torch.zeros(1, dtype=torch.long, device=packed.ids.device)
         """The completion token that is fed, int [1]."""
         self.bucket = 0
@@ -51,26 +46,20 @@ class StaticDecodeAttention(DecodeAttention):
         self._biases = {}
 
     @property
-    def end(self) -> int:
-        return self.offset + self.bucket
+    def now(self) -> Tensor:
+        return self.clock
+
+    @property
+    def places(self) -> int:
+        return self.bucket
 
     def write(self, states: LayerStates, key: Tensor, value: Tensor) -> None:
         place = self.clock + self.offset
-        states.key.index_copy_(2, place, key.unsqueeze(2))
-        states.value.index_copy_(2, place, value.unsqueeze(2))
+        states.key.index_copy_(2, place, key.unsqueeze(2).to(states.key.dtype))
+        states.value.index_copy_(2, place, value.unsqueeze(2).to(states.value.dtype))
 
-    def _bias(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
-        """[N, P + bucket]: 0 where a key is seen."""
-        if window not in self._biases:
-            device = self.clock.device
-            steps = torch.arange(self.width, device=device)
-            lengths = self.lengths[self.members][:, None]
-            front = seen_bias(lengths + self.clock - steps, window, dtype)
-            front = front.masked_fill(steps >= lengths, float("-inf"))
-            own = self.clock - torch.arange(self.bucket, device=device)
-            own = seen_bias(own, window, dtype).expand(len(lengths), -1)
-            self._biases[window] = torch.cat([front, own], dim=-1)
-        return self._biases[window]
+    def _all_seen(self, window: int | None) -> bool:
+        return False
 
 
 class StaticLoop:
