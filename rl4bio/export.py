@@ -1,4 +1,4 @@
-"""`rl4bio export`: a tuned model as one Hugging Face folder, or as a MolGPT `.pt`."""
+"""`rl4bio export`: a tuned model as one Hugging Face folder, an adapter, or a MolGPT `.pt`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl4bio.cli import run_command
-from rl4bio.config import load_config
-from rl4bio.errors import ConfigError, ModelError, StorageError
-from rl4bio.storage import RunFolder, write_atomic
+from rl4bio.errors import ConfigError, ModelError, Rl4bioError, StorageError
+from rl4bio.export_source import Source, find_source, load_source, merge, stored_dtype
+from rl4bio.storage import write_atomic
 from rl4bio.storage.files import storage_errors
 
-FORMATS = ("molgpt", "huggingface")
+if TYPE_CHECKING:
+    from rl4bio.modules.policy import Policy
+
+FORMATS = ("molgpt", "huggingface", "adapter")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -25,12 +28,14 @@ def build_parser() -> argparse.ArgumentParser:
         description="Write the model of a run, or of a folder, where other programs read it. A "
         "LoRA adapter is merged into its base.",
         epilog="molgpt is the format of the published MolGPT code: NAME.pt, a bare state dict with "
-        "its causal masks, and NAME_stoi.json. huggingface is a model folder.",
+        "its causal masks, and NAME_stoi.json. huggingface is a whole model folder, adapter a LoRA "
+        "adapter's.",
         allow_abbrev=False,
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run", metavar="FOLDER", help="folder of a finished run")
     what.add_argument("--model", metavar="FOLDER", help="a model folder, or an adapter folder")
+    parser.add_argument("--step", metavar="N", help="of a --run: a checkpoint, or latest")
     parser.add_argument(
         "--output", required=True, metavar="PLACE", help="folder, or NAME.pt for molgpt"
     )
@@ -38,7 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--format", choices=FORMATS, help="default: molgpt where the output ends in .pt"
     )
     parser.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="of the weights in a model folder"
+        "--dtype", choices=DTYPES, help="of the weights in a model folder (as the base has them)"
+    )
+    parser.add_argument(
+        "--push", metavar="OWNER/NAME", help="upload the folder to the hub, privately where new"
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -50,35 +58,121 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Find the model, merge its adapter, write it, and say where it is."""
+    """Find the model, merge its adapter, write it, say where it is, and push it if asked to."""
     from rl4bio.storage.folders import check_target
 
     target, form = find_format(arguments)
     weights, vocabulary = target, stoi_path(target)
-    if form == "huggingface":
-        check_target(target, force=arguments.force)
+    if form != "molgpt":
+        marker = "adapter_config.json" if form == "adapter" else "config.json"
+        check_target(target, force=arguments.force, marker=marker)
     elif not arguments.force:
         for path in (weights, vocabulary):
             if path.exists():
                 raise StorageError(
                     f"{path}: exists; add --force to replace it, or choose another name"
                 )
-    folder, config = find_model(arguments)
-    tokenizer, model, base = load_merged(folder, config)
+    source = find_source(arguments.model, arguments.run, arguments.step)
+    if arguments.push is not None:
+        check_push(arguments.push, form)
+    if form == "adapter" and not source.is_adapter:
+        raise ConfigError(f"--format adapter: {source.folder} holds whole weights; leave it out")
+    policy = load_source(source)
     if form == "molgpt":
-        write_published(weights, vocabulary, tokenizer, model)
+        write_published(weights, vocabulary, policy.tokenizer, merge(policy, source.folder))
         return
+    if form == "adapter":
+        write_adapter(target, policy, source)
+    else:
+        write_merged(target, policy, source, arguments.dtype or stored_dtype(source))
+    if arguments.push is not None:
+        push(target, arguments.push)
+
+
+def write_merged(target: Path, policy: Policy, source: Source, dtype: str) -> None:
+    """Write a whole model with everything that transformers needs to use it.
+
+    The adapter is merged in float32 and the sum rounded once. The generation config names every
+    token that ends a turn, since a checkpoint may declare fewer than the model writes.
+    """
     import torch
 
     from rl4bio.model_folder import write_model_folder
 
-    model = model.to(getattr(torch, arguments.dtype))
-    write_model_folder(target, model, tokenizer, card(target.name, model, tokenizer, folder, base))
-    print(
-        f"written to {target}: {arguments.dtype}{f', adapter merged into {base}' if base else ''}"
+    model, base, stops = merge(policy, source.folder), source.base, policy.stop_ids
+    model = model.to(getattr(torch, dtype))
+    declared = model.generation_config.eos_token_id
+    if {*stops} != {*(declared if isinstance(declared, list) else [declared])}:
+        model.generation_config.eos_token_id = stops
+    text = card(target.name, model, policy.tokenizer, source.folder, base)
+    write_model_folder(target, model, policy.tokenizer, text)
+    print(f"written to {target}: {dtype}{f', adapter merged into {base}' if base else ''}")
+    quantization = "none" if source.config is None else source.config.policy.quantization
+    if quantization != "none":
+        print(f"note: trained on a {quantization} base, merged into the unquantised one")
+
+
+def write_adapter(target: Path, policy: Policy, source: Source) -> None:
+    """Write an adapter alone, with tokenizer and card, and read it back."""
+    from rl4bio.outputs import verify_saved
+    from rl4bio.storage.folders import new_folder
+
+    with new_folder(target) as folder:
+        policy.save(folder)
+        verify_saved(policy, folder)
+        text = card(target.name, policy.model, policy.tokenizer, source.folder, source.base, True)
+        (folder / "README.md").write_text(text, "utf-8")
+    print(f"written to {target}: adapter of {source.base}")
+
+
+def check_push(repo_id: str, form: str) -> None:
+    """Refuse a push that cannot work, before an hour of merging.
+
+    Raises:
+        ConfigError: the name or the format is no model's, or nobody is logged in.
+        StorageError: the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    if form == "molgpt":
+        raise ConfigError("--push: goes with a folder, not with MolGPT's files")
+    if repo_id.count("/") != 1:
+        raise ConfigError(f"--push: got {repo_id!r}, needs owner/name")
+    try:
+        HfApi().whoami()
+    except Exception as error:  # the hub client raises its own, requests' and httpx's errors
+        raise push_error(repo_id, error) from error
+
+
+def push(folder: Path, repo_id: str) -> None:
+    """Upload a folder to a model repository, a private one where it is new."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().create_repo(repo_id, private=True, exist_ok=True)
+        HfApi().upload_folder(
+            folder_path=folder, repo_id=repo_id, commit_message="Upload by rl4bio export"
+        )
+    except Exception as error:
+        raise push_error(repo_id, error, folder) from error
+    print(f"pushed to https://huggingface.co/{repo_id}")
+
+
+def push_error(repo_id: str, error: Exception, folder: Path | None = None) -> Rl4bioError:
+    """What a user can do about a failed push."""
+    kept = f"; the folder is whole, send it later: hf upload {repo_id} {folder}" if folder else ""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if "LocalTokenNotFoundError" in names or status in (401, 403):
+        return ConfigError(
+            f"--push: no right to write {repo_id}; log in with `hf auth login` (or set HF_TOKEN) "
+            f"with a token that may write there{kept}"
+        )
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return StorageError(
+        f"--push: {repo_id} cannot be written ({reason}); is the machine offline? Leave --push out "
+        f"to write the folder alone{kept}"
     )
-    if base and config is not None and config.quantization != "none":
-        print(f"note: trained on a {config.quantization} base, merged into the unquantised one")
 
 
 def find_format(arguments: argparse.Namespace) -> tuple[Path, str]:
@@ -90,11 +184,13 @@ def find_format(arguments: argparse.Namespace) -> tuple[Path, str]:
     output = Path(arguments.output)
     is_file = output.suffix == ".pt"
     form: str = arguments.format or ("molgpt" if is_file else "huggingface")
-    if form == "huggingface":
+    if form != "molgpt":
         if is_file:
-            raise ConfigError(f"--output: {output} names a file; --format huggingface is a folder")
+            raise ConfigError(f"--output: {output} names a file; --format {form} is a folder")
+        if form == "adapter" and arguments.dtype is not None:
+            raise ConfigError("--dtype: is for whole models; adapters stay in float32")
         return output, form
-    if arguments.dtype != "float32":
+    if arguments.dtype not in (None, "float32"):
         raise ConfigError(f"--dtype: got {arguments.dtype}; MolGPT's files hold float32")
     return (output if is_file else output / "molgpt.pt"), form
 
@@ -102,78 +198,6 @@ def find_format(arguments: argparse.Namespace) -> tuple[Path, str]:
 def stoi_path(weights: Path) -> Path:
     """The vocabulary beside a `.pt` file, named as the published code names it."""
     return weights.with_name(f"{weights.stem}_stoi.json")
-
-
-def find_model(arguments: argparse.Namespace) -> tuple[Path, Any]:
-    """The folder of the tuned weights, and for an adapter the `policy` section of its run.
-
-    Raises:
-        ModelError: it is not there, or the run holds no finished model.
-    """
-    if arguments.model is not None:
-        folder = Path(arguments.model)
-        if not folder.is_dir():
-            raise ModelError(f"{folder}: no such folder; name a model/ or an adapter/ folder")
-        return folder, None
-    run = RunFolder(Path(arguments.run))
-    if run.adapter.is_dir():
-        if not run.config.is_file():
-            raise ModelError(
-                f"{run.root}: has no config.yaml, which names the adapter's base; use --model "
-                f"{run.adapter}"
-            )
-        return run.adapter, load_config(run.config, []).policy
-    if run.model.is_dir():
-        return run.model, None
-    raise ModelError(
-        f"{run.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run first"
-    )
-
-
-def load_merged(folder: Path, config: Any) -> tuple[Any, Any, str]:
-    """Tokenizer, float32 model on the CPU, and the base that an adapter was merged into.
-
-    Args:
-        folder: a whole model, or an adapter.
-        config: the `policy` section, which names the adapter's base; None takes the base that the
-            adapter itself names.
-
-    Raises:
-        ModelError: something is missing, damaged or does not fit.
-    """
-    from rl4bio.modules.loading import load_tuned
-    from rl4bio.sections import PolicyConfig
-
-    if not (folder / "adapter_config.json").is_file():
-        policy = load_tuned(PolicyConfig(checkpoint=str(folder), attention="eager"), folder)
-        return policy.tokenizer, policy.model.eval(), ""
-    base = config.checkpoint if config is not None else base_of(folder)
-    revision = config.revision if config is not None else None
-    plain = PolicyConfig(checkpoint=base, revision=revision, attention="eager")
-    policy = load_tuned(plain, folder)
-    peft_model: Any = policy.model
-    peft_model.set_adapter("default")
-    try:
-        merged = peft_model.merge_and_unload(safe_merge=True, adapter_names=["default"])
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: cannot be merged: {str(error).splitlines()[0]}") from error
-    return policy.tokenizer, merged.eval(), base
-
-
-def base_of(folder: Path) -> str:
-    """The checkpoint that an adapter folder says it was trained on.
-
-    Raises:
-        ModelError: it names none.
-    """
-    path = folder / "adapter_config.json"
-    try:
-        base = json.loads(path.read_text("utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); copy the adapter again") from error
-    if not isinstance(base, str) or not base:
-        raise ModelError(f"{path}: names no base model; export it by --run, which does")
-    return base
 
 
 def write_published(weights: Path, vocabulary: Path, tokenizer: Any, model: Any) -> None:
@@ -217,18 +241,24 @@ def write_published(weights: Path, vocabulary: Path, tokenizer: Any, model: Any)
         print("      `rl4bio convert --start-token` on the way back")
 
 
-def card(name: str, model: Any, tokenizer: Any, folder: Path, base: str) -> str:
+def card(
+    name: str, model: Any, tokenizer: Any, folder: Path, base: str, adapter: bool = False
+) -> str:
     """The README.md of an exported folder."""
     from rl4bio.model_folder import molgpt_card
 
     origin = f"Exported from {folder.absolute().parent.name}/{folder.name}"
-    origin += f", merged into {base}." if base else "."
-    if model.config.model_type == "molgpt":
+    origin += f", {'an adapter of' if adapter else 'merged into'} {base}." if base else "."
+    if model.config.model_type == "molgpt" and not adapter:
         start = "C" if tokenizer.bos_token is None else ""
         return molgpt_card(name, model.config, source=origin, start=start)
     hub = f"base_model: {base}\n" if base.count("/") == 1 and not Path(base).exists() else ""
+    load = f'AutoModelForCausalLM.from_pretrained("{base if adapter else name}")'
+    if adapter:
+        load = f'PeftModel.from_pretrained({load}, "{name}")'
+    imports = "from peft import PeftModel\n" if adapter else ""
     return f"""---
-library_name: transformers
+library_name: {"peft" if adapter else "transformers"}
 {hub}tags: [rl4bio]
 ---
 
@@ -237,9 +267,9 @@ library_name: transformers
 **Research use only.** Not a medical device; not for diagnosis, treatment or advice. {origin}
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+{imports}from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{name}")
+model = {load}
 tokenizer = AutoTokenizer.from_pretrained("{name}")
 ```
 """

@@ -1,4 +1,4 @@
-"""`rl4bio generate`: molecules of a SMILES model, or completions of prompts, streamed."""
+"""`rl4bio generate`: molecules of a SMILES model, completions of prompts, or a conversation."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rl4bio.evaluate import find_tuned, show_progress
 from rl4bio.redaction import shown
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage.files import storage_errors
+from rl4bio.text import chat as chat_turns
 from rl4bio.types import Message, Prompt, Sample
 
 if TYPE_CHECKING:
@@ -61,9 +62,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--scaffold", metavar="SMILES", help="asked for, where the model is conditioned on one")
     add("--valid-only", action="store_true", help="leave out what is no molecule")
     add("--unique", action="store_true", help="leave out molecules that came before")
-    texts = parser.add_argument_group("other language models").add_mutually_exclusive_group()
+    language = parser.add_argument_group("other language models")
+    texts = language.add_mutually_exclusive_group()
     texts.add_argument("--prompt", metavar="TEXT", help="one prompt")
     texts.add_argument("--prompts", metavar="FILE.jsonl", help="prompt or messages, and id, a line")
+    texts.add_argument("--chat", action="store_true", help="talk to it; with --run beside its base")
+    language.add_argument(
+        "--system", metavar="TEXT", help="of a --chat; makes --prompt a chat turn behind it"
+    )
     parser.set_defaults(adapter=None, tuned=None)
     return parser
 
@@ -77,6 +83,12 @@ def generate(arguments: argparse.Namespace) -> None:
     config, tuned = find_model(arguments)
     arguments.temperature = arguments.temperature or config.rollout.temperature
     arguments.top_k = arguments.top_k or config.rollout.top_k
+    if arguments.chat:
+        from rl4bio.chat import chat
+
+        show_progress()
+        chat(config, tuned, arguments)
+        return
     asked = read_prompts(arguments)
     check_output(arguments.output, (".jsonl",) if asked else (".csv", ".smi"))
     show_progress()
@@ -166,7 +178,14 @@ def read_prompts(arguments: argparse.Namespace) -> list[Sample]:
         DataError: the file or some of its rows cannot be used; names file and line of each.
     """
     if arguments.prompt is not None:
-        return [Sample(uid="1", prompt=arguments.prompt)]
+        turns = (
+            None
+            if arguments.system is None
+            else chat_turns(arguments.prompt, system=arguments.system)
+        )
+        return [Sample(uid="1", prompt=arguments.prompt if turns is None else turns)]
+    if arguments.system is not None:
+        raise ConfigError("--system: goes with --prompt or --chat; a file has messages of its own")
     if arguments.prompts is None:
         return []
     samples, problems = [], []

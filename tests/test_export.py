@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalTokenNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rl4bio.__main__ import main as rl4bio
+from rl4bio.modules.base import PolicyModule
+from rl4bio.modules.loading import load_policy
 from rl4bio.modules.new_model import new_molgpt
-from rl4bio.sections import MolGPTConfig
+from rl4bio.sections import AdapterConfig, MolGPTConfig, OptimConfig, PolicyConfig
+from rl4bio.storage import save_checkpoint_folder
 
 VOCABULARY = {"(": 0, ")": 1, "1": 2, "<": 3, "=": 4, "C": 5, "O": 6, "c": 7}
 
@@ -242,3 +247,184 @@ def test_damaged_adapters(tiny_folder, tmp_path: Path, capsys) -> None:
     (adapter / "adapter_config.json").write_text("{")
     assert "cannot be read" in refusal(capsys, arguments, 4)
     assert not (tmp_path / "out").exists()
+
+
+def run_with_steps(base: Path, run: Path, *, adapter: bool = True) -> dict[int, Any]:
+    """A run that was stopped: no adapter/, two checkpoints; the trained policy of each step."""
+    section = PolicyConfig(checkpoint=str(base), adapter=AdapterConfig(rank=4) if adapter else None)
+    policies: dict[int, Any] = {}
+    for step in (1, 12):
+        policy = load_policy(section)
+        torch.manual_seed(step)
+        with torch.no_grad():
+            for parameter in policy.trainable_parameters():
+                parameter.mul_(0 if adapter else 1).add_(0.03 * torch.randn_like(parameter))
+        module = PolicyModule(policy, optim=OptimConfig(), max_steps=1)
+        save_checkpoint_folder(
+            run / "checkpoints", step, tensors={"weights": module.trainable_state()}, state={}
+        )
+        policies[step] = policy.model.eval()
+    lora = "adapter: {rank: 4}, quantization: nf4" if adapter else "adapter: null"
+    (run / "config.yaml").write_text(
+        f"name: run\npolicy: {{checkpoint: {base}, gradient_checkpointing: true, {lora}}}\n"
+        "data: {name: pubmedqa, options: {source: x}}\nrewards: [{name: verdict}]\n"
+    )
+    return policies
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_checkpoints_of_a_stopped_run(tiny_folder, tmp_path, capsys, adapter: bool) -> None:
+    run = tmp_path / "run"
+    policies = run_with_steps(tiny_folder("llama"), run, adapter=adapter)
+    assert "with --step latest" in refusal(
+        capsys, ["--run", str(run), "--output", str(tmp_path / "x")], 4
+    )
+    found = {}
+    for name, step in (("1", 1), ("12", 12), ("latest", 12)):
+        target = tmp_path / f"merged-{name}"
+        arguments = ["--run", str(run), "--step", name, "--output", str(target)]
+        assert rl4bio(["export", *arguments]) == 0
+        assert ("trained on a nf4 base, merged into the unq" in capsys.readouterr().out) == adapter
+        found[name] = logits(AutoModelForCausalLM.from_pretrained(target).eval())
+        torch.testing.assert_close(found[name], logits(policies[step]), rtol=0, atol=1e-5)
+    assert torch.equal(found["latest"], found["12"])
+    assert (found["1"] - found["12"]).abs().max() > 1e-2
+    card = (tmp_path / "merged-1" / "README.md").read_text()
+    assert "Exported from checkpoints/step-00000001" in card
+
+
+def test_an_adapter_folder(tiny_folder, tmp_path: Path, capsys) -> None:
+    """It loads with plain transformers and peft; nothing of the base is in it."""
+    base, run, target = tiny_folder("llama"), tmp_path / "run", tmp_path / "lora"
+    policies = run_with_steps(base, run)
+    arguments = ["--run", str(run), "--step", "1", "--format", "adapter", "--output", str(target)]
+    assert rl4bio(["export", *arguments]) == 0
+    assert f"adapter of {base}" in capsys.readouterr().out
+    plain = AutoModelForCausalLM.from_pretrained(base)
+    read = PeftModel.from_pretrained(plain, target).eval()
+    torch.testing.assert_close(logits(read), logits(policies[1]), rtol=0, atol=1e-6)
+    assert AutoTokenizer.from_pretrained(target).chat_template
+    assert not list(target.glob("model*"))
+    assert f'"{base}"), "lora")' in (target / "README.md").read_text()
+    again = [*arguments[:-1], str(tmp_path / "again"), "--dtype", "bfloat16"]
+    assert "adapters stay in float32" in refusal(capsys, again, 2)
+    whole = ["--model", str(base), "--format", "adapter", "--output", str(tmp_path / "again")]
+    assert "holds whole weights" in refusal(capsys, whole, 2)
+
+
+def test_the_dtype_is_the_base_s_own_and_the_sum_is_rounded_once(
+    tiny_folder, tmp_path: Path
+) -> None:
+    """bfloat16(W + B A s), and not bfloat16(W) + bfloat16(B A s)."""
+    base, run, target = tmp_path / "base", tmp_path / "run", tmp_path / "merged"
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.bfloat16)
+    model.save_pretrained(base)
+    AutoTokenizer.from_pretrained(tiny_folder("llama")).save_pretrained(base)
+    policies = run_with_steps(base, run)
+    arguments = ["export", "--run", str(run), "--step", "1", "--output", str(target)]
+    assert rl4bio(arguments) == 0
+    merged = AutoModelForCausalLM.from_pretrained(target)
+    assert merged.dtype == torch.bfloat16
+    layer = policies[1].base_model.model.model.layers[0].mlp.up_proj
+    exact = layer.base_layer.weight + layer.get_delta_weight("default")
+    assert torch.equal(merged.model.layers[0].mlp.up_proj.weight, exact.bfloat16())
+    assert rl4bio([*arguments[:-1], str(tmp_path / "full"), "--dtype", "float32"]) == 0
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "full").dtype == torch.float32
+
+
+def test_the_generation_config_names_every_end_token(tiny_folder, tmp_path: Path) -> None:
+    """A checkpoint that declares its EOS alone goes on behind the end of a turn otherwise."""
+    base = tmp_path / "base"
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder("gemma3"))
+    model.generation_config.eos_token_id = 1
+    model.save_pretrained(base)
+    AutoTokenizer.from_pretrained(tiny_folder("gemma3")).save_pretrained(base)
+    assert rl4bio(["export", "--model", str(base), "--output", str(tmp_path / "out")]) == 0
+    read = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert read.generation_config.eos_token_id == [1, 5]
+
+
+def test_steps_that_are_not_there(tiny_folder, tmp_path: Path, capsys) -> None:
+    run, out = tmp_path / "run", ["--output", str(tmp_path / "out")]
+    run_with_steps(tiny_folder("llama"), run)
+    for step, code, reason in (
+        ("7", 4, "no checkpoint of step 7; there are: 1, 12"),
+        ("last", 2, "got 'last', needs a number or latest; there are: 1, 12"),
+    ):
+        assert reason in refusal(capsys, ["--run", str(run), "--step", step, *out], code)
+    model = ["--model", str(tiny_folder("llama")), "--step", "1", *out]
+    assert "names a checkpoint of a run" in refusal(capsys, model, 2)
+    weights = run / "checkpoints" / "step-00000012" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "use an older" in refusal(capsys, ["--run", str(run), "--step", "12", *out], 4)
+    (run / "checkpoints" / "step-00000001" / "MANIFEST.json").unlink()
+    assert "no whole checkpoint" in refusal(
+        capsys, ["--run", str(run), "--step", "latest", *out], 4
+    )
+
+
+class FakeHub:
+    """Stands in for HfApi; fails where it is told to."""
+
+    calls: list[tuple[str, dict[str, Any]]]
+    error: Exception | None
+    fails_at: str
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any, **options: Any) -> None:
+            if name == FakeHub.fails_at and FakeHub.error is not None:
+                raise FakeHub.error
+            FakeHub.calls.append((name, options | dict(enumerate(arguments))))  # type: ignore[arg-type]
+
+        return call
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> type[FakeHub]:
+    FakeHub.calls, FakeHub.error, FakeHub.fails_at = [], None, ""
+    monkeypatch.setattr("huggingface_hub.HfApi", FakeHub)
+    return FakeHub
+
+
+class TestPush:
+    def test_a_private_repository(self, tiny_folder, tmp_path: Path, hub, capsys) -> None:
+        target = tmp_path / "out"
+        arguments = ["--model", str(tiny_folder("llama")), "--output", str(target)]
+        assert rl4bio(["export", *arguments, "--push", "me/mine"]) == 0
+        assert [name for name, _ in hub.calls] == ["whoami", "create_repo", "upload_folder"]
+        assert hub.calls[1][1] == {0: "me/mine", "private": True, "exist_ok": True}
+        assert hub.calls[2][1]["folder_path"] == target
+        assert "pushed to https://huggingface.co/me/mine" in capsys.readouterr().out
+
+    def test_offline_is_said_before_anything_is_merged(
+        self, tiny_folder, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The tests run with the hub switched off."""
+        monkeypatch.setenv("HF_TOKEN", "hf_none")
+        target = tmp_path / "out"
+        arguments = ["--model", str(tiny_folder("llama")), "--output", str(target)]
+        line = refusal(capsys, [*arguments, "--push", "me/mine"], 7)
+        assert re.search(r"--push: me/mine cannot be written \(.*offline.*; is the machine", line)
+        assert not target.exists()
+
+    def test_refusals(self, tiny_folder, tmp_path: Path, hub, capsys) -> None:
+        model = ["--model", str(tiny_folder("llama")), "--output", str(tmp_path / "out")]
+        assert "needs owner/name" in refusal(capsys, [*model, "--push", "mine"], 2)
+        molgpt = [*model[:2], "--output", str(tmp_path / "m.pt"), "--push", "me/mine"]
+        assert "goes with a folder" in refusal(capsys, molgpt, 2)
+        error = LocalTokenNotFoundError("no token")
+        hub.error, hub.fails_at = error, "whoami"
+        assert "hf auth login" in refusal(capsys, [*model, "--push", "me/mine"], 2)
+        assert not (tmp_path / "out").exists()
+
+    def test_the_folder_stays_where_the_upload_breaks_off(
+        self, tiny_folder, tmp_path: Path, hub, capsys
+    ) -> None:
+        hub.error, hub.fails_at = OSError("connection lost\nat once"), "upload_folder"
+        target = tmp_path / "out"
+        arguments = ["--model", str(tiny_folder("llama")), "--output", str(target)]
+        assert rl4bio(["export", *arguments, "--push", "me/mine"]) == 7
+        error = capsys.readouterr().err
+        assert "(connection lost); is the machine offline? Leave --push out" in error
+        assert f"send it later: hf upload me/mine {target}" in error
+        assert (target / "config.json").is_file()

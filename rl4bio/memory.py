@@ -1,0 +1,146 @@
+"""How much memory a device needs for a run, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rl4bio.data.base import Corpus
+from rl4bio.modules.policy import Policy
+from rl4bio.sections import RunConfig
+
+MAX_LOGITS = 2**28
+"""Logits that exist at once: larger products go tile by tile."""
+NORM_BYTES = 30
+"""Of a layer's norms and residual sums, a token and hidden unit: norms are computed in float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes of one device, an upper estimate for full-length prompts and completions.
+
+    With B prompts and G completions a step, P and C the limits of their tokens, N = B G, L layers
+    of hidden size h, MLP size i, q query and k key-value channels, vocabulary V, and e bytes a
+    number (2 in half precision, else 4):
+
+        weights       all weights, as they are stored (adapters included)
+        gradients     one number a trained weight
+        optimizer     two numbers a trained weight (AdamW; Muon keeps one of a layer's matrices)
+        reference     with full fine-tuning and KL a second copy of the weights
+        rollout       copies of the layers under an adapter, with it folded in
+        key_values    2 L k e (B P + N C); without the engine every completion has its own prompt
+        activations   T (L (e (4 i + 3 q + 3 k) + 30 h) + 4 min(V, 2^28 / T)), T the tokens of a
+                      micro-batch; with gradient checkpointing T (L h e + one layer)
+
+    The activations are fitted to what Llama, Qwen 2.5 and Gemma 3 save for the backward under LoRA;
+    attention is taken to be a fused kernel. Sampling and updating follow each other, so the total
+    is weights, optimizer and reference with the larger of (rollout + key_values) and (gradients +
+    activations). CUDA itself and fragmentation come on top, usually 1 to 2 GiB.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    reference: int
+    rollout: int
+    key_values: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        sampling = self.rollout + self.key_values
+        updating = self.gradients + self.activations
+        return self.weights + self.optimizer + self.reference + max(sampling, updating)
+
+    def describe(self) -> str:
+        """One line, in GiB (MiB where the whole is small)."""
+        unit, size = ("GiB", 2**30) if self.total >= 2**30 else ("MiB", 2**20)
+        parts = [
+            f"{field.name.replace('_', ' ')} {getattr(self, field.name) / size:.1f}"
+            for field in fields(self)
+            if getattr(self, field.name)
+        ]
+        return f"memory: about {self.total / size:.1f} {unit} a device ({', '.join(parts)})"
+
+
+def estimate_memory(policy: Policy, config: RunConfig) -> MemoryEstimate:
+    """The memory of a GRPO run.
+
+    Args:
+        policy: as it will be trained, on any device (the meta device is enough).
+        config: of the run.
+    """
+    parameters = list(policy.model.named_parameters())
+    trained = [(name, p) for name, p in parameters if p.requires_grad]
+    weights, gradients = _bytes(p for _, p in parameters), _bytes(p for _, p in trained)
+    once = [p for name, p in trained if p.ndim == 2 and "layers." in name]
+    copied = policy.adapter is None and (config.grpo.kl_coef > 0 or config.grpo.monitor_kl)
+    half = next(p.element_size() for _, p in parameters) == 2
+    engine = config.rollout.backend != "generate"
+    return MemoryEstimate(
+        weights=weights,
+        gradients=gradients,
+        optimizer=2 * gradients - (_bytes(once) if config.optim.name == "muon" else 0),
+        reference=weights if copied else 0,
+        rollout=_rollout_bytes(policy.model, config) if engine else 0,
+        key_values=_key_value_bytes(policy, config, engine=engine, width=2 if half else 4),
+        activations=_activation_bytes(policy, config, width=2 if half else 4),
+    )
+
+
+def _bytes(parameters: Any) -> int:
+    return sum(p.numel() * p.element_size() for p in parameters)
+
+
+def _rollout_bytes(model: Any, config: RunConfig) -> int:
+    """Folded copies of the layers that carry an adapter; quantised ones are left as they are."""
+    found = 0
+    for module in model.modules():
+        base = getattr(module, "base_layer", None)
+        if base is not None and base.weight.is_floating_point():
+            width = 2 if config.rollout.dtype == "bf16" else base.weight.element_size()
+            found += base.weight.numel() * width
+    return found
+
+
+def _tokens(config: RunConfig, *, shared_prompts: bool) -> int:
+    """Prompt and completion tokens of a step at the limits."""
+    limits, group = config.rollout, config.grpo.group_size
+    prompts = int(config.data.options.get("batch_size", Corpus.batch_size))
+    fronts = prompts if shared_prompts else prompts * group
+    return fronts * limits.max_prompt_tokens + prompts * group * limits.max_completion_tokens
+
+
+def _key_value_bytes(policy: Policy, config: RunConfig, *, engine: bool, width: int) -> int:
+    shape = _shape(policy)
+    tokens = _tokens(config, shared_prompts=engine)
+    return 2 * shape["layers"] * shape["key_values"] * width * tokens
+
+
+def _activation_bytes(policy: Policy, config: RunConfig, *, width: int) -> int:
+    shape, limits = _shape(policy), config.rollout
+    row = limits.max_prompt_tokens + limits.max_completion_tokens
+    step = _tokens(config, shared_prompts=True)
+    tokens = min(max(config.grpo.tokens_per_micro_batch, row), step)
+    channels = 4 * shape["mlp"] + 3 * shape["queries"] + 3 * shape["key_values"]
+    layer = width * channels + NORM_BYTES * shape["hidden"]
+    logits = 4 * min(tokens * shape["vocabulary"], MAX_LOGITS)
+    if getattr(policy.model, "is_gradient_checkpointing", False):
+        return tokens * (shape["layers"] * shape["hidden"] * width + layer) + logits
+    return tokens * shape["layers"] * layer + logits
+
+
+def _shape(policy: Policy) -> dict[str, int]:
+    """The sizes that the formula names, from the model's configuration."""
+    model: Any = policy.model
+    config = model.config.get_text_config()
+    hidden, heads = config.hidden_size, config.num_attention_heads
+    channels = getattr(config, "head_dim", None) or hidden // heads
+    return {
+        "hidden": hidden,
+        "layers": config.num_hidden_layers,
+        "queries": heads * channels,
+        "key_values": (getattr(config, "num_key_value_heads", None) or heads) * channels,
+        "mlp": getattr(config, "intermediate_size", None) or 4 * hidden,
+        "vocabulary": config.vocab_size,
+    }
