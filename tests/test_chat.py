@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from rl4bio import chat as module
 from rl4bio.chat import Sampling, Speaker, columns, stream_reply, talk, wrap
 from rl4bio.errors import ConfigError, NonFiniteError
+from rl4bio.generate import main
 from rl4bio.modules.loading import load_policy, load_tuned
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions, sampling_seed
@@ -211,6 +213,39 @@ class TestTwoModels:
         kept = [user("second?"), Message(role="assistant", content="no")]
         assert [speaker.turns for speaker in speakers] == [kept, kept]
         assert "RuntimeError: out of memory" in capsys.readouterr().err
+
+
+class TestCommand:
+    def test_a_system_turn_makes_the_prompt_a_chat_turn(
+        self, tiny_policy_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = ["--model", str(tiny_policy_folder), "--prompt", "yes?", *PLAIN]
+        assert main([*source, "--system", "Be brief."]) == 0
+        expected = [Message(role="system", content="Be brief."), user("yes?")]
+        assert json.loads(capsys.readouterr().out)["prompt"] == expected
+        assert main([*source, "--system", ""]) == 0
+        assert json.loads(capsys.readouterr().out)["prompt"] == [user("yes?")]
+
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            (["--prompts", "x.jsonl", "--system", "y"], "--system: goes with --prompt or --chat"),
+            (["--prompt", "x", "--chat"], "not allowed with argument"),
+        ],
+    )
+    def test_refusals(
+        self,
+        tiny_policy_folder: Path,
+        capsys: pytest.CaptureFixture[str],
+        arguments: list[str],
+        line: str,
+    ) -> None:
+        assert main(["--model", str(tiny_policy_folder), *arguments, *PLAIN]) == 2
+        assert line in capsys.readouterr().err.splitlines()[-1]
+
+    def test_molecules_do_not_talk(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["--model", "rl4bio:molgpt-moses", "--chat", *PLAIN]) == 2
+        assert "--chat: this model writes molecules" in capsys.readouterr().err
 
 
 class TestColumns:
