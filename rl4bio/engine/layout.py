@@ -3,11 +3,13 @@
 All prompts stand first, then all completions; every token carries its own position, so a
 completion's continue its prompt's. Linear layers see that row alone. Attention gathers the row into
 blocks that are padded to the longest of their kind, and a model never sees a mask or a cache.
+
+A demonstration is a prompt of its own, without completions, whose own tokens are scored.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -77,7 +79,7 @@ def pack(
     never fed. Scored are the completions' tokens; without completions nothing is.
 
     Args:
-        prompt_ids: int [B, p], left-padded.
+        prompt_ids: int [B, p], padded on one side.
         prompt_mask: bool [B, p]; every row has a token.
         prompt_index: int [n], the prompt of each completion, in ascending order.
         completion_ids: int [n, c], right-padded.
@@ -141,4 +143,30 @@ def pack(
         scored=predictors[completion_mask],
         targets=completion_ids[completion_mask],
         places=completion_mask.flatten().nonzero().squeeze(-1),
+    )
+
+
+def pack_sequences(ids: Tensor, mask: Tensor, scored: Tensor) -> Packed:
+    """The layout of whole sequences, each a prompt; its own tokens are scored, not completions.
+
+    The token before predicts a scored token; the last token of a sequence is never fed.
+
+    Args:
+        ids: int [N, T], right-padded.
+        mask: bool [N, T]; every row has at least two tokens.
+        scored: bool [N, T]; True where the token's log-probability is wanted, row by row.
+
+    Raises:
+        ShapeError: a row has fewer than two tokens, or `scored` has a first token or padding.
+    """
+    if bool((scored & ~mask).any() | scored[:, 0].any()):
+        raise ShapeError("pack_sequences: scored has padding, or a first token, which has no past")
+    fed = mask[:, 1:]  # [N, T - 1]; True where the token before it is fed
+    slots = (fed.flatten().cumsum(0) - 1).view(fed.shape)
+    wanted = scored[:, 1:]
+    return replace(
+        pack(ids[:, :-1], fed),
+        scored=slots[wanted],
+        targets=ids[:, 1:][wanted],
+        places=scored.flatten().nonzero().squeeze(-1),
     )

@@ -1,100 +1,78 @@
-"""Supervised fine-tuning on demonstrations, with the policy and data types of GRPO."""
+"""Supervised fine-tuning on demonstrations, with the policy and data types of GRPO.
+
+Where the engine serves the model, demonstrations run as one row of real tokens and the head sees
+the tokens of the loss alone; otherwise, and while dropout is active, as padded rows.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from rl4bio.errors import DataError
-from rl4bio.functional.masking import pad_right, position_ids
 from rl4bio.modules.base import PolicyModule
-from rl4bio.modules.conditions import pick_conditions
+from rl4bio.modules.demonstrations import (
+    Demonstrations,
+    demonstration_logprobs,
+    encode_demonstrations,
+)
+from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.quantized import keep_gradients
+from rl4bio.modules.rollout import sampling_seed
 from rl4bio.sections import OptimConfig, SFTConfig
-from rl4bio.types import PromptBatch, Sample
+from rl4bio.sections.training import SFTLoss
+from rl4bio.types import PromptBatch
+
+__all__ = [
+    "Demonstrations",
+    "SFTLightningModule",
+    "demonstration_loss",
+    "encode_demonstrations",
+    "imitation_loss",
+]
+
+log = logging.getLogger("rl4bio")
 
 
-@dataclass(slots=True, kw_only=True)
-class Demonstrations:
-    """Encoded prompt + demonstration rows, right-padded."""
+def imitation_loss(logprobs: Tensor, weights: Tensor, kind: SFTLoss = "nll") -> Tensor:
+    """Weighted sum of the tokens' losses; divide by the summed weights for the mean.
 
-    ids: Tensor  # int [N, T]
-    mask: Tensor  # bool [N, T]; True = real token
-    weights: Tensor  # float [N, T]; loss weight of predicting this token, 0 for the first
-    conditions: dict[str, Tensor] = field(default_factory=dict)  # each [N, ...]
+    nll: -sum_t w_t log p_t. dft: -sum_t w_t sg(p_t) log p_t with the probability held fixed, whose
+    gradient is that of -sum_t w_t p_t (Wu et al., 2025, arXiv:2508.05629, equation 9).
 
-    def rows(self, start: int, stop: int) -> Demonstrations:
-        """A micro-batch, cut to its own longest row."""
-        width = int(self.mask[start:stop].sum(-1).max())
-        return Demonstrations(
-            ids=self.ids[start:stop, :width],
-            mask=self.mask[start:stop, :width],
-            weights=self.weights[start:stop, :width],
-            conditions=pick_conditions(self.conditions, slice(start, stop)),
-        )
+    Args:
+        logprobs: float [M].
+        weights: float [M].
+        kind: of the loss.
 
-
-def encode_demonstrations(
-    policy: Policy, samples: Sequence[Sample], config: SFTConfig
-) -> Demonstrations:
-    """Prompt + demonstration + end-of-turn token as rows; the loss is on the completion.
-
-    Raises:
-        DataError: a sample has no demonstration or lacks a condition of the model, or none fits
-            `sft.max_tokens` and the model's positions.
+    Returns:
+        float [].
     """
-    room = policy.completion_room(0)
-    limit = config.max_tokens if room is None else min(config.max_tokens, room)
-    kept: list[Sample] = []
-    rows: list[list[int]] = []
-    weights: list[list[float]] = []
-    for sample in samples:
-        if not sample.demonstration:
-            raise DataError(f"sample {sample.uid}: no demonstration to imitate; task sft needs one")
-        prompt = policy.encode_prompt(sample.prompt)
-        completion = policy.encode_completion(sample.demonstration)
-        if len(prompt) + len(completion) > limit:
-            continue
-        kept.append(sample)
-        rows.append([*prompt, *completion])
-        weights.append([config.prompt_loss_weight] * len(prompt) + [1.0] * len(completion))
-    if not rows:
-        raise DataError(
-            f"none of {len(samples)} samples of a batch fits sft.max_tokens={config.max_tokens} "
-            f"and the model's {policy.max_positions or 'unlimited'} positions; raise "
-            "sft.max_tokens, or shorten the prompts (rollout.overlong_prompts=shorten)"
-        )
-    ids, mask = pad_right(rows, policy.pad_id)
-    table = torch.zeros(ids.shape)
-    for n, row in enumerate(weights):
-        table[n, 1 : len(row)] = torch.tensor(row[1:])
-    conditions = policy.conditions(kept)
-    return Demonstrations(ids=ids, mask=mask, weights=table, conditions=conditions)
+    if kind == "dft":
+        weights = weights * logprobs.detach().exp()
+    return -(weights * logprobs).sum()
 
 
-def demonstration_loss(model: Any, rows: Demonstrations) -> Tensor:
-    """Weighted negative log-likelihood of the rows' tokens, summed: a scalar.
+def demonstration_loss(
+    model: nn.Module, rows: Demonstrations, *, kind: SFTLoss = "nll", **options: Any
+) -> Tensor:
+    """`imitation_loss` of demonstrations; options are those of `demonstration_logprobs`."""
+    logprobs = demonstration_logprobs(model, rows, **options)
+    return imitation_loss(logprobs, rows.weights[rows.weights > 0], kind)
 
-    -sum_t w_t log p(x_t | x_<t); divide by the summed weights of the whole batch for the mean.
-    """
-    mask = rows.mask[:, :-1]
-    out = model(
-        input_ids=rows.ids[:, :-1],
-        attention_mask=mask.long(),
-        position_ids=position_ids(mask),
-        use_cache=False,
-        **rows.conditions,
-    )
-    logits = out.logits.float()
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), rows.ids[:, 1:].flatten(), reduction="none"
-    )
-    return (losses * rows.weights[:, 1:].flatten()).sum()
+
+def dropout_is_active(model: nn.Module) -> bool:
+    """Whether a forward in the model's present mode drops anything."""
+    for module in model.modules():
+        share = module.p if isinstance(module, nn.modules.dropout._DropoutNd) else 0.0
+        named = (getattr(module, name, 0.0) for name in ("attention_dropout", "dropout"))
+        floats = [value for value in named if isinstance(value, float)]
+        if module.training and max(share, *floats, 0.0) > 0:
+            return True
+    return False
 
 
 class SFTLightningModule(PolicyModule):
@@ -102,16 +80,30 @@ class SFTLightningModule(PolicyModule):
 
     Args:
         policy: model and tokenizer, with or without an adapter.
-        sft: token limits and loss weights.
+        sft: loss, token limits, loss weights and noise.
         optim: learning rate, schedule and clipping.
         max_steps: planned optimiser steps.
+        seed: of the noise on the embeddings.
     """
 
     def __init__(
-        self, policy: Policy, *, sft: SFTConfig, optim: OptimConfig, max_steps: int
+        self,
+        policy: Policy,
+        *,
+        sft: SFTConfig,
+        optim: OptimConfig,
+        max_steps: int,
+        seed: int = 1,
     ) -> None:
         super().__init__(policy, optim=optim, max_steps=max_steps)
         self.sft = sft
+        self.seed = seed
+        keep_gradients(self.model)
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if dropout_is_active(self.model):
+            log.info("sft: dropout is active, so demonstrations run as padded rows")
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """One optimiser step on the mean loss over the tokens of all ranks' batches."""
@@ -119,15 +111,23 @@ class SFTLightningModule(PolicyModule):
         rows = self._encode(batch)
         tokens = float(rows.weights.sum())
         denominator = self.global_sum(rows.weights.sum()) / self.world_size
+        packed, alpha = self.packs(rows), self.sft.neftune_alpha
         total = 0.0
 
         def loss_of(piece: Demonstrations) -> Tensor:
             nonlocal total
-            loss = demonstration_loss(self.model, piece)
+            noise: dict[str, Any] = {}
+            if alpha:
+                noise["neftune_alpha"] = alpha
+                noise["noise_seeds"] = [
+                    sampling_seed(self.seed, batch.indices[number], 0) for number in piece.numbers
+                ]
+            loss = demonstration_loss(self.model, piece, kind=self.sft.loss, packed=packed, **noise)
             total += float(loss.detach())
             return loss / denominator
 
-        self.optimizer_step_over(self._split(rows), loss_of)
+        pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
+        self.optimizer_step_over(pieces, loss_of)
         self.iteration += 1
         self.draws += len(batch.samples) * self.world_size
         given = float(len(batch.samples))
@@ -142,9 +142,11 @@ class SFTLightningModule(PolicyModule):
         return {}
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
-        """Mean loss over the validation tokens of all ranks."""
+        """Mean negative log-likelihood over the validation tokens of all ranks."""
         rows = self._encode(batch)
-        loss = sum(float(demonstration_loss(self.model, piece)) for piece in self._split(rows))
+        packed = self.packs(rows)
+        pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
+        loss = sum(float(demonstration_loss(self.model, p, packed=packed)) for p in pieces)
         self._validation.append((loss, float(rows.weights.sum())))
 
     def on_validation_epoch_start(self) -> None:
@@ -154,16 +156,15 @@ class SFTLightningModule(PolicyModule):
         loss = sum(loss for loss, _ in self._validation)
         self.log_means({"val/loss": (loss, sum(count for _, count in self._validation))})
 
+    def packs(self, rows: Demonstrations) -> bool:
+        """Whether these demonstrations run without padding, in the model's present mode."""
+        if rows.conditions or dropout_is_active(self.model):
+            return False
+        return engine_serves(self.policy)
+
     def _encode(self, batch: PromptBatch) -> Demonstrations:
         rows = encode_demonstrations(self.policy, batch.samples, self.sft)
-        return Demonstrations(
-            ids=rows.ids.to(self.device),
-            mask=rows.mask.to(self.device),
-            weights=rows.weights.to(self.device),
-            conditions=rows.conditions,
-        )
-
-    def _split(self, rows: Demonstrations) -> list[Demonstrations]:
-        count, width = rows.ids.shape
-        size = max(1, self.sft.tokens_per_micro_batch // width)
-        return [rows.rows(start, min(count, start + size)) for start in range(0, count, size)]
+        rows.ids = rows.ids.to(self.device)
+        rows.mask = rows.mask.to(self.device)
+        rows.weights = rows.weights.to(self.device)
+        return rows

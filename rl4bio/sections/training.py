@@ -11,6 +11,9 @@ LossKind = Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", 
 KLEstimator = Literal["k1", "k2", "k3"]
 Level = Literal["token", "sequence"]
 AdvantageScale = Literal["group", "batch", "none"]
+SFTLoss = Literal["nll", "dft"]
+Optimizer = Literal["adamw", "muon", "adamw8bit", "paged_adamw8bit", "lion8bit"]
+Schedule = Literal["constant", "linear", "cosine", "cosine_with_restarts"]
 
 
 @dataclass(kw_only=True)
@@ -83,25 +86,38 @@ class GRPOConfig:
 class SFTConfig:
     """Supervised fine-tuning on the samples' demonstrations."""
 
+    loss: SFTLoss = "nll"
+    """nll: mean negative log-likelihood of the tokens. dft: each token's is also multiplied by its
+    probability, held fixed, so that unlikely tokens pull less (Wu et al., 2025, arXiv:2508.05629).
+    val/loss is the nll in both cases."""
     max_tokens: int = 1024
     """Longer prompt + demonstration pairs are left out and counted."""
     prompt_loss_weight: float = 0.0
     """Weight of prompt tokens in the loss; 0 is completion-only."""
+    neftune_alpha: float = 0.0
+    """Noise on the embeddings in training, uniform within alpha / sqrt(tokens * width) of each
+    sequence (Jain et al., 2023, arXiv:2310.05914: 5 to 15); 0 = off."""
     tokens_per_micro_batch: int = 8192
+    """Tokens of one forward (padded ones where the engine does not serve the model, or dropout is
+    active); at least one row."""
     length_window: int = 1
     """Batches that are filled together from samples of like length; 1 = in the order drawn."""
 
     def __post_init__(self) -> None:
         positive("sft", self, "max_tokens", "tokens_per_micro_batch", "length_window")
-        not_negative("sft", self, "prompt_loss_weight")
+        not_negative("sft", self, "prompt_loss_weight", "neftune_alpha")
 
 
 @dataclass(kw_only=True)
 class OptimConfig:
     """The optimiser and its learning rate over time."""
 
-    name: Literal["adamw", "muon"] = "adamw"
-    """muon: Muon (Jordan et al., 2024) on the layers' matrices, AdamW on everything else."""
+    name: Optimizer = "adamw"
+    """muon: Muon (Jordan et al., 2024) on the layers' matrices, AdamW on everything else. The other
+    three keep the state of the layers' weights in 8 bits (Dettmers et al., 2022, arXiv:2110.02861)
+    and that of embeddings, head and small weights in 32: AdamW, AdamW whose state moves to the
+    host where a GPU is full, and Lion (Chen et al., 2023, arXiv:2302.06675: a third to a tenth of
+    AdamW's lr)."""
     lr: float = 1.0e-5
     muon_lr: float = 0.02
     """Learning rate of Muon's matrices; it follows the same schedule as lr."""
@@ -109,14 +125,18 @@ class OptimConfig:
     weight_decay: float = 0.0
     """Of every weight; with muon of the matrices alone."""
     warmup_steps: int = 0
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up; linear and cosine fall to final_lr_fraction at trainer.max_steps."""
+    schedule: Schedule = "constant"
+    """After the warm-up; linear and cosine fall to final_lr_fraction at trainer.max_steps,
+    cosine_with_restarts at the end of each cycle."""
+    num_cycles: int = 2
+    """Equal cycles of cosine_with_restarts, each from the peak (Loshchilov & Hutter, 2017,
+    arXiv:1608.03983)."""
     final_lr_fraction: float = 0.0
     max_grad_norm: float | None = 1.0
     """Clip the global gradient norm; None = off."""
 
     def __post_init__(self) -> None:
-        positive("optim", self, "lr", "muon_lr", "max_grad_norm")
+        positive("optim", self, "lr", "muon_lr", "num_cycles", "max_grad_norm")
         not_negative("optim", self, "weight_decay", "warmup_steps", "final_lr_fraction")
         ok = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
         require(ok, "optim.betas", f"got {self.betas}, needs two numbers in [0, 1)")

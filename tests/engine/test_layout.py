@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rl4bio.engine.layout import Packed, pack
+from rl4bio.engine.layout import Packed, pack, pack_sequences
 from rl4bio.errors import ShapeError
 
 
@@ -75,3 +75,32 @@ def test_refusals() -> None:
     full = torch.ones(2, 1, dtype=torch.bool)
     with pytest.raises(ShapeError, match="must ascend"):
         pack(torch.tensor([[1], [2]]), full, torch.tensor([1, 0]), torch.tensor([[3], [4]]), full)
+
+
+def test_sequences_are_prompts_whose_own_tokens_are_scored() -> None:
+    """10 11 12 13, 20 21 and 30 31 32; the last of each is never fed."""
+    ids = torch.tensor([[10, 11, 12, 13], [20, 21, 0, 0], [30, 31, 32, 0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]]).bool()
+    scored = torch.tensor([[0, 0, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0]]).bool()
+    packed = pack_sequences(ids, mask, scored)
+    assert packed.ids.tolist() == [[10, 11, 12, 20, 30, 31]]
+    assert packed.positions.tolist() == [[0, 1, 2, 0, 0, 1]]
+    assert packed.prompt_slots.tolist() == [[0, 1, 2], [3, 0, 0], [4, 5, 0]]
+    assert packed.prompt_lengths.tolist() == [3, 1, 2]
+    assert packed.own_slots.numel() == 0
+    # 12 from 11, 13 from 12, 21 from 20, 31 from 30; 32 is not wanted.
+    assert packed.scored.tolist() == [1, 2, 3, 4]
+    assert packed.targets.tolist() == [12, 13, 21, 31]
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    table = [[0, 0, 1, 2], [0, 3, 0, 0], [0, 4, 0, 0]]
+    assert packed.unpack(values, (3, 4)).tolist() == table
+
+
+def test_sequences_that_cannot_be_scored() -> None:
+    ids, mask = torch.tensor([[1, 2, 0]]), torch.tensor([[True, True, False]])
+    for wrong in ([True, True, False], [False, True, True]):
+        with pytest.raises(ShapeError, match="padding, or a first token"):
+            pack_sequences(ids, mask, torch.tensor([wrong]))
+    single = torch.tensor([[True, False, False]])
+    with pytest.raises(ShapeError, match="has no token"):
+        pack_sequences(ids, single, torch.zeros(1, 3, dtype=torch.bool))

@@ -1,15 +1,19 @@
-"""Warm-up and decay of the learning rate."""
+"""Warm-up and decay of the learning rate; Muon and 8-bit optimisers."""
 
 from __future__ import annotations
 
 import copy
+import json
+import sys
 from typing import Any
 
 import pytest
 import torch
 
-from rl4bio.modules.optim import MuonAdamW, build_optimizer, learning_rate_share
+from rl4bio.errors import MissingPackageError
+from rl4bio.modules.optim import JoinedOptimizer, build_optimizer, learning_rate_share
 from rl4bio.sections import OptimConfig
+from rl4bio.storage import flatten_state, unflatten_state
 
 
 def rates(max_steps: int = 6, **options: Any) -> list[float]:
@@ -37,10 +41,29 @@ def test_cosine_decay_is_half_way_in_the_middle() -> None:
     assert values[4] == pytest.approx(0.0)
 
 
+def test_restarts_begin_at_the_peak_and_end_at_the_floor() -> None:
+    """Six steps in two cycles of three: cosine of 0, a half and all of the way, twice."""
+    options: dict[str, Any] = {"schedule": "cosine_with_restarts", "num_cycles": 2}
+    assert rates(**options) == pytest.approx([2, 1, 0, 2, 1, 0])
+    # After two steps of warm-up, from 2.0 to the floor of 0.5; the middle of three is 1.25.
+    assert rates(8, warmup_steps=2, final_lr_fraction=0.25, **options) == pytest.approx(
+        [1, 2, 2, 1.25, 0.5, 2, 1.25, 0.5]
+    )
+    # Seven steps make cycles of four and three: 0, 1/3, 2/3 and all of the way first.
+    assert rates(7, **options) == pytest.approx([2, 1.5, 0.5, 0, 2, 1, 0])
+
+
+def test_one_cycle_is_cosine() -> None:
+    one = rates(9, schedule="cosine_with_restarts", num_cycles=1, warmup_steps=3)
+    assert one == pytest.approx(rates(9, schedule="cosine", warmup_steps=3))
+
+
 def test_steps_after_the_plan_keep_the_floor() -> None:
     config = OptimConfig(schedule="linear", final_lr_fraction=0.1)
     assert learning_rate_share(config, 50, 10) == pytest.approx(0.1)
     assert learning_rate_share(config, 0, 1) == 1.0  # a single step is not a decayed one
+    config = OptimConfig(schedule="cosine_with_restarts", final_lr_fraction=0.1)
+    assert learning_rate_share(config, 50, 10) == pytest.approx(0.1)
 
 
 def test_optimizer_takes_the_options() -> None:
@@ -50,13 +73,16 @@ def test_optimizer_takes_the_options() -> None:
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.1, (0.5, 0.6), 0.3)
 
 
-def layers() -> torch.nn.Module:
+def layers(width: int = 8) -> torch.nn.Module:
     torch.manual_seed(0)
+    words, narrow = (5, 4) if width == 8 else (width, width)
     return torch.nn.ModuleDict(
         {
-            "tok_emb": torch.nn.Embedding(5, 4),
-            "blocks": torch.nn.ModuleList([torch.nn.Linear(4, 8), torch.nn.LayerNorm(8)]),
-            "head": torch.nn.Linear(8, 5, bias=False),
+            "tok_emb": torch.nn.Embedding(words, narrow),
+            "blocks": torch.nn.ModuleList(
+                [torch.nn.Linear(narrow, width), torch.nn.LayerNorm(width)]
+            ),
+            "head": torch.nn.Linear(width, words, bias=False),
         }
     )
 
@@ -65,7 +91,7 @@ def test_muon_takes_the_matrices_of_the_layers_alone() -> None:
     model = layers()
     config = OptimConfig(name="muon", lr=0.1, muon_lr=0.02, weight_decay=0.5)
     optimizer = build_optimizer(model.named_parameters(), config)
-    assert isinstance(optimizer, MuonAdamW)
+    assert isinstance(optimizer, JoinedOptimizer)
     muon, adamw = optimizer.param_groups
     assert [tuple(p.shape) for p in muon["params"]] == [(8, 4)]
     assert sorted(tuple(p.shape) for p in adamw["params"]) == [(5, 4), (5, 8), (8,), (8,), (8,)]
@@ -89,7 +115,15 @@ def test_a_muon_step_is_orthogonal_and_scaled_by_the_shape() -> None:
     assert values.max() < 1.3
 
 
-def test_a_restored_muon_optimizer_goes_on_as_before() -> None:
+NAMES = ["muon", "adamw8bit", "paged_adamw8bit", "lion8bit"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:Paged optimizers")
+def test_a_restored_optimizer_goes_on_as_before(name: Any) -> None:
+    """Through the form of a checkpoint: named tensors and plain JSON."""
+    needs_bitsandbytes(name)
+
     def run(model: torch.nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
         torch.manual_seed(seed)
         for parameter in model.parameters():
@@ -98,15 +132,85 @@ def test_a_restored_muon_optimizer_goes_on_as_before() -> None:
             group["lr"] = 0.5 * group["peak_lr"]
         optimizer.step()
 
-    config = OptimConfig(name="muon", lr=0.1, muon_lr=0.02)
-    first = layers()
+    config = OptimConfig(name=name, lr=0.1, muon_lr=0.02)
+    first = layers(width=80)  # 6400 weights in a matrix: small ones have no 8-bit state
     optimizer = build_optimizer(first.named_parameters(), config)
     run(first, optimizer, 1)
-    second = layers()
+    second = layers(width=80)
     second.load_state_dict(first.state_dict())
     restored = build_optimizer(second.named_parameters(), config)
-    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    tensors, plain = flatten_state(copy.deepcopy(optimizer.state_dict()))
+    restored.load_state_dict(unflatten_state(tensors, json.loads(json.dumps(plain))))
     run(first, optimizer, 2)
     run(second, restored, 2)
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def needs_bitsandbytes(name: str) -> None:
+    if name != "muon":
+        pytest.importorskip("bitsandbytes")
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+@pytest.mark.filterwarnings("ignore:Paged optimizers")
+def test_eight_bits_inside_the_layers_alone(name: Any) -> None:
+    needs_bitsandbytes(name)
+    model = layers(width=80)
+    config = OptimConfig(name=name, lr=0.1, betas=[0.7, 0.8], weight_decay=0.5)
+    optimizer = build_optimizer(model.named_parameters(), config)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    for group in optimizer.param_groups:
+        assert (group["peak_lr"], group["weight_decay"]) == (0.1, 0.5)
+        assert tuple(group["betas"])[:2] == (0.7, 0.8)
+    dtypes = {
+        key: part.state[p]["state1"].dtype
+        for key, p in model.named_parameters()
+        for part in optimizer.parts  # type: ignore[attr-defined]
+        if p in part.state
+    }
+    assert dtypes == {
+        "blocks.0.weight": torch.uint8,
+        "blocks.0.bias": torch.float32,  # 80 numbers
+        "blocks.1.weight": torch.float32,
+        "blocks.1.bias": torch.float32,
+        "tok_emb.weight": torch.float32,  # 6400 numbers, but an embedding
+        "head.weight": torch.float32,
+    }
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+@pytest.mark.filterwarnings("ignore:Paged optimizers")
+def test_eight_bits_follow_the_exact_update(name: Any) -> None:
+    """Ten steps on one matrix against the update rule in float64, within the rounding of 8 bits."""
+    needs_bitsandbytes(name)
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(64, 80))
+    config = OptimConfig(name=name, lr=0.01, betas=[0.9, 0.99], weight_decay=0.1)
+    optimizer = build_optimizer([("blocks.0.weight", weight)], config)
+    exact, m, v = weight.detach().double(), 0.0, 0.0
+    start = exact.clone()
+    direction = torch.randn(64, 80)
+    for step in range(1, 11):
+        grad = direction + 0.1 * torch.randn(64, 80)
+        weight.grad = grad.clone()
+        optimizer.step()
+        g = grad.double()
+        exact = exact * (1 - 0.01 * 0.1)
+        if name == "lion8bit":
+            exact = exact - 0.01 * torch.sign(0.9 * m + 0.1 * g)
+            m = 0.99 * m + 0.01 * g
+        else:
+            m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+            scale = (v / (1 - 0.99**step)) ** 0.5 + 1e-8
+            exact = exact - 0.01 * m / (1 - 0.9**step) / scale
+    moved = (exact - start).norm()
+    assert float((weight.detach().double() - exact).norm() / moved) < 0.05
+
+
+def test_eight_bits_without_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(MissingPackageError, match=r"optim\.name: lion8bit needs bitsandbytes"):
+        build_optimizer(layers().named_parameters(), OptimConfig(name="lion8bit"))

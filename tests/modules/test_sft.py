@@ -1,7 +1,8 @@
-"""Imitating demonstrations: what is in the loss, and its normalisation."""
+"""Imitating demonstrations: the loss, its normalisation, and when rows are packed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,16 @@ import lightning as L
 import pytest
 import torch
 
-from rl4bio.errors import DataError
-from rl4bio.modules.policy import Policy
-from rl4bio.modules.sft import SFTLightningModule, demonstration_loss, encode_demonstrations
-from rl4bio.sections import OptimConfig, SFTConfig
+from rl4bio.modules.demonstrations import demonstration_logprobs, encode_demonstrations
+from rl4bio.modules.policy import Policy, switch_off_dropout
+from rl4bio.modules.sft import (
+    SFTLightningModule,
+    demonstration_loss,
+    dropout_is_active,
+    imitation_loss,
+)
+from rl4bio.sections import AdapterConfig, OptimConfig, SFTConfig
 from rl4bio.types import PromptBatch, Sample
-
-FAMILIES = ("gemma3", "gpt2")
 
 
 @pytest.fixture
@@ -33,58 +37,6 @@ def make_sft(make_policy: Callable[..., Policy]) -> Callable[..., SFTLightningMo
     return make
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_loss_is_that_of_transformers(
-    make_policy: Callable[..., Policy], four_samples: list[Sample], family: str, weight: float
-) -> None:
-    """Its own cross-entropy over labels, -100 where there is no loss: a mean over tokens."""
-    policy = make_policy(family)
-    rows = encode_demonstrations(policy, four_samples, SFTConfig(prompt_loss_weight=weight))
-    labels = rows.ids.clone()
-    for n, sample in enumerate(four_samples):
-        prompt = policy.encode_prompt(sample.prompt)
-        length = len(prompt) + len(policy.encode_completion(sample.demonstration))
-        assert rows.mask[n].sum() == length
-        labels[n, length:] = -100
-        if not weight:
-            labels[n, : len(prompt)] = -100
-    with torch.no_grad():
-        theirs = policy.model(input_ids=rows.ids, attention_mask=rows.mask.long(), labels=labels)
-        ours = demonstration_loss(policy.model, rows) / rows.weights.sum()
-    assert ours.item() == pytest.approx(theirs.loss.item(), abs=1e-6)
-
-
-def test_weights_of_prompt_completion_and_end(
-    make_policy: Callable[..., Policy], four_samples: list[Sample]
-) -> None:
-    """The first token is never predicted; the turn's end is."""
-    policy = make_policy()
-    rows = encode_demonstrations(policy, four_samples[:2], SFTConfig(prompt_loss_weight=0.25))
-    for n, sample in enumerate(four_samples[:2]):
-        prompt = len(policy.encode_prompt(sample.prompt))
-        completion = len(policy.encode_completion(sample.demonstration))
-        wanted = [0.0] + [0.25] * (prompt - 1) + [1.0] * completion
-        kept = rows.mask[n]
-        assert rows.weights[n][kept].tolist() == wanted
-        assert rows.weights[n][~kept].eq(0).all()
-        assert rows.ids[n][kept][-1] == policy.end_id
-    assert policy.tokenizer.convert_ids_to_tokens(policy.end_id) == "<end_of_turn>"
-
-
-def test_end_is_learned_even_where_it_is_the_padding(
-    make_policy: Callable[..., Policy], four_samples: list[Sample]
-) -> None:
-    policy = make_policy()
-    policy.tokenizer.pad_token, policy.tokenizer.chat_template = "<eos>", None
-    policy = Policy(model=policy.model, tokenizer=policy.tokenizer, checkpoint="x")
-    assert policy.end_id == policy.pad_id
-    rows = encode_demonstrations(policy, four_samples, SFTConfig())
-    is_end = rows.ids == policy.end_id
-    assert (is_end.sum(-1) > 1).any()  # ends and padding look alike
-    assert (is_end & (rows.weights > 0)).sum(-1).tolist() == [1, 1, 1, 1]
-
-
 @pytest.mark.parametrize("tokens", [1, 70])
 def test_micro_batches_do_not_change_the_gradient(
     make_sft: Callable[..., SFTLightningModule],
@@ -96,8 +48,8 @@ def test_micro_batches_do_not_change_the_gradient(
     for limit in (tokens, 100_000):
         module = make_sft(tokens_per_micro_batch=limit, lr=1e-12)
         batch = PromptBatch(samples=four_samples)
-        pieces = len(module._split(module._encode(batch)))
-        assert pieces == (1 if limit == 100_000 else 4 if limit == 1 else 2)
+        pieces = module._encode(batch).micro_batches(limit, packed=True)
+        assert len(pieces) == (1 if limit == 100_000 else 4 if limit == 1 else 2)
         step = module.training_step
 
         def work(module: SFTLightningModule, step: Any = step, batch: Any = batch) -> Any:
@@ -144,28 +96,119 @@ def test_validation_loss_is_a_mean_over_tokens(
     assert trainer.callback_metrics["val/loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
-def test_long_rows_are_left_out(
+def test_left_out_rows_are_counted(
     make_sft: Callable[..., SFTLightningModule],
     fit: Callable[..., L.Trainer],
     four_samples: list[Sample],
 ) -> None:
     module = make_sft()
-    policy = module.policy
-    lengths = [
-        len(policy.encode_prompt(s.prompt)) + len(policy.encode_completion(s.demonstration))
-        for s in four_samples
-    ]
-    limit = sorted(lengths)[2]
-    rows = encode_demonstrations(policy, four_samples, SFTConfig(max_tokens=limit))
-    assert sorted(rows.mask.sum(-1).tolist()) == sorted(lengths)[:3]
-    module.sft.max_tokens = limit
+    lengths = encode_demonstrations(module.policy, four_samples, module.sft).mask.sum(-1)
+    module.sft.max_tokens = sorted(lengths.tolist())[2]
     trainer = fit(module, batch_size=4)
     assert trainer.callback_metrics["train/left_out_fraction"] == 0.25
-    with pytest.raises(DataError, match=r"none of 4 samples.*sft\.max_tokens=3"):
-        encode_demonstrations(policy, four_samples, SFTConfig(max_tokens=3))
 
 
-def test_a_sample_without_demonstration(make_policy: Callable[..., Policy]) -> None:
-    sample = Sample(uid="s9", prompt="yes")
-    with pytest.raises(DataError, match="sample s9: no demonstration"):
-        encode_demonstrations(make_policy(), [sample], SFTConfig())
+def test_dft_weighs_each_token_by_its_probability() -> None:
+    """p = 1/2 and 1/8 with weights 1 and 3, in powers of two: L = ln 2.
+
+    nll: 1 L + 3 * 3 L = 10 L. dft: 1/2 * L + 3 * 1/8 * 3 L = 13/8 L.
+    """
+    logprobs = torch.tensor([0.5, 0.125]).log().requires_grad_()
+    weights = torch.tensor([1.0, 3.0])
+    nll = imitation_loss(logprobs, weights)
+    assert nll.item() == pytest.approx(10 * math.log(2))
+    assert torch.autograd.grad(nll, logprobs)[0].tolist() == [-1.0, -3.0]
+    dft = imitation_loss(logprobs, weights, "dft")
+    assert dft.item() == pytest.approx(13 / 8 * math.log(2))
+    # The probability is held fixed: d/dlogp is -w p, not -w p (1 + log p).
+    assert torch.autograd.grad(dft, logprobs)[0].tolist() == pytest.approx([-0.5, -0.375])
+
+
+def test_gradient_of_dft_is_that_of_the_probabilities(
+    make_policy: Callable[..., Policy], four_samples: list[Sample]
+) -> None:
+    """d/dx sg(p) log p = dp/dx, the policy gradient of an exact match."""
+    policy = make_policy("llama")
+    rows = encode_demonstrations(policy, four_samples, SFTConfig())
+    grads = []
+    for loss in (
+        demonstration_loss(policy.model, rows, kind="dft"),
+        -demonstration_logprobs(policy.model, rows).exp().sum(),
+    ):
+        found = torch.autograd.grad(loss, policy.trainable_parameters(), allow_unused=True)
+        grads.append(torch.cat([g.flatten() for g in found if g is not None]))
+    assert grads[0].norm() > 1e-4
+    torch.testing.assert_close(*grads)
+
+
+def test_validation_is_nll_without_noise(
+    make_sft: Callable[..., SFTLightningModule],
+    fit: Callable[..., L.Trainer],
+    four_samples: list[Sample],
+) -> None:
+    module = make_sft(lr=1e-12, loss="dft", neftune_alpha=5.0)
+    options = {"val_check_interval": 1, "check_val_every_n_epoch": None, "max_epochs": -1}
+    trainer = fit(module, batch_size=4, **options)
+    rows = encode_demonstrations(module.policy, four_samples, module.sft)
+    with torch.no_grad():
+        wanted = demonstration_loss(module.model, rows) / rows.weights.sum()
+    found = trainer.callback_metrics
+    assert found["val/loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert found["train/loss"].item() < 0.5 * wanted.item()  # p * nll is at most 1/e
+
+
+@pytest.mark.parametrize("tokens", [1, 100_000])
+def test_noise_belongs_to_seed_and_draw(
+    make_sft: Callable[..., SFTLightningModule],
+    fit: Callable[..., L.Trainer],
+    tokens: int,
+) -> None:
+    """Neither pieces nor padding change it; another seed, or none, gives another loss."""
+    losses = {}
+    for name, seed, alpha, backend in (
+        ("first", 1, 5.0, "engine"),
+        ("again", 1, 5.0, "generate"),
+        ("other", 2, 5.0, "engine"),
+        ("none", 1, 0.0, "engine"),
+    ):
+        module = make_sft(neftune_alpha=alpha, tokens_per_micro_batch=tokens)
+        module.seed, module.policy.backend = seed, backend
+        trainer = fit(module, batch_size=4, steps=2)
+        losses[name] = trainer.callback_metrics["train/loss"].item()
+    assert losses["again"] == pytest.approx(losses["first"], rel=1e-5)
+    assert abs(losses["other"] - losses["first"]) > 1e-3
+    assert abs(losses["none"] - losses["first"]) > 1e-3
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3"])
+def test_active_dropout_means_padded_rows(
+    make_policy: Callable[..., Policy],
+    four_samples: list[Sample],
+    family: str,
+) -> None:
+    """GPT-2 has dropout of its own, Gemma's adapter one of rank 4; evaluation drops nothing."""
+    options: dict[str, Any] = {}
+    if family == "gemma3":
+        options["adapter"] = AdapterConfig(rank=4, alpha=8, dropout=0.1)
+    policy = make_policy(family, **options)
+    module = SFTLightningModule(policy, sft=SFTConfig(), optim=OptimConfig(), max_steps=1)
+    policy.backend = "engine"
+    rows = encode_demonstrations(policy, four_samples, SFTConfig())
+    policy.model.train()
+    assert not module.packs(rows)
+    policy.model.eval()
+    assert module.packs(rows)
+    policy.model.train()
+    switch_off_dropout(policy.model)
+    assert module.packs(rows)
+    rows.conditions = {"properties": torch.zeros(4, 1)}
+    assert not module.packs(rows)
+
+
+def test_dropout_that_is_only_a_number_is_seen() -> None:
+    """Attention layers keep theirs as a float, which no nn.Dropout shows."""
+    layer = torch.nn.Linear(2, 2)
+    assert not dropout_is_active(layer)
+    layer.attention_dropout = 0.1  # type: ignore[assignment]
+    assert dropout_is_active(layer)
+    assert not dropout_is_active(layer.eval())
