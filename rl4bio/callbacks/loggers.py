@@ -1,4 +1,4 @@
-"""Where metrics go: metrics.csv always, W&B and TensorBoard by request."""
+"""Where metrics go: metrics.csv always; W&B, MLflow and TensorBoard by request."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import io
 import logging
 import netrc
 import os
-import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -16,13 +17,13 @@ from urllib.parse import urlparse
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from rl4bio.callbacks.config_masking import mask_text, masked
+from rl4bio.callbacks.mlflow_run import MLflowRun
 from rl4bio.errors import ConfigError, MissingPackageError
-from rl4bio.redaction import mask_secrets
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import storage_errors, write_atomic
 
 _LOG = logging.getLogger(__name__)
-_SECRET_KEY = re.compile(r"(^|_)(key|token|secret|password)$", re.IGNORECASE)
 
 
 class MetricsCSV(Logger):
@@ -128,18 +129,41 @@ def build_loggers(
     Args:
         config: the `logging` section.
         run_dir: the run's folder.
-        run_config: the resolved configuration, shown in W&B with its secrets masked.
+        run_config: the resolved configuration, shown in W&B and MLflow with its secrets masked.
 
     Raises:
         MissingPackageError: a logger's package is not installed.
-        ConfigError: W&B is asked to be online and has no key.
+        ConfigError: W&B is asked to be online and has no key, or MLflow's store cannot be used.
     """
     loggers: list[Logger] = [MetricsCSV(run_dir / "metrics.csv")]
     if "tensorboard" in config.loggers:
         loggers.append(_tensorboard(run_dir))
     if "wandb" in config.loggers:
         loggers.append(_wandb(config, run_dir, run_config))
+    if "mlflow" in config.loggers:
+        loggers.append(_mlflow(config, run_dir, run_config))
     return loggers
+
+
+@contextmanager
+def run_end(loggers: Sequence[Logger], *, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Around training and what follows it: tells MLflow how the run ended, with its files.
+
+    Args:
+        loggers: of the run.
+        stopped: whether the run ended early because of a signal.
+    """
+    runs = [logger for logger in loggers if isinstance(logger, MLflowRun)]
+    status = "KILLED"  # Ctrl-C and SIGTERM are no Exception
+    try:
+        yield
+        status = "KILLED" if stopped() else "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        for run in runs:
+            run.close(status)
 
 
 def _tensorboard(run_dir: Path) -> Logger:
@@ -170,18 +194,51 @@ def _wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) 
         "settings": wandb.Settings(console="off", silent=True, init_timeout=30),
     }
     logger = WandbLogger(offline=offline, **options)
-    if offline:
-        return logger
     try:
-        _ = logger.experiment  # connects, on rank 0
+        with _masked_arguments(run_config):
+            _ = logger.experiment  # begins the run, on rank 0
     except wandb.errors.Error as error:
+        if offline:
+            raise
         _LOG.warning(
             "W&B cannot be reached (%s); logging offline to %s, `wandb sync` uploads it later",
             str(error).partition("\n")[0],
             run_dir / "wandb",
         )
-        return WandbLogger(offline=True, **options)
+        logger = WandbLogger(offline=True, **options)
+        with _masked_arguments(run_config):
+            _ = logger.experiment
     return logger
+
+
+@contextmanager
+def _masked_arguments(run_config: Mapping[str, Any]) -> Iterator[None]:
+    """The command line without secrets; W&B stores it when a run begins."""
+    arguments = sys.argv
+    sys.argv = [mask_text(text, run_config) for text in arguments]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+
+
+def _mlflow(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) -> Logger:
+    try:
+        run = MLflowRun(
+            run_dir,
+            run_config,
+            experiment=config.project,
+            uri=config.mlflow_uri,
+            tags=config.mlflow_tags,
+            with_model=config.mlflow_model,
+        )
+        run.start()
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            "logging.loggers: mlflow is not installed; run `pip install 'rl4bio[mlflow]'`, or "
+            "leave it out"
+        ) from error
+    return run
 
 
 def wandb_offline(mode: str) -> bool:
@@ -210,19 +267,3 @@ def _in_netrc() -> bool:
         return netrc.netrc(str(path)).authenticators(urlparse(base).hostname or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-def masked(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with secrets as ***: by the name of their key, or by their shape."""
-    return {
-        str(key): "***" if _SECRET_KEY.search(str(key)) and value else _masked(value)
-        for key, value in config.items()
-    }
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return masked(value)
-    if isinstance(value, list | tuple):
-        return [_masked(item) for item in value]
-    return mask_secrets(value) if isinstance(value, str) else value

@@ -56,13 +56,33 @@ class TrainerConfig:
 class LoggingConfig:
     """Where metrics go besides metrics.csv, which is always written."""
 
-    loggers: list[Literal["wandb", "tensorboard"]] = field(default_factory=list)
+    loggers: list[Literal["csv", "wandb", "mlflow", "tensorboard"]] = field(default_factory=list)
+    """Any number of them; csv is written whether it is named or not."""
     project: str = "rl4bio"
+    """The project in W&B, the experiment in MLflow."""
     entity: str | None = None
+    """The team in W&B."""
     mode: Literal["auto", "online", "offline"] = "auto"
     """W&B: auto is online where a key is set, offline otherwise."""
+    mlflow_uri: str | None = None
+    """MLflow's store: sqlite:///path/mlflow.db or a server's http(s) address; None =
+    MLFLOW_TRACKING_URI where it is set, otherwise mlflow.db in the run folder."""
+    mlflow_tags: dict[str, str] = field(default_factory=dict)
+    """Tags of the run in MLflow, besides task, base, seed and version."""
+    mlflow_model: bool = False
+    """Copy the tuned adapter or model into MLflow's artefacts."""
     completions: bool = True
     """Write every completion with its rewards to completions/; off for private data."""
+
+    def __post_init__(self) -> None:
+        uri = self.mlflow_uri
+        ok = uri is None or uri == "databricks" or ("://" in uri and not uri.startswith("file:"))
+        require(
+            ok,
+            "logging.mlflow_uri",
+            f"got {uri!r}, needs a database such as sqlite:///runs/mlflow.db or a server such as "
+            "http://localhost:5000 (MLflow 3 writes no folders)",
+        )
 
 
 @dataclass(kw_only=True)

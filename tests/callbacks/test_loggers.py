@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +16,10 @@ from lightning.pytorch.loggers import WandbLogger
 
 from rl4bio.callbacks.completion_table import CompletionTable
 from rl4bio.callbacks.kl import KLMonitor
-from rl4bio.callbacks.loggers import MetricsCSV, build_loggers, masked, wandb_offline
+from rl4bio.callbacks.loggers import MetricsCSV, build_loggers, run_end, wandb_offline
+from rl4bio.callbacks.mlflow_run import MLflowRun
 from rl4bio.callbacks.reward_histogram import RewardHistogram
+from rl4bio.cli import Terminated
 from rl4bio.errors import ConfigError, MissingPackageError, StorageError
 from rl4bio.sections import LoggingConfig
 
@@ -101,12 +103,68 @@ def test_csv_is_always_there(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.csv").exists()
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorboard") is not None, reason="tensorboard is installed"
-)
-def test_missing_tensorboard(tmp_path: Path) -> None:
+def test_csv_may_be_named(tmp_path: Path) -> None:
+    loggers = build_loggers(LoggingConfig(loggers=["csv"]), tmp_path, {"name": "a"})
+    assert [type(x) for x in loggers] == [MetricsCSV]
+
+
+def test_missing_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(**options: object) -> None:
+        raise ModuleNotFoundError("Neither `tensorboard` nor `tensorboardX` is available")
+
+    monkeypatch.setattr("rl4bio.callbacks.loggers.TensorBoardLogger", missing)
     with pytest.raises(MissingPackageError, match=r"rl4bio\[tensorboard\]"):
         build_loggers(LoggingConfig(loggers=["tensorboard"]), tmp_path, {})
+
+
+def test_missing_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(MissingPackageError, match=r"rl4bio\[mlflow\]"):
+        build_loggers(LoggingConfig(loggers=["mlflow"]), tmp_path, {})
+
+
+def test_tensorboard_has_scalars_histograms_and_texts(
+    run_steps: Callable[..., pl.Trainer], tmp_path: Path
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    loggers = build_loggers(LoggingConfig(loggers=["tensorboard"]), tmp_path, {})
+    run_steps([RewardHistogram(every=1), CompletionTable()], steps=2, loggers=loggers)
+    events = accumulator.EventAccumulator(
+        str(tmp_path / "tensorboard"), size_guidance={"histograms": 0}
+    )
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("train/kl")] == [(1, 0.25), (2, 0.25)]
+    assert [e.step for e in events.Histograms("reward/verdict")] == [1, 2]
+    assert "completions/text_summary" in events.Tags()["tensors"]
+
+
+class Ended(MLflowRun):
+    """Keeps its statuses and writes nowhere."""
+
+    def __init__(self) -> None:
+        self.statuses: list[str] = []
+
+    def close(self, status: str) -> None:
+        self.statuses.append(status)
+
+
+@pytest.mark.parametrize(("stopped", "status"), [(False, "FINISHED"), (True, "KILLED")])
+def test_end_of_a_run(stopped: bool, status: str) -> None:
+    run = Ended()
+    with run_end([run], stopped=lambda: stopped):
+        assert run.statuses == []
+    assert run.statuses == [status]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(StorageError, "FAILED"), (KeyboardInterrupt, "KILLED"), (Terminated, "KILLED")],
+)
+def test_end_of_a_run_that_breaks(error: type[BaseException], status: str) -> None:
+    run = Ended()
+    with pytest.raises(error), run_end([run], stopped=lambda: False):
+        raise error
+    assert run.statuses == [status]
 
 
 def test_wandb_offline_has_histograms_tables_and_no_secrets(
@@ -116,16 +174,26 @@ def test_wandb_offline_has_histograms_tables_and_no_secrets(
     import wandb
 
     monkeypatch.setenv("MY_API_KEY", "planted-secret-1")
+    arguments = ["fit", "hub_token=planted-secret-2", "data.note=planted-secret-1", "kept=here"]
+    monkeypatch.setattr(sys, "argv", arguments)
     config = {"name": "toy", "note": "uses planted-secret-1", "hub_token": "planted-secret-2"}
     section = LoggingConfig(loggers=["wandb"], mode="offline")
     loggers = build_loggers(section, tmp_path, config)
     assert isinstance(loggers[1], WandbLogger)
+    assert sys.argv is arguments
     callbacks = [RewardHistogram(every=1), KLMonitor(histogram_every=1), CompletionTable()]
     run_steps(callbacks, steps=2, loggers=loggers)
     wandb.finish()
     runs = list((tmp_path / "wandb").glob("offline-run-*"))
     assert len(runs) == 1
-    wanted = (b"reward/verdict", b"histogram", b"kl/completion", b"table-file", b"toy")
+    wanted = (
+        b"reward/verdict",
+        b"histogram",
+        b"kl/completion",
+        b"table-file",
+        b"toy",
+        b"kept=here",
+    )
     for _ in range(300):  # W&B's own process may still be writing when finish() returns
         content = b"".join(p.read_bytes() for p in runs[0].rglob("*") if p.is_file())
         if all(part in content for part in wanted):
@@ -178,18 +246,3 @@ def test_wandb_key_in_netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     file.chmod(0o600)
     assert not wandb_offline("auto")
     assert not wandb_offline("online")
-
-
-def test_masked() -> None:
-    config = {
-        "rollout": {"max_prompt_tokens": 64},
-        "api_key": "abc",
-        "list": [{"Password": "x"}, "https://me:pw@host/x"],
-        "empty_token": None,
-    }
-    assert masked(config) == {
-        "rollout": {"max_prompt_tokens": 64},
-        "api_key": "***",
-        "list": [{"Password": "***"}, "https://***@host/x"],
-        "empty_token": None,
-    }
