@@ -180,6 +180,20 @@ def test_noise_belongs_to_seed_and_draw(
     assert abs(losses["none"] - losses["first"]) > 1e-3
 
 
+def test_every_step_has_noise_of_its_own(
+    make_sft: Callable[..., SFTLightningModule], fit: Callable[..., L.Trainer]
+) -> None:
+    """The same four samples twice by an all but fixed model: the loss differs by the noise."""
+    losses: dict[float, list[float]] = {}
+    for alpha in (0.0, 5.0):
+        for steps in (1, 2):
+            module = make_sft(neftune_alpha=alpha, lr=1e-12)
+            trainer = fit(module, batch_size=4, steps=steps)
+            losses.setdefault(alpha, []).append(trainer.callback_metrics["train/loss"].item())
+    assert losses[0.0][0] == pytest.approx(losses[0.0][1], rel=1e-5)
+    assert abs(losses[5.0][0] - losses[5.0][1]) > 1e-3
+
+
 @pytest.mark.parametrize("family", ["gpt2", "gemma3"])
 def test_active_dropout_means_padded_rows(
     make_policy: Callable[..., Policy],
