@@ -49,6 +49,8 @@ def fit(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         dry_run(config)
         return 0
+    from rl4bio.callbacks.loggers import run_end
+
     started = time.monotonic()
     policy, data, precision = prepare(config)
     module = build_module(config, policy)
@@ -57,9 +59,14 @@ def fit(arguments: argparse.Namespace) -> int:
         config, folder, resume=arguments.resume, molecules=scores_molecules(module)
     )
     trainer = build_trainer(config, folder, precision, callbacks)
-    if checkpoint.resume_from is not None:
-        data.draws = position(checkpoint.resume_from)
-    run_trainer(trainer, module, data)
+    with run_end(trainer.loggers, stopped=lambda: checkpoint.signal is not None):
+        if checkpoint.resume_from is not None:
+            data.draws = position(checkpoint.resume_from)
+        run_trainer(trainer, module, data)
+        if checkpoint.signal is None and trainer.is_global_zero:
+            from rl4bio.outputs import finish
+
+            finish(config, folder, module, seconds=time.monotonic() - started)
     if checkpoint.signal is not None:
         again = shlex.join(["--config", arguments.config, *arguments.overrides, "--resume"])
         print(
@@ -67,10 +74,6 @@ def fit(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 128 + checkpoint.signal
-    if trainer.is_global_zero:
-        from rl4bio.outputs import finish
-
-        finish(config, folder, module, seconds=time.monotonic() - started)
     return 0
 
 

@@ -10,6 +10,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from rl4bio.callbacks.mlflow_run import MLflowRun
+
 QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
 
@@ -74,7 +76,7 @@ def log_table(
     rows: Sequence[Sequence[Any]],
     step: int,
 ) -> None:
-    """Send a table to W&B, or as text to TensorBoard, from rank 0."""
+    """Send a table to W&B and MLflow, or as text to TensorBoard, from rank 0."""
     if not trainer.is_global_zero or not rows:
         return
     for logger in trainer.loggers:
@@ -86,6 +88,8 @@ def log_table(
             # Four blanks make Markdown show model text as it is.
             lines = [f"    {c}: {v!r}" for row in rows for c, v in zip(columns, row, strict=True)]
             logger.experiment.add_text(name, "\n".join(lines), step)
+        elif isinstance(logger, MLflowRun):
+            logger.log_table(name, columns, rows)
 
 
 def say(trainer: pl.Trainer, text: str) -> None:
