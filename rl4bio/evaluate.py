@@ -1,8 +1,9 @@
 """`rl4bio evaluate`: a model on the test split, beside the base model it was tuned from.
 
-Base and tuned answer the same items, greedily, from the same prompt tokens under the same limits.
-The base is also asked for one word directly, and read by the log-probabilities of the labels.
-Models that write molecules are sampled instead: `rl4bio.evaluate_molecules`.
+Base and tuned answer the same items from the same prompt tokens under the same limits, in every
+configured mode; they are compared within a mode only. Items of different kinds (labels, options,
+open questions) have a report each. Models that write molecules are sampled instead:
+`rl4bio.evaluate_molecules`.
 """
 
 from __future__ import annotations
@@ -11,34 +12,29 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rl4bio import __version__
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
 from rl4bio.data import CORPORA, Corpus
-from rl4bio.data.base import stratified_subset
-from rl4bio.errors import ConfigError, DataError, ModelError
-from rl4bio.evaluation.answers import LABELS
+from rl4bio.errors import ConfigError, ModelError
 from rl4bio.evaluation.outputs import ModelReplies, make_cases, summarize, write_outputs
-from rl4bio.evaluation.overlap import find_overlaps
 from rl4bio.evaluation.table import plain_table
+from rl4bio.evaluation_facts import DIRECT_TOKENS, describe
+from rl4bio.evaluation_items import Items, choose_items, find_items
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import RunConfig
+from rl4bio.sections.run import EvaluationMode
 from rl4bio.storage import RunFolder
-from rl4bio.types import Sample, Scorer
+from rl4bio.types import Scorer
 
 if TYPE_CHECKING:
     from rl4bio.answering import Questions
     from rl4bio.modules.policy import Policy
 
 log = logging.getLogger("rl4bio")
-
-DIRECT_TOKENS = 32
-"""Limit of the base model's one-word answer."""
-MODES = {"tags": "tagged prompt, generated", "direct": "direct prompt, generated"}
-CHOICE_MODES = ("direct prompt, log-prob", "direct prompt, log-prob per token")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,23 +65,22 @@ def evaluate(arguments: argparse.Namespace) -> None:
         evaluate_molecules(config, corpus, tuned, output)
         return
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
-    samples = test_samples(corpus, config)
-    results, questions = evaluate_base(config, corpus, samples, scorer)
+    items = find_items(corpus, config)
+    from rl4bio.inference import opened_policy
+
+    with opened_policy(config) as policy:
+        exams = make_exams(policy, corpus, items, config)
+        results = [ask(policy, exam, config, "base", scorer) for exam in exams]
     if tuned is not None:
-        results.insert(1, evaluate_tuned(config, tuned, questions, scorer))
-    summary = summarize(results, seed=config.seed, rounds=config.evaluation.bootstrap)
-    size = config.evaluation.side_by_side
-    chosen = stratified_subset(questions.samples, size, seed=config.seed)
-    write_outputs(
-        output,
-        title=f"{config.name}: evaluation",
-        facts=describe(config, tuned, questions),
-        summary=summary,
-        results=results,
-        cases=make_cases(results, {sample.uid for sample in chosen}),
-    )
-    print(plain_table(summary.rows, summary.comparison))
-    print(f"\nreport: {output / 'report.html'}")
+        with opened_policy(config, tuned) as policy:
+            for exam, own in zip(exams, results, strict=True):
+                check_prompts(policy, exam.questions, tuned, config)
+                own += ask(policy, exam, config, "tuned", scorer)
+    for exam, own in zip(exams, results, strict=True):
+        order = [result.mode for result in own]
+        own.sort(key=lambda result: order.index(result.mode))  # base, then tuned, mode by mode
+        folder = output if len(exams) == 1 else output / exam.items.kind
+        report(config, exam, own, tuned, folder)
 
 
 def show_progress() -> None:
@@ -137,139 +132,163 @@ def output_folder(arguments: argparse.Namespace, config: RunConfig) -> Path:
     return Path(config.output_dir) / f"{config.name}-evaluation"
 
 
-def test_samples(corpus: Corpus, config: RunConfig) -> list[Sample]:
-    """The test split, or its configured subset, checked.
+@dataclass(slots=True, kw_only=True)
+class Exam:
+    """The items of one kind, as the models are asked them."""
+
+    items: Items
+    questions: Questions
+    """With the run's own prompt."""
+    direct: Questions | None
+    """With the direct prompt; None where the corpus has none, and for open questions."""
+
+
+def make_exams(
+    policy: Policy, corpus: Corpus, items: Sequence[Items], config: RunConfig
+) -> list[Exam]:
+    """The prompts of all items, in the tokens of the base model.
 
     Raises:
-        DataError: it is empty, has another label than yes, no or maybe, or shares an item with the
-            training or validation split.
+        ConfigError: all modes need the direct prompt, and the corpus has none.
+        DataError: a prompt is too long.
     """
-    test = list(corpus.samples("test"))
-    if not test:
-        raise DataError("the test split is empty; check data.options")
-    for sample in test:
-        if sample.target not in LABELS:
-            raise DataError(
-                f"test item {sample.uid} has the label {sample.target!r}; "
-                f"`rl4bio evaluate` scores {', '.join(LABELS)}"
-            )
-    seen = [(s.uid, s.question) for split in ("train", "val") for s in corpus.samples(split)]
-    overlaps = find_overlaps(seen, [(s.uid, s.question) for s in test])
-    if overlaps:
-        first = overlaps[0]
-        raise DataError(
-            f"{len(overlaps)} of {len(test)} test items are also in the training or validation "
-            f"split, first {first.test_uid} (same {first.by} as {first.train_uid}); a score on "
-            "them would measure memory: remove them from the training data"
+    from rl4bio.answering import fit_questions
+
+    modes = set(config.evaluation.modes)
+    asked = direct_corpus(config, corpus) if {"direct", "logprob"} & modes else None
+    if asked is None and not {"greedy", "sampled"} & modes:
+        raise ConfigError(
+            f"evaluation.modes: got {list(config.evaluation.modes)}, but data.name: "
+            f"{config.data.name} has no direct prompt (no option form); add greedy or sampled"
         )
-    return stratified_subset(test, config.evaluation.max_items, seed=config.seed)
+    exams = []
+    for own in items:
+        kind = own.kind
+        questions = fit_questions(policy, corpus, own.samples, config.rollout, kind)
+        direct = None
+        if asked is not None and kind != "open":
+            same = {sample.uid for sample in questions.samples}
+            rows = [sample for sample in asked.samples("test") if sample.uid in same]
+            direct = fit_questions(policy, asked, rows, config.rollout, kind)
+        kept = Items(kind=kind, samples=questions.samples)
+        exams.append(Exam(items=kept, questions=questions, direct=direct))
+    return exams
 
 
-def evaluate_base(
-    config: RunConfig, corpus: Corpus, samples: Sequence[Sample], scorer: Scorer | None
-) -> tuple[list[ModelReplies], Questions]:
-    """The base in every mode, the run's own first, and the questions of that one."""
-    from rl4bio.answering import choose_replies, fit_questions
-    from rl4bio.inference import opened_policy
+def ask(
+    policy: Policy, exam: Exam, config: RunConfig, model: str, scorer: Scorer | None
+) -> list[ModelReplies]:
+    """A model's replies to one kind of items, in every configured mode that it has."""
+    from rl4bio.choosing import choose_replies
 
-    limit = config.rollout.max_completion_tokens
-    with opened_policy(config) as policy:
-        questions = fit_questions(policy, corpus, samples, config.rollout)
-        results = [generated(policy, questions, config, "base", limit, scorer)]
-        direct = direct_corpus(config, corpus)
-        if direct is None:
-            log.warning("data.name: %s has no direct prompt, so no direct rows", config.data.name)
-            return results, questions
-        same = {sample.uid for sample in questions.samples}
-        rows = [sample for sample in direct.samples("test") if sample.uid in same]
-        asked = fit_questions(policy, direct, rows, config.rollout)
-        if questions.form != "direct":
-            results.append(
-                generated(policy, asked, config, "base", min(DIRECT_TOKENS, limit), None)
-            )
-        chosen = choose_replies(policy, asked, batch_size=config.evaluation.batch_size, name="base")
-        for mode, replies in zip(CHOICE_MODES, chosen, strict=True):
-            results.append(
-                ModelReplies(model="base", mode=mode, samples=asked.samples, replies=replies)
-            )
-    return results, questions
-
-
-def evaluate_tuned(
-    config: RunConfig, folder: Path, questions: Questions, scorer: Scorer | None
-) -> ModelReplies:
-    """The tuned model on the base's questions.
-
-    Raises:
-        ModelError: its tokenizer or template turns the same prompts into other tokens.
-    """
-    from rl4bio.inference import opened_policy
-
-    with opened_policy(config, folder) as policy:
-        if [policy.encode_prompt(s.prompt) for s in questions.samples] != questions.prompts:
-            raise ModelError(
-                f"{folder}: its tokenizer or chat template encodes the prompts differently from "
-                f"{config.policy.checkpoint}, so the two would not see the same prompt; "
-                "set policy.checkpoint to the model that it was tuned from"
-            )
-        limit = config.rollout.max_completion_tokens
-        return generated(policy, questions, config, "tuned", limit, scorer)
+    results = []
+    modes: list[EvaluationMode] = config.evaluation.modes
+    is_direct = exam.questions.form == "direct"  # greedy is then the same as direct
+    for mode in modes:
+        if mode in ("greedy", "sampled"):
+            results.append(written(policy, exam.questions, config, model, scorer, mode=mode))
+        elif exam.direct is None:
+            continue
+        elif mode == "direct" and not (is_direct and "greedy" in modes):
+            results.append(written(policy, exam.direct, config, model, None, mode=mode))
+        elif mode == "logprob":
+            size = config.evaluation.batch_size
+            chosen = choose_replies(policy, exam.direct, batch_size=size, name=model)
+            results += [
+                ModelReplies(
+                    model=model,
+                    mode=f"{exam.direct.name}, {way}",
+                    samples=exam.direct.samples,
+                    replies=replies,
+                )
+                for way, replies in chosen.items()
+            ]
+    return results
 
 
-def generated(
+def written(
     policy: Policy,
     questions: Questions,
     config: RunConfig,
     model: str,
-    limit: int,
     scorer: Scorer | None,
+    *,
+    mode: EvaluationMode,
 ) -> ModelReplies:
     """A model's generated replies under its name and mode."""
-    from rl4bio.answering import generate_replies
+    from rl4bio.answering import Sampling, generate_replies
 
+    section, limits = config.evaluation, config.rollout
+    sampling = None
+    how = "generated"
+    if mode == "sampled":
+        sampling = Sampling(
+            num_samples=section.num_samples,
+            temperature=section.temperature or limits.temperature,
+            top_k=limits.top_k,
+            seed=config.seed,
+        )
+        how = f"{'mean' if questions.kind == 'open' else 'majority'} of {section.num_samples}"
+    limit = limits.max_completion_tokens
     replies = generate_replies(
         policy,
         questions,
-        max_new_tokens=limit,
-        batch_size=config.evaluation.batch_size,
+        max_new_tokens=min(DIRECT_TOKENS, limit) if mode == "direct" else limit,
+        batch_size=section.batch_size,
         scorer=scorer,
+        sampling=sampling,
         name=model,
     )
-    mode = MODES[questions.form]
-    return ModelReplies(model=model, mode=mode, samples=questions.samples, replies=replies)
+    name = f"{questions.name}, {how}"
+    return ModelReplies(model=model, mode=name, samples=questions.samples, replies=replies)
+
+
+def check_prompts(policy: Policy, questions: Questions, folder: Path, config: RunConfig) -> None:
+    """Base and tuned must see the same tokens.
+
+    Raises:
+        ModelError: the tuned model's tokenizer or template turns the same prompts into others.
+    """
+    if [policy.encode_prompt(s.prompt) for s in questions.samples] != questions.prompts:
+        raise ModelError(
+            f"{folder}: its tokenizer or chat template encodes the prompts differently from "
+            f"{config.policy.checkpoint}, so the two would not see the same prompt; "
+            "set policy.checkpoint to the model that it was tuned from"
+        )
+
+
+def report(
+    config: RunConfig,
+    exam: Exam,
+    results: Sequence[ModelReplies],
+    tuned: Path | None,
+    output: Path,
+) -> None:
+    """Write the files of one kind of items, and print its table."""
+    items, section = exam.items, config.evaluation
+    summary = summarize(results, labels=items.labels, seed=config.seed, rounds=section.bootstrap)
+    kinds = {sample.uid: items.kind for sample in items.samples}
+    chosen = choose_items(items.samples, kinds, section.side_by_side, seed=config.seed)
+    write_outputs(
+        output,
+        title=f"{config.name}: evaluation",
+        facts=describe(config, tuned, items, exam.questions),
+        summary=summary,
+        results=results,
+        cases=make_cases(results, {sample.uid for sample in chosen}),
+        completions=config.logging.completions,
+    )
+    print(plain_table(summary.rows, summary.comparisons))
+    print(f"\nreport: {output / 'report.html'}")
 
 
 def direct_corpus(config: RunConfig, corpus: Corpus) -> Corpus | None:
-    """The same data with the one-word prompt; None for a corpus without the option `form`."""
+    """The same data with the direct prompt; None for a corpus without the option `form`."""
     if not hasattr(corpus, "form"):
+        log.warning("data.name: %s has no direct prompt, so no direct rows", config.data.name)
         return None
     options = {**config.data.options, "form": "direct"}
     return CORPORA.build(config.data.name, options, where="data")
-
-
-def describe(config: RunConfig, tuned: Path | None, questions: Questions) -> dict[str, str]:
-    """What a reader must know to repeat or to judge the numbers."""
-    labels = [str(sample.target) for sample in questions.samples]
-    mix = ", ".join(f"{labels.count(label)} {label}" for label in LABELS)
-    limits, revision = config.rollout, config.policy.revision
-    return {
-        "run": config.name,
-        "base model": config.policy.checkpoint + (f" at {revision}" if revision else ""),
-        "tuned model": "none" if tuned is None else str(tuned),
-        "data": f"{config.data.name} {config.data.options}, test split",
-        "items": f"{len(labels)} ({mix}); none is in the training or validation split",
-        "decoding": "greedy, one completion an item",
-        "prompt limit": f"{limits.max_prompt_tokens} tokens (longer: {limits.overlong_prompts})",
-        "completion limit": f"{limits.max_completion_tokens} tokens; "
-        f"{min(DIRECT_TOKENS, limits.max_completion_tokens)} for the direct prompt",
-        "verdict": "strict: exactly <thought>...</thought><answer>...</answer> with one label; "
-        "direct: the reply opens with one label; lenient: as a benevolent reader finds it",
-        "log-probability": "sum over the tokens of ' yes', ' no', ' maybe' after the direct "
-        "prompt; also divided by their number",
-        "intervals": f"95% percentile bootstrap over items, {config.evaluation.bootstrap} rounds, "
-        f"seed {config.seed}",
-        "rl4bio": __version__,
-    }
 
 
 if __name__ == "__main__":

@@ -16,13 +16,17 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenize
 from rl4bio.data.pubmedqa import PubMedQACorpus
 from rl4bio.data.trials import TrialsCorpus
 from rl4bio.evaluate import main
-from rl4bio.evaluation.answers import majority_label
+from rl4bio.evaluation.labels import majority_label
 
 pytestmark = pytest.mark.usefixtures("no_traces")
 
 ALWAYS_YES = "<thought>It worked.</thought><answer>yes</answer>"
 
 CORPUS = TrialsCorpus(num_train=30, num_val=5, num_test=12, distractors=[0, 1])
+DIRECT = [
+    "direct prompt, generated",
+    *(f"direct prompt, log-prob{norm}" for norm in ("", " per token", " per character")),
+]
 QUICK = ["rollout.max_completion_tokens=2", "evaluation.max_items=3"]
 
 
@@ -110,13 +114,10 @@ def test_a_tuned_model_that_always_says_yes(
     tagged = "tagged prompt, generated"
     gold = [str(sample.target) for sample in CORPUS.samples("test")]
     assert set(rows) == {
-        ("base", tagged),
-        ("tuned", tagged),
-        ("base", "direct prompt, generated"),
-        ("base", "direct prompt, log-prob"),
-        ("base", "direct prompt, log-prob per token"),
+        *((model, mode) for model in ("base", "tuned") for mode in (tagged, *DIRECT)),
         (f"always {majority_label(gold)!r}", "constant"),
     }
+    assert list(summary["paired_by_mode"]) == [tagged, *DIRECT]
     share_yes = gold.count("yes") / 12
     assert 0 < share_yes < 1
     answers = rows[("tuned", tagged)]
@@ -137,7 +138,7 @@ def test_a_tuned_model_that_always_says_yes(
         "only_tuned": round(12 * share_yes),
         "both_wrong": 12 - round(12 * share_yes),
     }
-    generated = [item for item in items if item["model"] == "tuned"]
+    generated = [item for item in items if (item["model"], item["mode"]) == ("tuned", tagged)]
     assert [item["completion"] for item in generated] == [ALWAYS_YES] * 12
     assert [item["uid"] for item in generated] == [s.uid for s in CORPUS.samples("test")]
     assert "only tuned" in printed.out
@@ -188,7 +189,7 @@ def test_a_run_folder_is_evaluated_against_its_own_base(
     summary, items = read(run / "evaluation")
     assert summary["facts"]["tuned model"] == str(run / "adapter")
     base = [item["completion"] for item in items if item["mode"].startswith("tagged")][:4]
-    tuned = [item for item in items if item["model"] == "tuned"]
+    tuned = [item for item in items if item["model"] == "tuned" and "tagged" in item["mode"]]
     model = Gemma3ForCausalLM.from_pretrained(folders["base"])
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folders["base"])
     for adapted, expected in ((False, base), (True, [item["completion"] for item in tuned])):

@@ -1,6 +1,8 @@
-"""Statistics of yes/no/maybe answers: rates, F1, label mix, each with a bootstrap interval.
+"""Statistics of labelled and open answers: rates, F1, label mix, each with a bootstrap interval.
 
-Pure numpy. A missing answer (None) is a wrong answer everywhere but in `accuracy_given_parse`.
+Pure numpy. Labels are yes, no and maybe, or the letters of options. A missing answer (None) is a
+wrong answer everywhere but in `accuracy_given_parse`; an item without a gold label is in no rate of
+right answers.
 All intervals of one table are drawn with the same seed, so they resample the same items.
 """
 
@@ -14,12 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LABELS = ("yes", "no", "maybe")
-NO_ANSWER = "none"
-"""Name of the missing answer in a label mix."""
-
-IndexStatistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""A statistic of resampled items: int [R, n] item indices -> float [R], one value a resample."""
+from rl4bio.evaluation.draws import pass_at_k, pass_counts
+from rl4bio.evaluation.labels import (
+    LABELS,
+    IndexStatistic,
+    confusion_counts,
+    f1_statistic,
+    label_mix,
+)
 
 _MAX_DRAWS = 2_000_000  # indices held at a time; bounds the memory of a large test set
 
@@ -28,20 +32,33 @@ _MAX_DRAWS = 2_000_000  # indices held at a time; bounds the memory of a large t
 class Answer:
     """What one model said to one item."""
 
-    gold: str
+    gold: str | None
+    """None for an open question."""
     strict: str | None
     """The verdict by the strict parser; None = no answer."""
     lenient: str | None
     tokens: float = math.nan
     """Length of the completion; NaN where nothing was generated."""
-    truncated: bool = False
-    """Ended by the length limit."""
+    truncated: float = False
+    """Ended by the length limit; of several draws the share that did."""
     rewards: dict[str, float] = field(default_factory=dict)
     """Reward part -> value, and their sum as `total`; NaN = could not be scored."""
+    grounding: float = math.nan
+    """How far the thought rests on facts of the context; NaN without context or thought."""
+    num_draws: int = 0
+    """Completions behind a majority vote; 0 = none, the answer is a single one."""
+    num_right: int = 0
+    """How many of them are right."""
+    num_parsed: int = 0
+    """How many of them the strict parser reads."""
 
     @property
     def right(self) -> bool:
-        return self.strict == self.gold
+        return self.gold is not None and self.strict == self.gold
+
+    def agrees(self, verdict: str | None) -> float:
+        """1 where a verdict is the gold label, else 0; NaN for an open question."""
+        return math.nan if self.gold is None else float(verdict == self.gold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,51 +85,20 @@ class AnswerMetrics:
     macro_f1: Estimate
     class_f1: dict[str, Estimate]
     label_mix: dict[str, float]
-    """Share of each predicted label by the strict parser, and of `none`."""
+    """Share of each predicted label by the strict parser, and of `none`; {} for open questions."""
+    confusion: dict[str, dict[str, int]]
+    """Gold label -> predicted label or `none` -> items."""
     tokens_mean: Estimate
     truncated_fraction: float
     """NaN where nothing was generated."""
+    grounding: Estimate
+    """Mean over the items with a context and a thought to read."""
     rewards: dict[str, Estimate]
     """Mean of each reward part and of `total`, over the items that could be scored."""
-
-
-def accuracy(gold: Sequence[str], predicted: Sequence[str | None]) -> float:
-    """Share of right predictions; None is wrong; NaN for no items."""
-    right = [g == p for g, p in zip(gold, predicted, strict=True)]
-    return sum(right) / len(right) if right else math.nan
-
-
-def per_class_f1(gold: Sequence[str], predicted: Sequence[str | None]) -> dict[str, float]:
-    """F1 = 2 TP / (gold + predicted) of each label; 0 for a label that neither side holds.
-
-    The convention of scikit-learn's `f1_score(labels=LABELS, zero_division=0)`: a missing
-    prediction lowers the recall of its gold class and no precision.
-
-    Raises:
-        ValueError: a gold label is not one of LABELS.
-    """
-    index = _all_items(len(gold))
-    return {
-        label: float(_f1_statistic(gold, predicted, (label,))(index)[0]) if len(gold) else math.nan
-        for label in LABELS
-    }
-
-
-def macro_f1(gold: Sequence[str], predicted: Sequence[str | None]) -> float:
-    """Mean F1 over all three labels, absent ones included with 0; NaN for no items."""
-    return sum(per_class_f1(gold, predicted).values()) / len(LABELS)
-
-
-def label_mix(predicted: Sequence[str | None]) -> dict[str, float]:
-    """Share of each label, and of missing answers under `none`; the shares add up to 1."""
-    total = len(predicted) or math.nan
-    mix = {label: sum(p == label for p in predicted) / total for label in LABELS}
-    return mix | {NO_ANSWER: sum(p is None for p in predicted) / total}
-
-
-def majority_label(gold: Sequence[str]) -> str:
-    """The most common gold label (the first of LABELS on a tie): the best constant answer."""
-    return max(LABELS, key=list(gold).count)
+    parse_draws: Estimate
+    """Share of strictly parsed draws; NaN for single answers."""
+    pass_at: dict[int, Estimate]
+    """k -> pass@k of several draws; {} for single answers."""
 
 
 def mean_statistic(values: Sequence[float]) -> IndexStatistic:
@@ -137,11 +123,6 @@ def ratio_statistic(numerator: Any, denominator: Any) -> IndexStatistic:
         return np.divide(above[index].sum(axis=1), total, out=ratio, where=total > 0)
 
     return statistic
-
-
-def macro_f1_statistic(gold: Sequence[str], predicted: Sequence[str | None]) -> IndexStatistic:
-    """`macro_f1` of resampled items."""
-    return _f1_statistic(gold, predicted, LABELS)
 
 
 def bootstrap_interval(
@@ -198,76 +179,67 @@ def estimate(statistic: IndexStatistic, *, size: int, seed: int, rounds: int) ->
     return Estimate(value=value, low=low, high=high)
 
 
-def answer_metrics(items: Sequence[Answer], *, seed: int, rounds: int) -> AnswerMetrics:
+def answer_metrics(
+    items: Sequence[Answer], *, labels: Sequence[str] = LABELS, seed: int, rounds: int
+) -> AnswerMetrics:
     """All statistics of one model's answers.
 
     Args:
-        items: one answer an item; every item has the same reward parts.
+        items: one answer an item; every item has the same reward parts and number of draws.
+        labels: the classes of F1, mix and confusion; () for open questions.
         seed: of the bootstrap.
         rounds: resamples of the bootstrap.
 
     Raises:
-        ValueError: a gold label is not one of LABELS, or the reward parts differ between items.
+        ValueError: a gold label is not one of the labels, or reward parts or numbers of draws
+            differ between items.
     """
     size = len(items)
     parts = list(items[0].rewards) if items else []
+    draws = items[0].num_draws if items else 0
     if any(list(item.rewards) != parts for item in items):
         raise ValueError("answer_metrics: the items do not all have the same reward parts")
-    gold = [item.gold for item in items]
+    if any(item.num_draws != draws for item in items):
+        raise ValueError("answer_metrics: the items do not all have the same number of draws")
+    gold = [item.gold for item in items if item.gold is not None]
     strict = [item.strict for item in items]
     parsed = [item.strict is not None for item in items]
-    right = [item.right for item in items]
     generated = [not math.isnan(item.tokens) for item in items]
 
     def of(statistic: IndexStatistic) -> Estimate:
         return estimate(statistic, size=size, seed=seed, rounds=rounds)
 
+    def mean(value: Callable[[Answer], float]) -> Estimate:
+        return of(mean_statistic([value(item) for item in items]))
+
+    undefined = Estimate(value=math.nan, low=math.nan, high=math.nan)
+    passes = draws if labels else 0
     return AnswerMetrics(
         num_items=size,
-        parse_strict=of(mean_statistic(parsed)),
-        parse_lenient=of(mean_statistic([item.lenient is not None for item in items])),
-        accuracy=of(mean_statistic(right)),
-        accuracy_lenient=of(mean_statistic([item.lenient == item.gold for item in items])),
-        accuracy_given_parse=of(ratio_statistic(right, parsed)),
-        macro_f1=of(macro_f1_statistic(gold, strict)),
-        class_f1={label: of(_f1_statistic(gold, strict, (label,))) for label in LABELS},
-        label_mix=label_mix(strict),
-        tokens_mean=of(mean_statistic([item.tokens for item in items])),
+        parse_strict=mean(lambda item: item.strict is not None),
+        parse_lenient=mean(lambda item: item.lenient is not None),
+        accuracy=mean(lambda item: item.agrees(item.strict)),
+        accuracy_lenient=mean(lambda item: item.agrees(item.lenient)),
+        accuracy_given_parse=of(ratio_statistic([item.right for item in items], parsed))
+        if labels
+        else undefined,
+        macro_f1=of(f1_statistic(gold, strict, labels)) if labels else undefined,
+        class_f1={label: of(f1_statistic(gold, strict, labels, of=(label,))) for label in labels},
+        label_mix=label_mix(strict, labels) if labels else {},
+        confusion=confusion_counts(gold, strict, labels) if labels else {},
+        tokens_mean=mean(lambda item: item.tokens),
         truncated_fraction=(
             sum(item.truncated for item in items) / sum(generated) if any(generated) else math.nan
         ),
+        grounding=mean(lambda item: item.grounding),
         rewards={p: of(mean_statistic([item.rewards[p] for item in items])) for p in parts},
+        parse_draws=mean(lambda item: item.num_parsed / draws if draws else math.nan),
+        pass_at={
+            k: of(mean_statistic([pass_at_k(draws, item.num_right, k) for item in items]))
+            for k in pass_counts(passes)
+        },
     )
 
 
 def _all_items(size: int) -> NDArray[np.int64]:
     return np.arange(size, dtype=np.int64)[None, :]  # [1, n]: every item once
-
-
-def _codes(labels: Sequence[str | None]) -> NDArray[np.int64]:
-    known = {label: code for code, label in enumerate(LABELS)}
-    return np.asarray([-1 if v is None else known.get(v, -1) for v in labels], dtype=np.int64)
-
-
-def _f1_statistic(
-    gold: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str]
-) -> IndexStatistic:
-    unknown = sorted(set(gold) - set(LABELS))
-    if unknown:
-        raise ValueError(f"gold label {unknown[0]!r} is not one of {', '.join(LABELS)}")
-    if len(gold) != len(predicted):
-        raise ValueError(f"{len(gold)} gold labels for {len(predicted)} predictions")
-    gold_codes, predicted_codes = _codes(gold), _codes(predicted)
-
-    def statistic(index: NDArray[np.int64]) -> NDArray[np.float64]:
-        of_gold, of_predicted = gold_codes[index], predicted_codes[index]  # [R, n]
-        total = np.zeros(len(index))
-        for label in labels:
-            is_gold = of_gold == LABELS.index(label)
-            is_predicted = of_predicted == LABELS.index(label)
-            held = is_gold.sum(axis=1) + is_predicted.sum(axis=1)
-            hits = 2.0 * (is_gold & is_predicted).sum(axis=1)
-            total += np.divide(hits, held, out=np.zeros(len(index)), where=held > 0)
-        return total / len(labels)
-
-    return statistic

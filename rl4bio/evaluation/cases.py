@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.evaluation.answers import Answer
+from rl4bio.evaluation.draws import majority_vote
+from rl4bio.evaluation.labels import ANSWERED
 from rl4bio.redaction import number_cell, safe_cell
 from rl4bio.types import Sample
 
@@ -22,6 +24,8 @@ class Reply:
     """Empty for a log-probability choice."""
     choices: dict[str, float] = field(default_factory=dict)
     """Label -> log-probability, for a log-probability choice."""
+    draws: list[Reply] = field(default_factory=list)
+    """The single replies behind a majority vote; `completion` is the first that says the same."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,10 +37,42 @@ class Case:
     """Model name -> reply; the same models in every case."""
 
 
+def merge_draws(draws: Sequence[Reply]) -> Reply:
+    """Several replies to one sample as one: majority verdict, mean length, rewards and grounding.
+
+    Args:
+        draws: at least one, with the same gold label and reward parts.
+    """
+    answers = [draw.answer for draw in draws]
+    strict = majority_vote([answer.strict for answer in answers])
+    merged = Answer(
+        gold=answers[0].gold,
+        strict=strict,
+        lenient=majority_vote([answer.lenient for answer in answers]),
+        tokens=_mean([answer.tokens for answer in answers]),
+        truncated=_mean([answer.truncated for answer in answers]),
+        rewards={part: _mean([a.rewards[part] for a in answers]) for part in answers[0].rewards},
+        grounding=_mean([answer.grounding for answer in answers]),
+        num_draws=len(draws),
+        num_right=sum(answer.right for answer in answers),
+        num_parsed=sum(answer.strict is not None for answer in answers),
+    )
+    shown = next(draw for draw in draws if draw.answer.strict == strict)
+    return Reply(answer=merged, completion=shown.completion, draws=list(draws))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Over the values that are not NaN; NaN where all are."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
 def judgement(answer: Answer) -> str:
-    """Right, wrong, or no answer."""
+    """Right, wrong, or no answer; answered where there is no gold label."""
     if answer.strict is None:
         return "no answer"
+    if answer.gold is None:
+        return ANSWERED
     return "right" if answer.right else "wrong"
 
 
@@ -55,7 +91,7 @@ def side_by_side_csv(cases: Sequence[Case]) -> str:
     writer.writerow(safe_cell(cell) for cell in header)
     for case in cases:
         sample = case.sample
-        row = [sample.uid, sample.question, sample.context, str(sample.target)]
+        row = [sample.uid, sample.question, sample.context, sample.target or ""]
         cells = [safe_cell(value) for value in row]
         for reply in case.replies.values():
             answer = reply.answer

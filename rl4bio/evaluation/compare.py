@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from rl4bio.evaluation.answers import (
-    Answer,
-    Estimate,
-    IndexStatistic,
-    estimate,
-    macro_f1_statistic,
-    mean_statistic,
-)
+from rl4bio.evaluation.answers import Answer, Estimate, estimate, mean_statistic
+from rl4bio.evaluation.draws import pass_at_k, pass_counts
+from rl4bio.evaluation.labels import LABELS, IndexStatistic, f1_statistic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +23,25 @@ class PairedTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RewardTable:
+    """Counts of open questions by whose total reward is higher; they have no right answer."""
+
+    higher_base: int
+    higher_tuned: int
+    equal: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
     """Base against tuned in one mode."""
 
-    table: PairedTable
+    table: PairedTable | RewardTable
     p_value: float
-    """Exact McNemar test of the table, two-sided."""
+    """Exact McNemar test of the table, two-sided; for open questions the same is the sign test."""
     differences: dict[str, Estimate]
     """Tuned minus base: accuracy, accuracy_lenient (a gain in form alone leaves it at 0), macro_f1,
-    parse_strict, and reward_total where there is one."""
+    parse_strict, parse_draws, tokens, truncated, grounding, pass@k, and reward_<part> of each part
+    and of the total, as far as both have them; of open questions none of the first three."""
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
@@ -71,45 +78,105 @@ def paired_table(base: Sequence[bool], tuned: Sequence[bool]) -> PairedTable:
     )
 
 
+def reward_table(base: Sequence[float], tuned: Sequence[float]) -> RewardTable:
+    """Counts of items by whose reward is higher; those where one is NaN are left out."""
+    signs = [
+        (new > old) - (new < old)
+        for old, new in zip(base, tuned, strict=True)
+        if not (math.isnan(old) or math.isnan(new))
+    ]
+    return RewardTable(
+        higher_base=signs.count(-1), higher_tuned=signs.count(1), equal=signs.count(0)
+    )
+
+
 def compare_answers(
-    base: Sequence[Answer], tuned: Sequence[Answer], *, seed: int, rounds: int
+    base: Sequence[Answer],
+    tuned: Sequence[Answer],
+    *,
+    labels: Sequence[str] = LABELS,
+    seed: int,
+    rounds: int,
 ) -> PairedComparison:
     """The paired table, its p value and the differences with their bootstrap intervals.
 
     Args:
         base: answers of the base model.
-        tuned: answers of the tuned model to the same items in the same order.
+        tuned: answers of the tuned model to the same items in the same order and mode.
+        labels: the classes of macro-F1; () for open questions, which need a total reward.
         seed: of the bootstrap.
         rounds: resamples of the bootstrap.
 
     Raises:
-        ValueError: the two do not answer the same items.
+        ValueError: the two do not answer the same items, or by different numbers of draws.
     """
     gold = [answer.gold for answer in base]
     if gold != [answer.gold for answer in tuned]:
         raise ValueError("compare_answers: base and tuned do not answer the same items")
-    old_f1 = macro_f1_statistic(gold, [answer.strict for answer in base])
-    new_f1 = macro_f1_statistic(gold, [answer.strict for answer in tuned])
-
-    def mean_gain(value: Callable[[Answer], float]) -> IndexStatistic:
-        # The difference of two means over the same items is the mean difference; NaN drops out.
-        pairs = zip(base, tuned, strict=True)
-        return mean_statistic([float(value(new)) - float(value(old)) for old, new in pairs])
-
-    statistics: dict[str, IndexStatistic] = {
-        "accuracy": mean_gain(lambda answer: answer.right),
-        "accuracy_lenient": mean_gain(lambda answer: answer.lenient == answer.gold),
-        "macro_f1": lambda index: new_f1(index) - old_f1(index),
-        "parse_strict": mean_gain(lambda answer: answer.strict is not None),
-    }
-    if gold and all("total" in answer.rewards for answer in (*base, *tuned)):
-        statistics["reward_total"] = mean_gain(lambda answer: answer.rewards["total"])
-    table = paired_table([a.right for a in base], [a.right for a in tuned])
+    if len({answer.num_draws for answer in (*base, *tuned)}) > 1:
+        raise ValueError("compare_answers: base and tuned have different numbers of draws")
+    statistics = _gains(base, tuned, labels)
+    table: PairedTable | RewardTable
+    if labels:
+        table = paired_table([a.right for a in base], [a.right for a in tuned])
+        p_value = mcnemar_exact(table.only_base, table.only_tuned)
+    else:
+        totals = [[_reward("total", answer) for answer in side] for side in (base, tuned)]
+        table = reward_table(*totals)
+        p_value = mcnemar_exact(table.higher_base, table.higher_tuned)
     return PairedComparison(
         table=table,
-        p_value=mcnemar_exact(table.only_base, table.only_tuned),
+        p_value=p_value,
         differences={
             name: estimate(statistic, size=len(gold), seed=seed, rounds=rounds)
             for name, statistic in statistics.items()
         },
     )
+
+
+def _reward(part: str, answer: Answer) -> float:
+    return answer.rewards.get(part, math.nan)
+
+
+def _pass_at(k: int, answer: Answer) -> float:
+    return pass_at_k(answer.num_draws, answer.num_right, k)
+
+
+def _gains(
+    base: Sequence[Answer], tuned: Sequence[Answer], labels: Sequence[str]
+) -> dict[str, IndexStatistic]:
+    """The statistics of `PairedComparison.differences`."""
+
+    def of(value: Callable[[Answer], float]) -> list[float]:
+        # The difference of two means over the same items is the mean difference; NaN drops out.
+        return [float(value(n)) - float(value(o)) for o, n in zip(base, tuned, strict=True)]
+
+    gains: dict[str, IndexStatistic] = {}
+    if labels:
+        gains["accuracy"] = mean_statistic(of(lambda answer: answer.right))
+        gains["accuracy_lenient"] = mean_statistic(of(lambda a: a.agrees(a.lenient)))
+        gains["macro_f1"] = _macro_f1_gain(base, tuned, labels)
+    gains["parse_strict"] = mean_statistic(of(lambda answer: answer.strict is not None))
+    measured = {
+        "tokens": of(lambda answer: answer.tokens),
+        "truncated": of(lambda a: math.nan if math.isnan(a.tokens) else a.truncated),
+        "grounding": of(lambda answer: answer.grounding),
+    }
+    draws = base[0].num_draws if base else 0
+    if draws:
+        measured["parse_draws"] = of(lambda answer: answer.num_parsed / draws)
+    for k in pass_counts(draws if labels else 0):
+        measured[f"pass@{k}"] = of(partial(_pass_at, k))
+    for part in dict.fromkeys(part for answer in (*base, *tuned) for part in answer.rewards):
+        measured[f"reward_{part}"] = of(partial(_reward, part))
+    known = {name: values for name, values in measured.items() if not all(map(math.isnan, values))}
+    return gains | {name: mean_statistic(values) for name, values in known.items()}
+
+
+def _macro_f1_gain(
+    base: Sequence[Answer], tuned: Sequence[Answer], labels: Sequence[str]
+) -> IndexStatistic:
+    gold = [str(answer.gold) for answer in base]
+    old = f1_statistic(gold, [answer.strict for answer in base], labels)
+    new = f1_statistic(gold, [answer.strict for answer in tuned], labels)
+    return lambda index: new(index) - old(index)

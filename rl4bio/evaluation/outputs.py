@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl4bio.evaluation.answers import Answer, answer_metrics, majority_label
+from rl4bio.evaluation.answers import Answer, answer_metrics
 from rl4bio.evaluation.cases import Case, Reply, side_by_side_csv
 from rl4bio.evaluation.compare import PairedComparison, compare_answers
+from rl4bio.evaluation.labels import LABELS, majority_label
 from rl4bio.evaluation.report import html_report
 from rl4bio.evaluation.table import MODES_DIFFER, ResultRow
 from rl4bio.storage import write_atomic, write_json
@@ -30,46 +31,66 @@ class ModelReplies:
     samples: list[Sample]
     replies: list[Reply]
 
+    @property
+    def answers(self) -> list[Answer]:
+        return [reply.answer for reply in self.replies]
+
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """The metric table and, where a tuned model ran, its comparison with the base."""
+    """The metric table and, where a tuned model ran, its comparisons with the base."""
 
     rows: list[ResultRow]
-    comparison: PairedComparison | None
+    comparisons: dict[str, PairedComparison]
+    """Mode -> base against tuned, the main mode first; a mode in which only one ran is not there.
+    """
+
+    @property
+    def comparison(self) -> PairedComparison | None:
+        """That of the main mode, the one of the first row."""
+        return self.comparisons.get(self.rows[0].mode)
 
 
-def summarize(results: Sequence[ModelReplies], *, seed: int, rounds: int) -> Summary:
-    """Metrics of every result, of the best constant answer, and the paired comparison.
+def summarize(
+    results: Sequence[ModelReplies],
+    *,
+    labels: Sequence[str] = LABELS,
+    seed: int,
+    rounds: int,
+) -> Summary:
+    """Metrics of every result, of the best constant answer, and the paired comparisons.
 
     Args:
-        results: the base first; a `tuned` result in the base's mode is compared with it.
+        results: the base in the main mode first; a `tuned` result is compared with the base of
+            its own mode, never with another.
+        labels: the classes; () for open questions, which have no constant answer.
         seed: of the bootstrap.
         rounds: resamples of the bootstrap.
     """
 
     def row(model: str, mode: str, answers: Sequence[Answer]) -> ResultRow:
-        metrics = answer_metrics(answers, seed=seed, rounds=rounds)
+        metrics = answer_metrics(answers, labels=labels, seed=seed, rounds=rounds)
         return ResultRow(model=model, mode=mode, metrics=metrics)
 
-    base = results[0]
-    answers = [reply.answer for reply in base.replies]
-    label = majority_label([answer.gold for answer in answers])
-    constant = [Answer(gold=answer.gold, strict=label, lenient=label) for answer in answers]
-    rows = [row(r.model, r.mode, [reply.answer for reply in r.replies]) for r in results]
-    tuned = _tuned(results)
-    comparison = None
-    if tuned is not None:
-        other = [reply.answer for reply in tuned.replies]
-        comparison = compare_answers(answers, other, seed=seed, rounds=rounds)
-    return Summary(
-        rows=[*rows, row(f"always {label!r}", "constant", constant)], comparison=comparison
-    )
+    rows = [row(r.model, r.mode, r.answers) for r in results]
+    if labels:
+        gold = [str(answer.gold) for answer in results[0].answers]
+        label = majority_label(gold, labels)
+        constant = [Answer(gold=own, strict=label, lenient=label) for own in gold]
+        rows.append(row(f"always {label!r}", "constant", constant))
+    comparisons = {
+        base.mode: compare_answers(
+            base.answers, tuned.answers, labels=labels, seed=seed, rounds=rounds
+        )
+        for base, tuned in _pairs(results)
+    }
+    return Summary(rows=rows, comparisons=comparisons)
 
 
 def make_cases(results: Sequence[ModelReplies], uids: Collection[str]) -> list[Case]:
     """The chosen samples with the replies of the base and, where there is one, the tuned model."""
-    shown = [results[0], *([tuned] if (tuned := _tuned(results)) is not None else [])]
+    main = results[0].mode
+    shown = next(([*pair] for pair in _pairs(results) if pair[0].mode == main), [results[0]])
     return [
         Case(sample=sample, replies={result.model: result.replies[n] for result in shown})
         for n, sample in enumerate(results[0].samples)
@@ -85,6 +106,7 @@ def write_outputs(
     summary: Summary,
     results: Sequence[ModelReplies],
     cases: Sequence[Case],
+    completions: bool = True,
 ) -> None:
     """Write the four files; each appears whole or not at all.
 
@@ -95,6 +117,8 @@ def write_outputs(
         summary: of `summarize`.
         results: every model and mode, for items.jsonl.
         cases: of `make_cases`.
+        completions: whether prompts, completions and cases may be written; without them the files
+            hold identifiers, verdicts and numbers alone.
 
     Raises:
         StorageError: a file cannot be written.
@@ -102,19 +126,25 @@ def write_outputs(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     items = "".join(
-        json.dumps(item, ensure_ascii=False) + "\n" for r in results for item in _items(r)
+        json.dumps(item, ensure_ascii=False) + "\n"
+        for r in results
+        for item in _items(r, completions)
     )
+    cases = cases if completions else []
     # A lone surrogate of a broken file becomes its JSON escape instead of an encoding error.
     write_atomic(folder / "items.jsonl", items.encode(errors="backslashreplace"))
     write_atomic(folder / "side_by_side.csv", side_by_side_csv(cases))
     page = html_report(
-        title=title, facts=facts, rows=summary.rows, comparison=summary.comparison, cases=cases
+        title=title, facts=facts, rows=summary.rows, comparisons=summary.comparisons, cases=cases
     )
     write_atomic(folder / "report.html", page)
     record = {
         "facts": facts,
         "rows": [dataclasses.asdict(row) for row in summary.rows],
         "paired": None if summary.comparison is None else dataclasses.asdict(summary.comparison),
+        "paired_by_mode": {
+            mode: dataclasses.asdict(found) for mode, found in summary.comparisons.items()
+        },
         "note": MODES_DIFFER,
     }
     write_json(folder / "summary.json", finite(record))
@@ -129,29 +159,42 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _tuned(results: Sequence[ModelReplies]) -> ModelReplies | None:
-    return next((r for r in results if r.model == "tuned" and r.mode == results[0].mode), None)
+def _pairs(results: Sequence[ModelReplies]) -> list[tuple[ModelReplies, ModelReplies]]:
+    """Base and tuned of every mode in which both ran."""
+    tuned = {result.mode: result for result in results if result.model == "tuned"}
+    base = [result for result in results if result.model == "base" and result.mode in tuned]
+    return [(result, tuned[result.mode]) for result in base]
 
 
-def _items(result: ModelReplies) -> list[dict[str, Any]]:
+def _items(result: ModelReplies, completions: bool) -> list[dict[str, Any]]:
     """One record a sample: enough to score the run again with another parser or reward."""
-    return [
-        finite(
-            {
-                "uid": sample.uid,
-                "model": result.model,
-                "mode": result.mode,
-                "gold": sample.target,
-                "verdict": reply.answer.strict,
-                "verdict_lenient": reply.answer.lenient,
-                "right": reply.answer.right,
-                "tokens": reply.answer.tokens,
-                "truncated": reply.answer.truncated,
-                "rewards": reply.answer.rewards,
-                "choices": reply.choices,
-                "completion": reply.completion,
-                "prompt": sample.prompt,
-            }
-        )
-        for sample, reply in zip(result.samples, result.replies, strict=True)
-    ]
+    records = []
+    for sample, reply in zip(result.samples, result.replies, strict=True):
+        record = {
+            "uid": sample.uid,
+            "model": result.model,
+            "mode": result.mode,
+            "gold": sample.target if completions else reply.answer.gold,
+            **_said(reply, completions),
+            "choices": reply.choices,
+        }
+        if reply.draws:
+            record["draws"] = [_said(draw, completions) for draw in reply.draws]
+        if completions:
+            record["prompt"] = sample.prompt
+        records.append(finite(record))
+    return records
+
+
+def _said(reply: Reply, completions: bool) -> dict[str, Any]:
+    answer = reply.answer
+    said = {
+        "verdict": answer.strict,
+        "verdict_lenient": answer.lenient,
+        "right": answer.right if answer.gold is not None else None,
+        "tokens": answer.tokens,
+        "truncated": answer.truncated,
+        "rewards": answer.rewards,
+        "grounding": answer.grounding,
+    }
+    return {**said, "completion": reply.completion} if completions else said

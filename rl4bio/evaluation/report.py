@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from rl4bio.evaluation.cases import Case, Reply, judgement
 from rl4bio.evaluation.compare import PairedComparison
+from rl4bio.evaluation.labels import ANSWERED
 from rl4bio.evaluation.page import block, fact_list, html_page, reward_table, text
-from rl4bio.evaluation.table import MODES_DIFFER, ResultRow, paired_lines, table_cells
+from rl4bio.evaluation.table import (
+    MODES_DIFFER,
+    ResultRow,
+    paired_brief,
+    paired_lines,
+    table_cells,
+)
 
 STYLE = """
 .answer { border-left: .35rem solid #777; padding-left: .8rem; min-width: 0; }
 .answer.right { border-color: #1a7f37; } .answer.wrong { border-color: #b42318; }
+.question { white-space: pre-line; overflow-wrap: anywhere; }
 .badge { font-weight: 600; } .right .badge { color: #14632b; } .wrong .badge { color: #932018; }
 """
 
@@ -21,6 +30,8 @@ _OUTCOMES = {
     "both right": (True, True),
     "both wrong": (False, False),
 }
+_BY_REWARD = ("tuned has the higher reward", "base has the higher reward", "equal rewards")
+_GROUPS = (*_OUTCOMES, *_BY_REWARD, "right", "wrong", ANSWERED, "no answer")
 
 
 def html_report(
@@ -28,7 +39,7 @@ def html_report(
     title: str,
     facts: dict[str, str],
     rows: Sequence[ResultRow],
-    comparison: PairedComparison | None,
+    comparisons: Mapping[str, PairedComparison],
     cases: Sequence[Case],
 ) -> str:
     """The whole page.
@@ -36,11 +47,15 @@ def html_report(
     Args:
         title: heading.
         facts: what was evaluated and how, name -> value, shown under the heading.
-        rows: the metric table; `comparison` belongs to the mode of the first row.
-        comparison: base against tuned, or None where only one model ran.
+        rows: the metric table, the main mode first.
+        comparisons: mode -> base against tuned, the main mode first; {} where only one model ran.
         cases: the side-by-side cases.
     """
-    paired = paired_lines(comparison, rows[0].mode) if comparison is not None else []
+    paired = [
+        line
+        for number, (mode, found) in enumerate(comparisons.items())
+        for line in (paired_lines(found, mode) if number == 0 else [paired_brief(found, mode)])
+    ]
     return html_page(
         title,
         [
@@ -53,6 +68,11 @@ def html_report(
             "answer outside the required form counts as wrong. Brackets: 95% bootstrap intervals "
             f"over questions. {text(MODES_DIFFER)}</p>",
             *(f"<p>{text(line)}</p>" for line in paired),
+            *(
+                _confusion(row)
+                for row in rows
+                if row.mode == rows[0].mode and row.metrics.confusion
+            ),
             "<h2>What was evaluated</h2>",
             fact_list(facts),
             f"<h2>Case by case ({len(cases)})</h2>",
@@ -73,13 +93,32 @@ def _metric_table(rows: Sequence[ResultRow]) -> str:
     return '<div class="wide"><table class="metrics">' + "\n".join(lines) + "</table></div>"
 
 
+def _confusion(row: ResultRow) -> str:
+    """Gold labels down, predictions across."""
+    counts = row.metrics.confusion
+    columns = list(next(iter(counts.values())))
+    head = "".join(f"<th>{text(column)}</th>" for column in columns)
+    lines = [
+        f'<tr><th scope="row">{text(gold)}</th>'
+        + "".join(f"<td>{found[column]}</td>" for column in columns)
+        + "</tr>"
+        for gold, found in counts.items()
+    ]
+    return (
+        f"<h3>{text(row.model)}: expert answer (down) by verdict (across)</h3>"
+        f'<div class="wide"><table class="metrics"><tr><th></th>{head}</tr>'
+        + "\n".join(lines)
+        + "</table></div>"
+    )
+
+
 def _contents(cases: Sequence[Case]) -> str:
     """Links to the cases, grouped by who is right."""
     groups: dict[str, list[int]] = {}
     for number, case in enumerate(cases, start=1):
         groups.setdefault(_outcome(case), []).append(number)
     lines = []
-    for name in sorted(groups, key=[*_OUTCOMES, "right", "wrong", "no answer"].index):
+    for name in sorted(groups, key=_GROUPS.index):
         links = " ".join(f'<a href="#case-{n}">{n}</a>' for n in groups[name])
         lines.append(f"<li>{text(name)} ({len(groups[name])}): {links}</li>")
     return f"<ul>{''.join(lines)}</ul>"
@@ -89,33 +128,49 @@ def _outcome(case: Case) -> str:
     judged = [judgement(reply.answer) for reply in case.replies.values()]
     if len(judged) == 1:
         return judged[0]
+    base, tuned = (reply.answer for reply in case.replies.values())
+    if base.gold is None:
+        gain = tuned.rewards.get("total", math.nan) - base.rewards.get("total", math.nan)
+        return _BY_REWARD[0 if gain > 0 else 1 if gain < 0 else 2]
     pair = (judged[0] == "right", judged[1] == "right")
     return next(name for name, wanted in _OUTCOMES.items() if wanted == pair)
 
 
 def _case(number: int, case: Case) -> str:
     sample = case.sample
+    is_open = any(reply.answer.gold is None for reply in case.replies.values())
+    chosen = sample.extra.get("options", {}).get(sample.target)
+    gold = f"{sample.target}. {chosen}" if chosen else sample.target
     replies = "".join(_reply(model, reply) for model, reply in case.replies.items())
     return (
         f'<section class="case" id="case-{number}">'
         f"<h3>Case {number} ({text(sample.uid)})</h3>"
-        f"<p>{text(sample.question)}</p>"
-        f"<details><summary>Abstract</summary>{block(sample.context)}</details>"
-        f"<p>Expert answer: <strong>{text(sample.target)}</strong></p>"
-        f'<div class="pair">{replies}</div></section>'
+        f'<p class="question">{text(sample.question)}</p>'
+        + (_folded("Abstract", sample.context) if sample.context else "")
+        + (f"<p>Expert answer: <strong>{text(gold)}</strong></p>" if gold else "")
+        + (_folded("Reference", sample.reference) if is_open and sample.reference else "")
+        + f'<div class="pair">{replies}</div></section>'
     )
+
+
+def _folded(summary: str, value: str) -> str:
+    return f"<details><summary>{summary}</summary>{block(value)}</details>"
 
 
 def _reply(model: str, reply: Reply) -> str:
     answer = reply.answer
     judged = judgement(answer)
-    style = "right" if answer.right else "wrong"
-    said = "" if answer.strict is None else f": {answer.strict}"
+    style = "open" if answer.gold is None else "right" if answer.right else "wrong"
+    said = "" if answer.strict in (None, ANSWERED) else f": {answer.strict}"
     notes = []
+    if reply.draws:
+        right = "" if answer.gold is None else f", {answer.num_right} right"
+        notes.append(f"the first for this verdict of {answer.num_draws} completions{right}")
     if answer.strict is None and answer.lenient is not None:
         notes.append(f"not in the required form; read leniently it says {answer.lenient}")
     if answer.truncated:
-        notes.append("cut off at the length limit")
+        share = f" ({answer.truncated:.0%} of the completions)" if reply.draws else ""
+        notes.append(f"cut off at the length limit{share}")
     return (
         f'<div class="answer {style}"><h3>{text(model)}</h3>'
         f'<p><span class="badge">{text(judged.capitalize() + said)}</span></p>'

@@ -5,14 +5,21 @@ A mode is how a verdict was obtained. Rows of different modes are different meas
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from rl4bio.evaluation.answers import LABELS, NO_ANSWER, AnswerMetrics, Estimate
-from rl4bio.evaluation.compare import PairedComparison
+from rl4bio.evaluation.answers import AnswerMetrics, Estimate
+from rl4bio.evaluation.compare import PairedComparison, RewardTable
 
 MISSING = "–"
+WIDTH = 100
+"""Characters of a line in the terminal."""
+NAME_WIDTH = 22
+"""Of a model or mode in the terminal; longer ones take several lines."""
 MODES_DIFFER = (
     "Compare models within one mode only: a generated and a log-probability answer, or answers to "
     "different prompts, are different measurements."
@@ -54,88 +61,164 @@ def p_text(p_value: float) -> str:
 
 
 def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
-    """Header and body of the metric table, as text.
+    """Header and body of the metric table, as text; a metric that no row has is left out.
 
     Returns:
         The header, and one list of cells a row, as long as the header.
     """
-    parts = list(dict.fromkeys(part for row in rows for part in row.metrics.rewards))
-    header = [
-        "model",
-        "mode",
-        "items",
-        "accuracy %",
-        "macro-F1 %",
-        *(f"F1 {label}" for label in LABELS),
-        "parsed %",
-        "parsed leniently %",
-        "accuracy if parsed %",
-        "accuracy lenient %",
-        f"predicted {'/'.join((*LABELS, NO_ANSWER))} %",
-        "tokens",
-        "truncated %",
-        *(f"reward {part}" for part in parts),
-    ]
-    return header, [_cells(row, parts) for row in rows]
+    columns = {"model": [row.model for row in rows], "mode": [row.mode for row in rows]}
+    for name, cell in _metrics(rows).items():
+        cells = [cell(row.metrics) for row in rows]
+        if any(text != MISSING for text in cells):
+            columns[name] = cells
+    return list(columns), [list(cells) for cells in zip(*columns.values(), strict=True)]
 
 
-def _cells(row: ResultRow, parts: Sequence[str]) -> list[str]:
-    metrics = row.metrics
-    tokens = metrics.tokens_mean.value
-    return [
-        row.model,
-        row.mode,
-        str(metrics.num_items),
-        percent_interval(metrics.accuracy),
-        percent_interval(metrics.macro_f1),
-        *(percent(metrics.class_f1[label].value) for label in LABELS),
-        percent_interval(metrics.parse_strict),
-        percent_interval(metrics.parse_lenient),
-        percent_interval(metrics.accuracy_given_parse),
-        percent_interval(metrics.accuracy_lenient),
-        "/".join(f"{100 * metrics.label_mix[key]:.0f}" for key in (*LABELS, NO_ANSWER)),
-        MISSING if math.isnan(tokens) else f"{tokens:.0f}",
-        percent(metrics.truncated_fraction),
-        *(
-            number_interval(metrics.rewards[part]) if part in metrics.rewards else MISSING
-            for part in parts
-        ),
-    ]
+def _metrics(rows: Sequence[ResultRow]) -> dict[str, Callable[[AnswerMetrics], str]]:
+    """Name of each metric, and its text."""
+    classes = dict.fromkeys(label for row in rows for label in row.metrics.class_f1)
+    mixes = [row.metrics.label_mix for row in rows]
+    none = [key for mix in mixes for key in list(mix)[-1:]][:1]
+    mix = [*dict.fromkeys(key for mix in mixes for key in list(mix)[:-1]), *none]
+    passes = sorted({k for row in rows for k in row.metrics.pass_at})
+    parts = dict.fromkeys(part for row in rows for part in row.metrics.rewards)
+    cells: dict[str, Callable[[AnswerMetrics], str]] = {
+        "items": lambda m: str(m.num_items),
+        "accuracy %": lambda m: percent_interval(m.accuracy),
+    }
+    for k in passes:
+        cells[f"pass@{k} %"] = partial(_pass_at, k)
+    cells["macro-F1 %"] = lambda m: percent_interval(m.macro_f1)
+    for label in classes:
+        cells[f"F1 {label}"] = partial(_class_f1, label)
+    cells |= {
+        "parsed %": lambda m: percent_interval(m.parse_strict),
+        "parsed draws %": lambda m: percent_interval(m.parse_draws),
+        "parsed leniently %": lambda m: percent_interval(m.parse_lenient),
+        "accuracy if parsed %": lambda m: percent_interval(m.accuracy_given_parse),
+        "accuracy lenient %": lambda m: percent_interval(m.accuracy_lenient),
+        f"predicted {'/'.join(mix)} %": lambda m: _mix(m.label_mix, mix),
+        "tokens": lambda m: MISSING if math.isnan(v := m.tokens_mean.value) else f"{v:.0f}",
+        "truncated %": lambda m: percent(m.truncated_fraction),
+    }
+    if "grounding" not in parts:
+        cells["grounding"] = lambda m: number_interval(m.grounding)
+    for part in parts:
+        cells[f"reward {part}"] = partial(_reward, part)
+    return cells
+
+
+def _pass_at(k: int, metrics: AnswerMetrics) -> str:
+    return percent_interval(metrics.pass_at[k]) if k in metrics.pass_at else MISSING
+
+
+def _class_f1(label: str, metrics: AnswerMetrics) -> str:
+    return percent(metrics.class_f1[label].value) if label in metrics.class_f1 else MISSING
+
+
+def _reward(part: str, metrics: AnswerMetrics) -> str:
+    return number_interval(metrics.rewards[part]) if part in metrics.rewards else MISSING
+
+
+def _mix(mix: Mapping[str, float], keys: Sequence[str]) -> str:
+    return "/".join(f"{100 * mix.get(key, 0):.0f}" for key in keys) if mix else MISSING
+
+
+def paired_counts(comparison: PairedComparison) -> str:
+    """The paired table and its p value, in words."""
+    table = comparison.table
+    if isinstance(table, RewardTable):
+        return (
+            f"higher total reward: base {table.higher_base}, tuned {table.higher_tuned}, "
+            f"equal {table.equal}; exact sign test {p_text(comparison.p_value)}"
+        )
+    return (
+        f"both right {table.both_right}, only base {table.only_base}, "
+        f"only tuned {table.only_tuned}, both wrong {table.both_wrong}; "
+        f"exact McNemar {p_text(comparison.p_value)}"
+    )
 
 
 def paired_lines(comparison: PairedComparison, mode: str) -> list[str]:
     """Base against tuned, in words."""
-    table = comparison.table
-    lines = [
-        f"Base against tuned, both by {mode}:",
-        f"both right {table.both_right}, only base {table.only_base}, "
-        f"only tuned {table.only_tuned}, both wrong {table.both_wrong}; "
-        f"exact McNemar {p_text(comparison.p_value)}",
-    ]
-    for name, gain in comparison.differences.items():
-        text = number_interval(gain) if name == "reward_total" else f"{percent_interval(gain)} %"
-        lines.append(f"tuned minus base, {name.replace('_', ' ')}: {text}")
-    return lines
+    lines = [f"Base against tuned, both by {mode}:", paired_counts(comparison)]
+    return lines + [_gain_text(name, gain) for name, gain in comparison.differences.items()]
 
 
-def plain_table(rows: Sequence[ResultRow], comparison: PairedComparison | None = None) -> str:
+def _gain_text(name: str, gain: Estimate) -> str:
+    is_number = name.startswith("reward_") or name in ("tokens", "grounding")
+    text = number_interval(gain) if is_number else f"{percent_interval(gain)} %"
+    return f"tuned minus base, {name.replace('_', ' ')}: {text}"
+
+
+def paired_brief(comparison: PairedComparison, mode: str) -> str:
+    """Base against tuned in one sentence."""
+    name = "reward_total" if isinstance(comparison.table, RewardTable) else "accuracy"
+    gain = comparison.differences.get(name)
+    text = "" if gain is None else f"; {_gain_text(name, gain)}"
+    return f"by {mode}: {paired_counts(comparison)}{text}"
+
+
+def plain_table(
+    rows: Sequence[ResultRow], comparisons: Mapping[str, PairedComparison] | None = None
+) -> str:
     """The table for a terminal: metrics down, models across, intervals of 95% in brackets.
 
+    No line is wider than 100 characters as long as names are not; columns that do not fit beside
+    the others follow below.
+
     Args:
-        rows: one model and mode each; `comparison` belongs to the mode of the first.
-        comparison: base against tuned, or None where only one model ran.
+        rows: one model and mode each.
+        comparisons: mode -> base against tuned, the main mode first; nothing where one model ran.
     """
     header, body = table_cells(rows)
-    columns = [header, *body]
-    widths = [max(len(cell) for cell in column) for column in columns]
-    lines = []
-    for position in range(len(header)):
-        cells = [column[position] for column in columns]
-        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        lines.append(line.rstrip())
-    rule = "-" * max(len(line) for line in lines)
-    lines[2:2] = [rule]
-    lines += [rule, "Brackets: 95% bootstrap intervals over items. " + MODES_DIFFER]
-    if comparison is not None:
-        lines += paired_lines(comparison, rows[0].mode)
+    first, *columns = [_lines(cells) for cells in (header, *body)]
+    lines: list[str] = []
+    block = [first]
+    for _, same_mode in itertools.groupby(columns, key=lambda column: column[1]):
+        group = list(same_mode)  # base and tuned, which a reader compares
+        if _total_width([first, *group]) > WIDTH:
+            lines += [line for column in (*block[1:], *group) for line in _block([first, column])]
+            block = [first]
+            continue
+        if _total_width([*block, *group]) > WIDTH:
+            lines += _block(block)
+            block = [first]
+        block += group
+    lines += _block(block) if len(block) > 1 else []
+    notes = ["Brackets: 95% bootstrap intervals over items.", MODES_DIFFER]
+    for number, (mode, comparison) in enumerate((comparisons or {}).items()):
+        notes += paired_lines(comparison, mode) if number == 0 else [paired_brief(comparison, mode)]
+    for note in notes:
+        lines += textwrap.wrap(note, WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
+
+
+def _lines(cells: Sequence[str]) -> list[list[str]]:
+    """The lines of each cell of a column: one, but for a long model or mode."""
+    wrap = textwrap.TextWrapper(width=NAME_WIDTH, break_on_hyphens=False)
+    names = [wrap.wrap(cell) or [""] for cell in cells[:2]]
+    return [*names, *([cell] for cell in cells[2:])]
+
+
+def _width(column: Sequence[Sequence[str]]) -> int:
+    return max(len(line) for lines in column for line in lines)
+
+
+def _total_width(columns: Sequence[Sequence[Sequence[str]]]) -> int:
+    return sum(_width(column) + 2 for column in columns) - 2
+
+
+def _block(columns: Sequence[Sequence[Sequence[str]]]) -> list[str]:
+    """Columns beside each other, a rule below model and mode; without metrics that none has."""
+    widths = [_width(column) for column in columns]
+    lines: list[str] = []
+    for position, cells in enumerate(zip(*columns, strict=True)):
+        if all(cell == [MISSING] for cell in cells[1:]):
+            continue
+        if position == 2:
+            lines.append("-" * _total_width(columns))
+        for parts in itertools.zip_longest(*cells, fillvalue=""):
+            padded = (part.ljust(width) for part, width in zip(parts, widths, strict=True))
+            lines.append("  ".join(padded).rstrip())
+    return [*lines, ""]

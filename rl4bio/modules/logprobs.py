@@ -62,22 +62,23 @@ def row_logprobs(
     )
 
 
-def choice_logprobs(
-    policy: Policy, prompts: Sequence[list[int]], choices: Sequence[list[int]]
-) -> Tensor:
-    """Summed log-probability of each choice as the continuation of each prompt.
+def continuation_logprobs(
+    policy: Policy, prompts: Sequence[list[int]], continuations: Sequence[Sequence[list[int]]]
+) -> list[list[list[float]]]:
+    """Log-probability of every token of the continuations of each prompt.
 
     Args:
         policy: in eval mode inside.
         prompts: token ids of B prompts.
-        choices: token ids of K continuations.
+        continuations: of each prompt its own, at least one, in tokens, at least one each.
 
     Returns:
-        float32 [B, K], on the CPU.
+        B lists with one list of token log-probabilities a continuation.
     """
     prompt_ids, prompt_mask = pad_left(prompts, policy.pad_id)
-    ids, mask = pad_right([choice for _ in prompts for choice in choices], policy.pad_id)
-    index = torch.arange(len(prompts)).repeat_interleave(len(choices))
+    ids, mask = pad_right([tokens for own in continuations for tokens in own], policy.pad_id)
+    counts = torch.tensor([len(own) for own in continuations])
+    index = torch.arange(len(prompts)).repeat_interleave(counts)
     rows = Rows(
         prompt_ids=prompt_ids.to(policy.device),
         prompt_mask=prompt_mask.to(policy.device),
@@ -87,4 +88,22 @@ def choice_logprobs(
     )
     with evaluating(policy.model):
         logprobs, _ = row_logprobs(policy, rows, temperature=1.0)
-    return logprobs.sum(-1).view(len(prompts), len(choices)).cpu()
+    found = iter(logprobs.tolist())
+    return [[next(found)[: len(tokens)] for tokens in own] for own in continuations]
+
+
+def choice_logprobs(
+    policy: Policy, prompts: Sequence[list[int]], choices: Sequence[list[int]]
+) -> Tensor:
+    """Summed log-probability of each choice as the continuation of each prompt.
+
+    Args:
+        policy: in eval mode inside.
+        prompts: token ids of B prompts.
+        choices: token ids of K continuations, the same for all prompts.
+
+    Returns:
+        float32 [B, K], on the CPU.
+    """
+    found = continuation_logprobs(policy, prompts, [choices] * len(prompts))
+    return torch.tensor([[sum(tokens) for tokens in own] for own in found])

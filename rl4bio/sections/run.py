@@ -13,6 +13,7 @@ from rl4bio.sections.policy import PolicyConfig, RolloutConfig
 from rl4bio.sections.training import GRPOConfig, OptimConfig, SFTConfig
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"]
+EvaluationMode = Literal["greedy", "sampled", "direct", "logprob"]
 
 
 @dataclass(kw_only=True)
@@ -89,9 +90,19 @@ class LoggingConfig:
 class EvaluationConfig:
     """`rl4bio evaluate`, and validation during training."""
 
+    modes: list[EvaluationMode] = field(default_factory=lambda: ["greedy", "direct", "logprob"])
+    """How questions are answered, base and tuned alike; the first one gives the side-by-side cases.
+    greedy: one completion of the run's own prompt; sampled: num_samples of them, for pass@k and the
+    majority vote; direct: greedy, from a prompt that asks for the answer alone; logprob: the most
+    likely label, letter or option behind that prompt. Open answers have only the first two."""
+    num_samples: int = 8
+    """Completions an item of mode sampled."""
+    temperature: float | None = None
+    """Of mode sampled; None = rollout.temperature. rollout.top_k holds too."""
     max_items: int | None = None
     """A stratified, seeded subset of the test split; None = all of it."""
     batch_size: int = 16
+    """Completions that are generated together."""
     side_by_side: int = 50
     """Cases in the base-versus-tuned table."""
     bootstrap: int = 2000
@@ -99,8 +110,22 @@ class EvaluationConfig:
     """Molecules that are sampled from each model, where the task is to write molecules."""
 
     def __post_init__(self) -> None:
-        positive("evaluation", self, "max_items", "batch_size", "bootstrap", "num_molecules")
+        positive(
+            "evaluation",
+            self,
+            "max_items",
+            "batch_size",
+            "bootstrap",
+            "num_molecules",
+            "num_samples",
+            "temperature",
+        )
         not_negative("evaluation", self, "side_by_side")
+        require(
+            len(self.modes) > 0 and len(set(self.modes)) == len(self.modes),
+            "evaluation.modes",
+            f"got {list(self.modes)}, needs at least one, each once",
+        )
 
 
 @dataclass(kw_only=True)

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rl4bio.evaluation.answers import (
-    LABELS,
     Answer,
-    accuracy,
     answer_metrics,
     bootstrap_interval,
-    label_mix,
-    macro_f1,
-    majority_label,
     mean_statistic,
-    per_class_f1,
 )
 
 GOLD = ["yes", "yes", "yes", "no", "no", "maybe"]
@@ -32,71 +23,6 @@ def answers(gold: list[str], predicted: list[str | None]) -> list[Answer]:
         Answer(gold=g, strict=p, lenient=p, tokens=4, rewards={"total": float(g == p)})
         for g, p in zip(gold, predicted, strict=True)
     ]
-
-
-def test_accuracy_counts_no_answer_as_wrong() -> None:
-    # right: items 0, 1, 3 of 6
-    assert accuracy(GOLD, PREDICTED) == pytest.approx(3 / 6)
-
-
-def test_f1_by_hand() -> None:
-    f1 = per_class_f1(GOLD, PREDICTED)
-    # yes: 2 hits, 3 gold, 3 predicted -> 4/6; no: 1 hit, 2 gold, 2 predicted -> 2/4; maybe: 0 hits
-    assert f1 == {"yes": pytest.approx(4 / 6), "no": pytest.approx(0.5), "maybe": 0.0}
-    assert macro_f1(GOLD, PREDICTED) == pytest.approx((4 / 6 + 0.5 + 0) / 3)
-
-
-def test_f1_of_an_absent_class_is_zero_and_counts_in_the_macro_mean() -> None:
-    # scikit-learn: f1_score(["yes", "no"], ["yes", "no"], labels=LABELS, average="macro",
-    # zero_division=0) == (1 + 1 + 0) / 3
-    assert macro_f1(["yes", "no"], ["yes", "no"]) == pytest.approx(2 / 3)
-
-
-def test_f1_matches_precision_and_recall_written_out() -> None:
-    rng = random.Random(0)
-    for _ in range(50):
-        gold = [rng.choice(LABELS) for _ in range(17)]
-        predicted = [rng.choice([*LABELS, None]) for _ in range(17)]
-        for label, value in per_class_f1(gold, predicted).items():
-            hits = sum(g == p == label for g, p in zip(gold, predicted, strict=True))
-            precision = hits / predicted.count(label) if label in predicted else 0.0
-            recall = hits / gold.count(label) if label in gold else 0.0
-            both = precision + recall
-            assert value == pytest.approx(2 * precision * recall / both if both else 0.0)
-
-
-def test_always_yes_on_the_official_test_labels(shared_data: Path) -> None:
-    truth = json.loads((shared_data / "medical/pubmedqa/test_ground_truth.json").read_text())
-    gold = list(truth.values())
-    assert majority_label(gold) == "yes"
-    always = ["yes"] * len(gold)
-    # 276 of 500; F1(yes) = 2 * 276 / (276 + 500) = 0.7113, over three classes 0.2371
-    assert accuracy(gold, always) == pytest.approx(0.552)
-    assert macro_f1(gold, always) == pytest.approx(2 * 276 / 776 / 3)
-
-
-def test_human_annotators_reach_the_published_scores(shared_data: Path) -> None:
-    folder = shared_data / "medical/pubmedqa"
-    records = json.loads((folder / "ori_pqal.json").read_text())
-    truth = json.loads((folder / "test_ground_truth.json").read_text())
-    predicted = [records[pmid]["reasoning_required_pred"] for pmid in truth]
-    # Jin et al., 2019, table of human performance on the test set: 78.0 accuracy, 72.2 macro-F1
-    assert accuracy(list(truth.values()), predicted) == pytest.approx(0.780, abs=5e-4)
-    assert macro_f1(list(truth.values()), predicted) == pytest.approx(0.722, abs=5e-4)
-
-
-def test_unknown_gold_label_is_refused() -> None:
-    with pytest.raises(ValueError, match="'perhaps' is not one of yes, no, maybe"):
-        per_class_f1(["perhaps"], ["yes"])
-
-
-def test_label_mix_adds_up() -> None:
-    mix = label_mix(PREDICTED)
-    assert mix == pytest.approx({"yes": 3 / 6, "no": 2 / 6, "maybe": 0, "none": 1 / 6})
-
-
-def test_majority_label_on_a_tie_is_the_first_label() -> None:
-    assert majority_label(["maybe", "no", "no", "maybe"]) == "no"
 
 
 def test_interval_is_near_the_normal_one() -> None:
@@ -190,3 +116,44 @@ def test_items_with_other_reward_parts_are_refused() -> None:
     ]
     with pytest.raises(ValueError, match="same reward parts"):
         answer_metrics(items, seed=0, rounds=5)
+
+
+def test_letters_are_labels_like_any_other() -> None:
+    # gold A A B C; said A, B, B, E: E is no gold letter, so it only lowers the recall of C
+    items = answers(["A", "A", "B", "C"], ["A", "B", "B", "E"])
+    metrics = answer_metrics(items, labels=("A", "B", "C"), seed=0, rounds=50)
+    assert metrics.accuracy.value == pytest.approx(2 / 4)
+    # F1: A 2*1/(2+1), B 2*1/(1+2), C 0/(1+0)
+    assert metrics.macro_f1.value == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert metrics.label_mix == pytest.approx({"A": 0.25, "B": 0.5, "C": 0, "E": 0.25, "none": 0})
+    assert metrics.confusion["A"] == {"A": 1, "B": 1, "C": 0, "E": 0, "none": 0}
+    assert metrics.confusion["C"]["E"] == 1
+
+
+def test_open_answers_have_no_accuracy() -> None:
+    items = [
+        Answer(gold=None, strict=v, lenient="answered", tokens=5, rewards={"total": r})
+        for v, r in (("answered", 0.5), (None, 0.0))
+    ]
+    metrics = answer_metrics(items, labels=(), seed=0, rounds=20)
+    for undefined in (metrics.accuracy, metrics.accuracy_given_parse, metrics.macro_f1):
+        assert math.isnan(undefined.value)
+    assert metrics.label_mix == metrics.confusion == metrics.class_f1 == metrics.pass_at == {}
+    assert (metrics.parse_strict.value, metrics.parse_lenient.value) == (0.5, 1.0)
+    assert metrics.rewards["total"].value == pytest.approx(0.25)
+
+
+def test_draws_give_pass_at_k_and_their_own_parse_rate() -> None:
+    items = [
+        Answer(gold="yes", strict="yes", lenient="yes", num_draws=4, num_right=1, num_parsed=2),
+        Answer(gold="no", strict="yes", lenient="yes", num_draws=4, num_right=2, num_parsed=4),
+    ]
+    metrics = answer_metrics(items, seed=0, rounds=20)
+    # of 4 draws 1 right: 1/4, 1 - C(3,2)/C(4,2) = 1/2; of 2 right: 1/2, 1 - C(2,2)/C(4,2) = 5/6
+    assert metrics.pass_at[1].value == pytest.approx((1 / 4 + 1 / 2) / 2)
+    assert metrics.pass_at[2].value == pytest.approx((1 / 2 + 5 / 6) / 2)
+    assert metrics.pass_at[4].value == 1
+    assert metrics.parse_draws.value == pytest.approx((2 / 4 + 4 / 4) / 2)
+    assert metrics.accuracy.value == 0.5  # of the votes
+    with pytest.raises(ValueError, match="same number of draws"):
+        answer_metrics([*items, Answer(gold="no", strict=None, lenient=None)], seed=0, rounds=5)

@@ -9,7 +9,7 @@ import math
 import pytest
 
 from rl4bio.evaluation.answers import Answer
-from rl4bio.evaluation.cases import Case, Reply, judgement, side_by_side_csv
+from rl4bio.evaluation.cases import Case, Reply, judgement, merge_draws, side_by_side_csv
 from rl4bio.redaction import safe_cell, visible
 from rl4bio.types import Sample
 
@@ -80,6 +80,7 @@ def test_no_cases_give_a_header_alone() -> None:
 def test_judgement() -> None:
     answers = [Answer(gold="no", strict=verdict, lenient=None) for verdict in ("no", "yes", None)]
     assert [judgement(answer) for answer in answers] == ["right", "wrong", "no answer"]
+    assert judgement(Answer(gold=None, strict="answered", lenient=None)) == "answered"
 
 
 def test_unprintable_characters_become_visible() -> None:
@@ -87,3 +88,27 @@ def test_unprintable_characters_become_visible() -> None:
     assert visible("abc\u202ecba") == "abc[U+202E]cba"
     assert visible("\ud800").encode() == "\N{REPLACEMENT CHARACTER}".encode()
     assert visible("µ ≥ 5 °C\n\tü 日本") == "µ ≥ 5 °C\n\tü 日本"
+
+
+def test_draws_are_merged_by_vote_and_mean() -> None:
+    def draw(verdict: str | None, tokens: float, reward: float, cut: bool = False) -> Reply:
+        answer = Answer(
+            gold="B",
+            strict=verdict,
+            lenient=verdict or "B",
+            tokens=tokens,
+            truncated=cut,
+            rewards={"choice": reward},
+        )
+        return Reply(answer=answer, completion=f"says {verdict} in {tokens}")
+
+    draws = [draw(None, 40, 0, True), draw("C", 10, math.nan), draw("B", 20, 1), draw("B", 30, 1)]
+    merged = merge_draws(draws)
+    answer = merged.answer
+    assert (answer.strict, answer.lenient, answer.right) == ("B", "B", True)
+    assert (answer.num_draws, answer.num_right, answer.num_parsed) == (4, 2, 3)
+    assert answer.tokens == 25
+    assert answer.truncated == 0.25
+    assert answer.rewards == {"choice": pytest.approx(2 / 3)}  # NaN leaves the mean
+    assert merged.completion == "says B in 20"  # the first that says what the majority says
+    assert merged.draws == draws

@@ -8,7 +8,13 @@ from fractions import Fraction
 import pytest
 
 from rl4bio.evaluation.answers import Answer, answer_metrics
-from rl4bio.evaluation.compare import PairedTable, compare_answers, mcnemar_exact, paired_table
+from rl4bio.evaluation.compare import (
+    PairedTable,
+    RewardTable,
+    compare_answers,
+    mcnemar_exact,
+    paired_table,
+)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +111,45 @@ def test_other_items_are_refused() -> None:
 def test_without_totals_there_is_no_reward_difference() -> None:
     bare = [Answer(gold="yes", strict="yes", lenient="yes")]
     assert "reward_total" not in compare_answers(bare, bare, seed=0, rounds=5).differences
+
+
+def test_open_questions_are_compared_by_their_rewards() -> None:
+    def scored(*totals: float) -> list[Answer]:
+        return [
+            Answer(gold=None, strict="answered", lenient="answered", rewards={"total": total})
+            for total in totals
+        ]
+
+    base, tuned = scored(0.1, 0.5, 0.2, math.nan, 0.3), scored(0.4, 0.5, 0.6, 1.0, 0.2)
+    result = compare_answers(base, tuned, labels=(), seed=0, rounds=50)
+    assert result.table == RewardTable(higher_base=1, higher_tuned=2, equal=1)
+    assert result.p_value == 1.0  # 2 * (1 + 3) / 2^3
+    assert set(result.differences) == {"parse_strict", "reward_total"}
+    assert result.differences["reward_total"].value == pytest.approx((0.3 + 0 + 0.4 - 0.1) / 4)
+
+
+def test_gains_of_lengths_rewards_and_draws_by_hand() -> None:
+    def drawn(num_right: int, tokens: float, choice: float) -> Answer:
+        return Answer(
+            gold="A",
+            strict="A",
+            lenient="A",
+            tokens=tokens,
+            truncated=0.5,
+            rewards={"choice": choice},
+            num_draws=4,
+            num_right=num_right,
+            num_parsed=num_right,
+        )
+
+    base, tuned = [drawn(1, 10, 0.25), drawn(0, 20, 0)], [drawn(2, 30, 0.5), drawn(4, 40, 1)]
+    gains = compare_answers(base, tuned, labels=("A",), seed=0, rounds=20).differences
+    assert gains["tokens"].value == 20
+    assert gains["truncated"].value == 0
+    assert gains["reward_choice"].value == pytest.approx(0.625)
+    assert gains["pass@1"].value == gains["parse_draws"].value == pytest.approx(0.625)
+    # of 4 draws: 1 right 1/2, 2 right 5/6, 0 right 0, 4 right 1
+    assert gains["pass@2"].value == pytest.approx(((5 / 6 - 1 / 2) + 1) / 2)
+    assert "grounding" not in gains
+    with pytest.raises(ValueError, match="numbers of draws"):
+        compare_answers(base, [said("A", "A"), said("A", "A")], labels=("A",), seed=0, rounds=5)

@@ -11,6 +11,7 @@ import pytest
 from rl4bio.errors import StorageError
 from rl4bio.evaluation.answers import Answer
 from rl4bio.evaluation.cases import Reply
+from rl4bio.evaluation.compare import PairedTable
 from rl4bio.evaluation.outputs import (
     ModelReplies,
     finite,
@@ -52,6 +53,7 @@ def test_summary_compares_only_within_the_base_mode() -> None:
     assert summarize([base, elsewhere], seed=0, rounds=20).comparison is None
     paired = summarize([base, result("tuned", ["no", "no", "no"])], seed=0, rounds=20).comparison
     assert paired is not None
+    assert isinstance(paired.table, PairedTable)
     assert (paired.table.only_base, paired.table.only_tuned) == (1, 1)
 
 
@@ -112,3 +114,57 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 def test_finite_reaches_into_nested_values() -> None:
     value = {"a": [math.nan, 1.5, {"b": math.inf}], "c": (2, "nan")}
     assert finite(value) == {"a": [None, 1.5, {"b": None}], "c": [2, "nan"]}
+
+
+def test_every_mode_is_compared_with_itself_alone() -> None:
+    results = [
+        result("base", ["no", None, "yes"]),
+        result("tuned", ["no", "no", "yes"]),
+        result("base", ["no"] * 3, "log-prob"),
+        result("tuned", ["yes"] * 3, "log-prob"),
+        result("base", ["no"] * 3, "direct"),
+    ]
+    summary = summarize(results, seed=0, rounds=20)
+    assert list(summary.comparisons) == ["tags", "log-prob"]
+    tables = [found.table for found in summary.comparisons.values()]
+    # tags: base 2 of 3 right, tuned all; log-prob: base the two "no", tuned the one "yes"
+    assert tables[0] == PairedTable(both_right=2, only_base=0, only_tuned=1, both_wrong=0)
+    assert tables[1] == PairedTable(both_right=0, only_base=2, only_tuned=1, both_wrong=0)
+    assert summary.comparison is summary.comparisons["tags"]
+
+
+def test_without_completions_no_text_is_written(tmp_path: Path) -> None:
+    results = [result("base", ["no", None, "yes"]), result("tuned", ["yes", "no", "no"])]
+    for own in results:
+        for n, reply in enumerate(own.replies):
+            reply.draws = [Reply(answer=reply.answer, completion=f"secret draw {n}")]
+            own.samples[n].prompt = "secret prompt"
+            own.samples[n].question = own.samples[n].context = "secret question"
+    for folder, completions in ((tmp_path / "off", False), (tmp_path / "on", True)):
+        write_outputs(
+            folder,
+            title="t",
+            facts={},
+            summary=summarize(results, seed=0, rounds=5),
+            results=results,
+            cases=make_cases(results, {"0", "1"}),
+            completions=completions,
+        )
+        texts = [path.read_text("utf-8", errors="replace") for path in sorted(folder.iterdir())]
+        found = [word for text in texts for word in ("secret", "says no") if word in text]
+        assert bool(found) is completions
+    lines = (tmp_path / "off" / "items.jsonl").read_text("utf-8").splitlines()
+    item = json.loads(lines[0])
+    assert (item["uid"], item["verdict"], item["right"]) == ("0", "no", True)
+    assert item["draws"][0]["verdict"] == "no"
+    assert not {"completion", "prompt"} & (item.keys() | item["draws"][0].keys())
+
+
+def test_open_answers_have_no_constant_baseline_and_keep_their_gold_text() -> None:
+    sample = Sample(uid="1", prompt="p", question="q", target="aortic dissection")
+    answer = Answer(gold=None, strict="answered", lenient="answered", rewards={"total": 0.4})
+    replies = [Reply(answer=answer, completion="c")]
+    own = ModelReplies(model="base", mode="tags", samples=[sample], replies=replies)
+    summary = summarize([own], labels=(), seed=0, rounds=5)
+    assert [row.model for row in summary.rows] == ["base"]
+    assert summary.comparison is None

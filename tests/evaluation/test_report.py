@@ -103,7 +103,7 @@ def report(text: str, *, part: str = "total") -> str:
         title=text,
         facts={"base model": text, text: "value"},
         rows=rows,
-        comparison=compare_answers(base, tuned, seed=0, rounds=20),
+        comparisons={text: compare_answers(base, tuned, seed=0, rounds=20)},
         cases=[Case(sample=sample, replies=replies)],
     )
 
@@ -175,7 +175,7 @@ def test_a_report_of_one_model_without_cases() -> None:
         replies={"base": Reply(answer=answers[0], completion="no")},
     )
     for cases, listed in (([], ""), ([single], "wrong (1)")):
-        source = html_report(title="t", facts={}, rows=[row], comparison=None, cases=cases)
+        source = html_report(title="t", facts={}, rows=[row], comparisons={}, cases=cases)
         page = Page(source)
         assert page.open == []
         assert listed in page.text_of("li")
@@ -195,3 +195,45 @@ def test_real_completions_with_their_tags(shared_data: Path) -> None:
         page = Page(report(completion))
         assert page.open == []
         assert page.text_of("pre").count(completion.replace("\r\n", "\n")) == 3
+
+
+def test_the_confusion_table_of_the_main_mode() -> None:
+    answers = [answer("no"), answer("yes"), answer(None)]
+    rows = [
+        ResultRow(model=m, mode=mode, metrics=answer_metrics(answers, seed=0, rounds=20))
+        for m, mode in (("base", "tags"), ("tuned", "tags"), ("base", "log-prob"))
+    ]
+    page = Page(html_report(title="t", facts={}, rows=rows, comparisons={}, cases=[]))
+    assert page.text_of("h3").count("expert answer (down)") == 2
+    cells = [data for holder, data in page.texts if holder == "td"]
+    # gold yes: 1 yes, 1 no, 0 maybe, 1 none; no gold no or maybe
+    assert cells[-24:-12] == cells[-12:] == ["1", "1", "0", "1", *["0"] * 8]
+
+
+def test_a_choice_names_its_right_option_and_an_open_question_its_rewards() -> None:
+    def of(gold: str | None, verdict: str | None, total: float) -> Reply:
+        own = Answer(gold=gold, strict=verdict, lenient=verdict, tokens=5, rewards={"total": total})
+        return Reply(answer=own, completion="said", draws=[Reply(answer=own)])
+
+    options = {"A": "Aspirin", "B": "Ibuprofen"}
+    choice = Sample(uid="c", prompt="p", question="q", target="B", extra={"options": options})
+    asked = Sample(uid="o", prompt="p", question="q", target="sepsis", reference="It is sepsis.")
+    cases = [
+        Case(sample=choice, replies={"base": of("B", "A", 0), "tuned": of("B", "B", 1)}),
+        Case(
+            sample=asked,
+            replies={"base": of(None, None, 0.1), "tuned": of(None, "answered", 0.4)},
+        ),
+    ]
+    row = ResultRow(model="base", mode="m", metrics=answer_metrics([], seed=0, rounds=2))
+    page = Page(html_report(title="t", facts={}, rows=[row], comparisons={}, cases=cases))
+    assert page.open == []
+    assert "B. Ibuprofen" in page.text_of("strong")
+    assert "sepsis" in page.text_of("strong")
+    assert "It is sepsis." in page.text_of("pre")
+    listed = page.text_of("li")
+    assert "base wrong, tuned right (1)" in listed
+    assert "tuned has the higher reward (1)" in listed
+    spans = page.text_of("span")
+    assert "Answered" in spans
+    assert "Abstract" not in page.text_of("summary")

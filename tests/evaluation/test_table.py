@@ -58,7 +58,8 @@ def test_rows_without_rewards_or_text_show_a_dash() -> None:
 
 def test_plain_table_has_both_models_and_the_paired_counts() -> None:
     comparison = compare_answers(BASE, TUNED, seed=0, rounds=50)
-    page = plain_table([row("base", "tags", BASE), row("tuned", "tags", TUNED)], comparison)
+    rows = [row("base", "tags", BASE), row("tuned", "tags", TUNED)]
+    page = plain_table(rows, {"tags": comparison})
     accuracy = next(line for line in page.splitlines() if line.startswith("accuracy %"))
     assert "50.0 [" in accuracy
     assert "100.0 [100.0, 100.0]" in accuracy
@@ -74,3 +75,51 @@ def test_columns_line_up() -> None:
     column = lines[0].index("always yes")
     assert lines[1][column:].startswith("constant")
     assert "minus" not in page
+
+
+def many_rows() -> list[ResultRow]:
+    letters = [Answer(gold=g, strict=p, lenient=p) for g, p in zip("ABCDE", "BBCDE", strict=True)]
+    modes = [f"direct prompt, log-prob of the option, way {n}" for n in range(4)]
+    names = [(model, mode) for mode in modes for model in ("base", "tuned")]
+    return [
+        ResultRow(
+            model=model,
+            mode=mode,
+            metrics=answer_metrics(letters, labels="ABCDE", seed=0, rounds=50),
+        )
+        for model, mode in names
+    ]
+
+
+def test_the_terminal_table_fits_100_columns() -> None:
+    comparison = compare_answers(BASE, TUNED, seed=0, rounds=50)
+    page = plain_table(many_rows(), {f"mode {'long ' * 9}{n}": comparison for n in range(3)})
+    assert max(map(len, page.splitlines())) <= 100
+    assert page.count("accuracy %   ") >= 4  # several blocks, each with its metric names
+    assert page.count("exact McNemar") == 3
+    for line in page.splitlines():  # base and tuned of a mode stand beside each other
+        assert not line.startswith("model  ") or line.split().count("base") == 1
+        assert not line.startswith("model  ") or line.split().count("tuned") == 1
+
+
+def test_a_block_leaves_out_metrics_that_none_of_it_has() -> None:
+    page = plain_table([*many_rows(), row("base", "tags", BASE)])
+    assert page.count("reward total") == 1
+
+
+def test_open_answers_show_rewards_and_no_accuracy() -> None:
+    answers = [Answer(gold=None, strict="answered", lenient=None, rewards={"semantic": 0.5})] * 2
+    rows = [
+        ResultRow(
+            model=model, mode="tags", metrics=answer_metrics(answers, labels=(), seed=0, rounds=9)
+        )
+        for model in ("base", "tuned")
+    ]
+    header, _ = table_cells(rows)
+    assert not [name for name in header if "accuracy" in name or "F1" in name or "pred" in name]
+    assert "reward semantic" in header
+    totals = [Answer(gold=None, strict="answered", lenient=None, rewards={"total": 0.5})] * 2
+    same = compare_answers(totals, totals, labels=(), seed=0, rounds=9)
+    page = plain_table(rows, {"tags": same, "draws": same})
+    assert "higher total reward: base 0, tuned 0, equal 2; exact sign test p = 1.000" in page
+    assert "by draws: higher total reward" in page

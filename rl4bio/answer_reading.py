@@ -1,0 +1,114 @@
+"""What a completion answers: a label, the letter of an option, or, for open questions, whether.
+
+The strict reader is the one that rewards use, so that accuracy and reward agree. The lenient one is
+a benevolent human's, for evaluation alone: the gap between the two is a matter of form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from rl4bio.data.medical_text import TAGS, Form, read_completion
+from rl4bio.evaluation.labels import ANSWERED, Kind
+from rl4bio.rewards.choice import MAX_CHARACTERS, read_choice
+from rl4bio.tags import (
+    Parsed,
+    has_content,
+    lenient_verdict,
+    strict_parse,
+    strict_verdict,
+    strip_terminators,
+    verdict_of,
+)
+from rl4bio.types import Sample
+
+_FENCE = re.compile(r"^[ \t]{0,4}```[^\n`]*$", re.MULTILINE)
+_ANSWER_TAG = re.compile(r"<[ \t]{0,2}(/?)[ \t]{0,2}answer[ \t]{0,2}>|^/answer\b", re.I | re.M)
+_ANY_TAG = re.compile(r"<[ \t]{0,2}/?[ \t]{0,2}(?:thought|reasoning|answer)[ \t]{0,2}>", re.I)
+_CLAIM = re.compile(
+    r"(?:\\boxed\{|\b(?:answer|choice|option|letter)\b[ \t*_`]{0,4}(?:is|would be|:|=))[ \t]{0,4}",
+    re.I,
+)
+_MAX_CLAIMS = 50
+
+
+def parse_completion(completion: str, form: Form) -> Parsed | None:
+    """Thought and answer of a completion in its form, or None; either pair of tags will do."""
+    if form == "tags":
+        return strict_parse(completion) or strict_parse(completion, TAGS)
+    return read_completion(completion, form)
+
+
+def strict_answer(completion: str, sample: Sample, kind: Kind, form: Form) -> str | None:
+    """The verdict of a completion that keeps its form, or None.
+
+    Args:
+        completion: generated text alone.
+        sample: with its options, where `kind` is choice.
+        kind: what is asked for.
+        form: what the prompt asks the completion to look like.
+
+    Returns:
+        yes, no or maybe; a letter; or ANSWERED for an open question.
+    """
+    if kind == "verdict" and form == "tags":
+        return strict_verdict(completion)
+    if kind == "verdict" and form == "direct":
+        return verdict_of(completion)
+    parsed = parse_completion(completion, form)
+    if parsed is None:
+        return None
+    if kind == "verdict":
+        return verdict_of(parsed.answer)
+    return read_choice(parsed.answer, sample.extra["options"]) if kind == "choice" else ANSWERED
+
+
+def lenient_answer(completion: str, sample: Sample, kind: Kind, form: Form) -> str | None:
+    """The verdict as a benevolent reader finds it, or None; see `strict_answer`.
+
+    An open question is answered where an answer block has been opened, or none was asked for.
+    """
+    if kind == "verdict":
+        return lenient_verdict(completion)
+    if kind == "choice":
+        return lenient_choice(completion, sample.extra["options"])
+    answer = last_answer(completion)
+    if answer is None and form == "direct":
+        answer = strip_terminators(completion)
+    return ANSWERED if answer and has_content(answer) else None
+
+
+def last_answer(completion: str) -> str | None:
+    """What stands behind the last opened answer tag, closed or not; None where there is no tag."""
+    text = _FENCE.sub("", strip_terminators(completion))
+    tags = [*_ANSWER_TAG.finditer(text)]
+    opened = [number for number, tag in enumerate(tags) if not tag[1]]
+    if not opened:
+        return None
+    last = opened[-1]
+    end = tags[last + 1].start() if last + 1 < len(tags) else len(text)
+    return text[tags[last].end() : end]
+
+
+def lenient_choice(completion: str, options: Mapping[str, str]) -> str | None:
+    r"""The letter that a completion chooses, in whatever form it is said.
+
+    Read are, until one of them chooses: what stands in the last answer block; the last claim ("the
+    answer is C", "Option: C", "\boxed{C}") on its line; the last line that is not empty.
+    """
+    answer = last_answer(completion)
+    text = answer if answer is not None else _FENCE.sub("", strip_terminators(completion))
+    text = _ANY_TAG.sub("\n", text)
+    found = read_choice(text.strip(), options)
+    if found is not None:
+        return found
+    claims = [claim.end() for claim in _CLAIM.finditer(text)]
+    for start in reversed(claims[-_MAX_CLAIMS:]):
+        line = text[start : start + MAX_CHARACTERS].split("\n", 1)[0].strip(" \t}")
+        sentence = re.split(r"(?<=[.;!?])\s", line, maxsplit=1)[0]
+        found = read_choice(line, options) or read_choice(sentence, options)
+        if found is not None:
+            return found
+    lines = [line for line in text.split("\n") if line.strip()]
+    return read_choice(lines[-1].strip(), options) if lines else None

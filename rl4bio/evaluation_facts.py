@@ -1,0 +1,88 @@
+"""What a reader must know to repeat or to judge the numbers of an evaluation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rl4bio import __version__
+from rl4bio.evaluation.labels import accuracy
+from rl4bio.evaluation_items import Items
+from rl4bio.sections import RunConfig
+
+if TYPE_CHECKING:
+    from rl4bio.answering import Questions
+
+DIRECT_TOKENS = 32
+"""Limit of an answer without reasoning."""
+
+_READERS = {
+    "verdict": "strict: exactly <thought>...</thought><answer>...</answer> with one label; "
+    "direct: the reply opens with one label; lenient: as a benevolent reader finds it",
+    "choice": "strict: exactly <reasoning>...</reasoning><answer>...</answer> (or the form of the "
+    "prompt) whose answer chooses one option; lenient: as a benevolent reader finds it",
+    "open": "none; parsed: the completion keeps the form of the prompt",
+}
+_CHOICES = {
+    "verdict": "sum over the tokens of ' yes', ' no', ' maybe' after the direct prompt; also "
+    "divided by their number, and by the characters of the label",
+    "choice": "sum over the tokens of each letter, or of each option's text, after the direct "
+    "prompt; for the text also divided by its characters",
+}
+
+
+def describe(
+    config: RunConfig, tuned: Path | None, items: Items, questions: Questions
+) -> dict[str, str]:
+    """Name -> value, in the order of the report."""
+    limits, revision, asked = config.rollout, config.policy.revision, config.evaluation
+    facts = {
+        "run": config.name,
+        "base model": config.policy.checkpoint + (f" at {revision}" if revision else ""),
+        "tuned model": "none" if tuned is None else str(tuned),
+        "data": f"{config.data.name} {config.data.options}, test split",
+        "items": f"{_count(items, questions)}; none is in the training or validation split",
+    }
+    if items.labels:
+        facts["constant answers"] = _constants(items, questions)
+    facts |= {
+        "decoding": "greedy, one completion an item",
+        "prompt limit": f"{limits.max_prompt_tokens} tokens (longer: {limits.overlong_prompts})",
+        "completion limit": f"{limits.max_completion_tokens} tokens; "
+        f"{min(DIRECT_TOKENS, limits.max_completion_tokens)} for the direct prompt",
+        "verdict": _READERS[items.kind],
+    }
+    if "sampled" in asked.modes:
+        facts["sampling"] = (
+            f"{asked.num_samples} completions an item at temperature "
+            f"{asked.temperature or limits.temperature}, top_k {limits.top_k}; base and tuned with "
+            "the same noise; majority: of the parsed ones, the first drawn on a tie; pass@k: "
+            "unbiased estimate that one of k is right, lucky guesses included"
+        )
+    if "logprob" in asked.modes and items.kind in _CHOICES:
+        facts["log-probability"] = _CHOICES[items.kind]
+    if not config.logging.completions:
+        facts["completions"] = "not written (logging.completions is off)"
+    return facts | {
+        "intervals": f"95% percentile bootstrap over items, {asked.bootstrap} rounds, "
+        f"seed {config.seed}",
+        "rl4bio": __version__,
+    }
+
+
+def _count(items: Items, questions: Questions) -> str:
+    size = len(questions.samples)
+    if not items.labels:
+        return f"{size} open questions"
+    counts = Counter(str(sample.target) for sample in questions.samples)
+    return f"{size} ({', '.join(f'{counts[label]} {label}' for label in items.labels)})"
+
+
+def _constants(items: Items, questions: Questions) -> str:
+    """Accuracy of always giving one label, and of guessing."""
+    gold = [str(sample.target) for sample in questions.samples]
+    shares = [f"{label} {100 * accuracy(gold, [label] * len(gold)):.1f}" for label in items.labels]
+    choices = [len(s.extra.get("options") or items.labels) for s in questions.samples]
+    guessing = sum(1 / count for count in choices) / len(choices)
+    return f"accuracy % of always {', '.join(shares)}; of a uniform guess {100 * guessing:.1f}"
