@@ -128,7 +128,9 @@ def build_module(config: RunConfig, policy: Policy) -> PolicyModule:
 
     steps = config.trainer.max_steps
     if config.task == "sft":
-        return SFTLightningModule(policy, sft=config.sft, optim=config.optim, max_steps=steps)
+        return SFTLightningModule(
+            policy, sft=config.sft, optim=config.optim, max_steps=steps, seed=config.seed
+        )
     return GRPOLightningModule(
         policy,
         build_scorer(config),

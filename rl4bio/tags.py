@@ -30,6 +30,17 @@ MIN_THOUGHT_CHARACTERS = 3
 _WORD_CHARACTER = re.compile(r"[^\W_]")
 
 
+def check_names(tags: Sequence[object]) -> None:
+    """Refuse what are not the names of two blocks.
+
+    Raises:
+        ValueError: there are not exactly two, one is no plain name, or both are the same.
+    """
+    names = {name for name in tags if isinstance(name, str) and name.isidentifier()}
+    if len(tags) != 2 or len(names) != 2:
+        raise ValueError(f"tags: got {list(tags)}, needs two different names")
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """One tag in a text: `<name>` or, if closing, `</name>`, at text[start:end]."""

@@ -9,6 +9,7 @@ import pytest
 
 from rl4bio.tags import (
     TERMINATORS,
+    check_names,
     lenient_verdict,
     scan_tags,
     strict_parse,
@@ -220,3 +221,10 @@ def test_lenient_reader_finds_gpt3_direct_answers(shared_data: Path) -> None:
     found = [(verdict, r) for verdict, r in read if verdict]
     assert len(found) >= 40
     assert all((verdict == r["gold"]) == r["marked_correct"] for verdict, r in found)
+
+
+@pytest.mark.parametrize("tags", [["a"], ["a", "a"], ["a", "b", "c"], ["a", "b c"], ["a", {}]])
+def test_names_of_blocks_are_checked(tags: list[object]) -> None:
+    with pytest.raises(ValueError, match=r"tags: got .*, needs two different names"):
+        check_names(tags)
+    check_names(["thought", "answer"])

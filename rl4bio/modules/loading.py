@@ -18,6 +18,7 @@ from rl4bio.modules import molgpt  # registers its classes with transformers
 from rl4bio.modules.checkpoints import hub_error, locate
 from rl4bio.modules.new_model import Vocabulary, new_molgpt
 from rl4bio.modules.policy import REFERENCE_ADAPTER, Policy
+from rl4bio.modules.quantized import keep_gradients
 from rl4bio.sections import NEW, AdapterConfig, PolicyConfig
 
 log = logging.getLogger("rl4bio")
@@ -190,6 +191,7 @@ def add_adapter(model: Any, config: AdapterConfig, *, quantized: bool) -> nn.Mod
 
     if quantized:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        keep_gradients(model)
     if config.path is not None:
         folder = Path(config.path).expanduser()
         if not (folder / "adapter_config.json").is_file():

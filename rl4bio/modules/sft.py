@@ -20,7 +20,6 @@ from rl4bio.modules.demonstrations import (
 )
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.quantized import keep_gradients
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.sections import OptimConfig, SFTConfig
 from rl4bio.sections.training import SFTLoss
@@ -98,7 +97,6 @@ class SFTLightningModule(PolicyModule):
         super().__init__(policy, optim=optim, max_steps=max_steps)
         self.sft = sft
         self.seed = seed
-        keep_gradients(self.model)
 
     def on_fit_start(self) -> None:
         super().on_fit_start()

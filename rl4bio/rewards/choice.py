@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.verdict import MAX_WRONG_CREDIT
-from rl4bio.tags import strict_parse
+from rl4bio.tags import check_names, strict_parse
 from rl4bio.types import Sample
 from rl4bio.words import fold, plain
 
@@ -107,8 +107,7 @@ class ChoiceReward(Reward):
     et al., 2024 (arXiv:2412.18925)."""
 
     def __post_init__(self) -> None:
-        if len(self.tags) != 2 or len({name for name in self.tags if name.isidentifier()}) != 2:
-            raise ValueError(f"tags: got {self.tags}, needs two different names")
+        check_names(self.tags)
         if not 0 <= self.wrong_credit <= MAX_WRONG_CREDIT:
             raise ValueError(
                 f"wrong_credit: got {self.wrong_credit}, needs [0, {MAX_WRONG_CREDIT}]"

@@ -18,7 +18,7 @@ from rl4bio.rewards.frozen import (
 )
 from rl4bio.rewards.prose import copied_share, ramp, variety
 from rl4bio.rewards.similarity import remember
-from rl4bio.tags import has_content, strict_parse, strip_terminators
+from rl4bio.tags import check_names, has_content, strict_parse, strip_terminators
 from rl4bio.types import Sample
 from rl4bio.words import tokens
 
@@ -79,8 +79,7 @@ class PerplexityReward(Reward):
     def __post_init__(self) -> None:
         if not (math.isfinite(self.bad) and 1 <= self.good < self.bad):
             raise ValueError(f"good, bad: got {self.good}, {self.bad}; needs 1 <= good < bad")
-        if len(self.tags) != 2 or not all(name.isidentifier() for name in self.tags):
-            raise ValueError(f"tags: got {self.tags}, needs two names")
+        check_names(self.tags)
         if self.min_tokens < 0 or self.max_tokens < 8 or self.tokens_per_batch < 1:
             raise ValueError(
                 f"max_tokens: got min_tokens {self.min_tokens}, max_tokens {self.max_tokens}, "

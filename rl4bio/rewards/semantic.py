@@ -15,7 +15,7 @@ from rl4bio.rewards.polarity import agreement
 from rl4bio.rewards.prose import ramp, variety
 from rl4bio.rewards.similarity import EmbeddingSimilarity, PairSimilarity, Similarity
 from rl4bio.rewards.verdict import target_label
-from rl4bio.tags import has_content, strict_parse, verdict_of
+from rl4bio.tags import check_names, has_content, strict_parse, verdict_of
 from rl4bio.text import sentences
 from rl4bio.types import Sample
 from rl4bio.words import prose_factor, tokens
@@ -60,8 +60,7 @@ class SemanticReward(Reward):
     """Where the model runs; auto is the GPU of the process, if it has one."""
 
     def __post_init__(self) -> None:
-        if len(self.tags) != 2 or not all(name.isidentifier() for name in self.tags):
-            raise ValueError(f"tags: got {self.tags}, needs two names")
+        check_names(self.tags)
         if self.kind == "cross_encoder" and self.model is None:
             raise ValueError("model: kind: cross_encoder has no default; give a folder or hub id")
         self._similarity: Similarity | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.rewards.base import Reward
-from rl4bio.tags import has_content, scan_tags, strict_parse, strip_terminators
+from rl4bio.tags import check_names, has_content, scan_tags, strict_parse, strip_terminators
 from rl4bio.types import Sample
 
 
@@ -25,9 +25,7 @@ class StructureReward(Reward):
     """Names of the two blocks, in order."""
 
     def __post_init__(self) -> None:
-        names = [name for name in self.tags if name.isidentifier()]
-        if len(names) != 2 or len(set(names)) != 2:
-            raise ValueError(f"tags: got {self.tags}, needs two different names")
+        check_names(self.tags)
 
     def score(self, completion: str, sample: Sample) -> float:
         if strict_parse(completion, self.tags) is not None:

@@ -165,7 +165,7 @@ def test_prose_measures_by_hand() -> None:
 def test_options_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     for options, message in (
         ({"kind": "cross_encoder"}, r"rewards\[0\].options.model: kind: cross_encoder has no"),
-        ({"tags": ["a"]}, r"rewards\[0\].options.tags: got \['a'\], needs two names"),
+        ({"tags": ["a"]}, r"rewards\[0\].options.tags: got \['a'\], needs two different names"),
         ({"kind": "bag"}, r"rewards\[0\].options.kind: Invalid value 'bag'"),
     ):
         with pytest.raises(ConfigError, match=message):
