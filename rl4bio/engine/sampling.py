@@ -30,30 +30,45 @@ def sample_tokens(
     """
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
+    # One buffer, since pages that are touched for the first time cost more than the arithmetic.
     scaled = logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True)
-    top, best = scaled.max(dim=-1, keepdim=True)
-    weights = scaled.sub_(top).div_(temperature).exp_()
-    width = weights.shape[-1]
-    if width % BLOCK and width > BLOCK:
-        weights = torch.nn.functional.pad(weights, (0, -width % BLOCK))
-    blocks = weights.view(len(weights), -1, min(BLOCK, weights.shape[-1]))
-    sums = blocks.sum(-1).double()  # [N, V / BLOCK]
-    totals = sums.sum(-1, keepdim=True)
+    scaled.div_(temperature)
     if noise is None:
-        token = best
+        top, token = scaled.max(dim=-1, keepdim=True)
     else:
+        top = scaled.amax(dim=-1, keepdim=True)  # to find the place as well takes ten times as long
+    # The softmax kernel is faster than an exponential alone, but rougher: good to choose with.
+    chances = torch.softmax(scaled, -1, out=scaled)
+    width = chances.shape[-1]
+    if width % BLOCK and width > BLOCK:
+        chances = torch.nn.functional.pad(chances, (0, -width % BLOCK))
+    blocks = chances.view(len(chances), -1, min(BLOCK, width))
+    sums = blocks.sum(-1).double()  # [N, V / BLOCK]
+    totals = sums.sum(-1, keepdim=True)  # 1, but for rounding
+    if noise is not None:
         token = _invert(blocks, sums, noise.to(sums.device)[:, None] * totals).clamp_(max=width - 1)
-    chosen = blocks.flatten(1).gather(-1, token).double()
-    return token.squeeze(-1), (chosen / totals).log().squeeze(-1).float()
+    ahead = logits.gather(-1, token).to(top.dtype).div_(temperature).sub_(top)
+    highest = chances.amax(dim=-1, keepdim=True) / totals
+    return token.squeeze(-1), ahead.add_(highest.log()).squeeze(-1).float()
 
 
 def _invert(blocks: Tensor, sums: Tensor, target: Tensor) -> Tensor:
     """The first token whose cumulative weight passes the target, int [N, 1]."""
+    if sums.shape[-1] == 1:
+        return _first_above(blocks[:, 0].double().cumsum(-1), target)
     edges = sums.cumsum(-1)
-    block = torch.searchsorted(edges, target, right=True).clamp_(max=sums.shape[-1] - 1)
+    block = _first_above(edges, target)
     before = edges.gather(-1, block) - sums.gather(-1, block)
     inside = blocks[torch.arange(len(blocks), device=blocks.device), block.squeeze(-1)]
-    inside = inside.double().cumsum(-1)
-    place = torch.searchsorted(inside, target - before, right=True)
-    place = place.clamp_(max=inside.shape[-1] - 1)
+    place = _first_above(inside.double().cumsum(-1), target - before)
     return block * blocks.shape[-1] + place
+
+
+def _first_above(edges: Tensor, target: Tensor) -> Tensor:
+    """Where rising sums first pass the target, int [N, 1]; by rounding it may lie above them all.
+
+    It is then the last place that adds anything: one of no weight is never the answer.
+    """
+    last = torch.searchsorted(edges, edges[:, -1:].contiguous())
+    place = torch.minimum(torch.searchsorted(edges, target, right=True), last)
+    return place.clamp_(max=edges.shape[-1] - 1)  # NaN is above everything

@@ -8,6 +8,7 @@ in a better form pays for itself:
 - packed: oneDNN's blocked layout, without which `F.linear` reads a large matrix at half the speed
   where the rows are few. The two ops are Inductor's own, so they are tried before they are used.
 - cast: a weight of another dtype than the one computed in, which `F.linear` casts in every call.
+- merged: queries, keys and values in one product, and so gate and up.
 
 The model's own tensors are read, never written.
 """
@@ -28,6 +29,8 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 from transformers.pytorch_utils import Conv1D
 
+from rl4bio.engine.siblings import SIBLINGS, Merged
+from rl4bio.engine.small_layers import replace_norms
 from rl4bio.functional.shapes import at_least_float32
 
 MIN_PACKED_FLOAT32 = 2**17
@@ -47,9 +50,10 @@ def rollout_weights(
 
     Linear layers (and GPT-2's Conv1D), plain or under plain LoRA, get an instance attribute
     `forward`, which is removed at the end. The copy is made in a layer's first call; which adapters
-    it holds is settled on entry, so switch them outside. Left alone are quantised layers, variants
-    of LoRA such as DoRA, LoRA with a bias, active dropout or merged already, other tuners, layers
-    whose `forward` is replaced already, and those with nothing to fold, pack or cast.
+    it holds is settled on entry, so switch them outside. RMSNorms get a cheaper `forward` in the
+    same way, see `small_layers`. Left alone are quantised layers, variants of LoRA such as DoRA,
+    LoRA with a bias, active dropout or merged already, other tuners, layers whose `forward` is
+    replaced already, and those with nothing to fold, pack or cast.
 
     Args:
         model: on any device; weights are packed on the CPU alone.
@@ -73,7 +77,9 @@ def rollout_weights(
                 layer.forward = forward
                 replaced.append(layer)
                 kinds[f"{forward.kind} {str(forward.dtype).removeprefix('torch.')}"] += 1
+        _merge_siblings(model)
         replaced += _fuse_gelus(model)
+        replaced += replace_norms(model)
         yield "; ".join(f"{kind}, {n} layers" for kind, n in kinds.items()) or "no private copies"
     finally:
         for layer in replaced:
@@ -109,18 +115,23 @@ class _Forward:
             self.kind = "cast"
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
+        self.merged: Merged | None = None
         self.gelu: str | None = None
         """The form of the GELU that follows, computed in the same pass; packed layers alone."""
 
     def __call__(self, x: Tensor) -> Tensor:
         _refuse_gradients()
+        if self.merged is not None:
+            y = self.merged.output(self, x)
+            return y if self.autocast else y.to(x.dtype)
         if self.weight is None:
             self.weight = self._make_weight()
             self.bias = None if self.source.bias is None else self.source.bias.to(self.dtype)
         inputs = x.to(self.dtype)
         if self.kind == "packed":
-            after = ("none", [], "") if self.gelu is None else ("gelu", [], self.gelu)
-            y = torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, *after)
+            name, form = ("none", "") if self.gelu is None else ("gelu", self.gelu)
+            product = torch.ops.mkldnn._linear_pointwise
+            y = product(inputs, self.weight, self.bias, name, [], form)
         else:
             y = F.linear(inputs, self.weight, self.bias)
         return y if self.autocast else y.to(x.dtype)
@@ -128,18 +139,18 @@ class _Forward:
     def _make_weight(self) -> Tensor:
         """W', packed if it is to be; the packed form of a frozen matrix comes from the cache."""
         if self.kind != "packed":
-            return self._folded()
+            return self.folded()
         weight = self.source.weight
         key = (weight.data_ptr(), weight._version, self.dtype, self.rows) if self.keep else None
         kept: tuple[Any, Tensor] | None = _FROZEN.get(weight) if self.keep else None
         if kept is not None and kept[0] == key:
             return kept[1]
-        packed = torch.ops.mkldnn._reorder_linear_weight(self._folded(), self.rows)
+        packed = torch.ops.mkldnn._reorder_linear_weight(self.folded(), self.rows)
         if self.keep:
             _FROZEN[weight] = (key, packed)
         return packed
 
-    def _folded(self) -> Tensor:
+    def folded(self) -> Tensor:
         """W' = W + the active adapters' scaling * B A, [out, in], in the compute dtype."""
         weight = self.source.weight.detach()
         if isinstance(self.source, Conv1D):
@@ -174,6 +185,24 @@ def _layers(model: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
             pending += [(child, keep) for child in module.children()]
 
 
+def _merge_siblings(model: nn.Module) -> None:
+    """Let siblings whose `forward` is replaced share a product, if one of them is packed.
+
+    Not frozen ones, whose packed forms outlive the rollout.
+    """
+    for module in model.modules():
+        for names in SIBLINGS:
+            layers = [child for name, child in module.named_children() if name in names]
+            found = [vars(layer).get("forward") for layer in layers]
+            siblings = [f for f in found if isinstance(f, _Forward) and not f.keep]
+            like = {(f.dtype, f.source.bias is None, f.source.weight.shape[1]) for f in siblings}
+            packed = any(f.kind == "packed" for f in siblings)
+            if len(siblings) == len(names) and packed and len(like) == 1:
+                merged = Merged(siblings)
+                for forward in siblings:
+                    forward.merged = merged
+
+
 def _fuse_gelus(model: nn.Module) -> list[nn.Module]:
     """Let packed layers compute the GELU behind them in an nn.Sequential; the GELUs replaced."""
     replaced: list[nn.Module] = []
@@ -182,10 +211,11 @@ def _fuse_gelus(model: nn.Module) -> list[nn.Module]:
             continue
         for layer, after in itertools.pairwise(sequence):
             forward = vars(layer).get("forward")
-            fits = isinstance(forward, _Forward) and forward.kind == "packed"
-            if fits and type(after) is nn.GELU and "forward" not in vars(after):
+            if not isinstance(forward, _Forward) or forward.kind != "packed" or forward.merged:
+                continue
+            if type(after) is nn.GELU and "forward" not in vars(after):
                 forward.gelu = after.approximate
-                after.forward = _same  # type: ignore[method-assign]
+                after.forward = _same  # type: ignore[method-assign, assignment]
                 replaced.append(after)
     return replaced
 

@@ -64,3 +64,30 @@ def test_logits_are_left_as_they_were() -> None:
     before = logits.clone()
     sample_tokens(logits, None, temperature=0.5)
     assert torch.equal(logits, before)
+
+
+@pytest.mark.parametrize("vocabulary", [40, 3000])
+def test_rounding_never_picks_a_token_of_no_weight(vocabulary: int) -> None:
+    # A float32 sum may lie above the float64 sum of the same numbers, by 1e-8 or so; 1 - 2^-45
+    # falls into that gap, behind which the last tokens of the vocabulary and of a block follow.
+    logits = torch.randn(2000, vocabulary, generator=torch.Generator().manual_seed(0))
+    logits[:, -3:] = float("-inf")
+    logits[:, 5 * sampling.BLOCK - 3 :] = float("-inf")
+    noise = torch.full((2000,), 1 - 2.0**-45, dtype=torch.float64)
+    tokens, logprobs = sample_tokens(logits, noise, temperature=1.0)
+    assert logprobs.isfinite().all()
+    assert (tokens > min(vocabulary, 5 * sampling.BLOCK) - 30).all()
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+@pytest.mark.parametrize("temperature", [0.6, 1.0])
+def test_log_probabilities_are_those_of_float64(greedy: bool, temperature: float) -> None:
+    """Of bfloat16 logits too, and far below the likeliest, where a rough exponential would show."""
+    generator = torch.Generator().manual_seed(5)
+    logits = (12 * torch.randn(256, 5000, generator=generator)).bfloat16()
+    noise = torch.rand(256, generator=generator, dtype=torch.float64)
+    tokens, logprobs = sample_tokens(logits, None if greedy else noise, temperature=temperature)
+    exact = torch.log_softmax(logits.double() / temperature, -1).gather(1, tokens[:, None])
+    torch.testing.assert_close(logprobs.double(), exact.squeeze(1), atol=3e-6, rtol=1e-6)
+    if greedy:
+        assert torch.equal(logits.gather(1, tokens[:, None]), logits.amax(-1, keepdim=True))
