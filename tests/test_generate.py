@@ -20,10 +20,10 @@ import torch
 
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.tokens import vocabulary_of
+from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.generate import main
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
-from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.scoring import completion_logprobs
 from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
 from rl4bio.sections import PolicyConfig

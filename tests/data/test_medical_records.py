@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from rl4bio.words import plain
 from rl4bio.data.medical_records import MedicalRecord, read_records
 from rl4bio.data.medical_sources import MedicalSource, read_source
 from rl4bio.data.medical_text import read_completion, write_completion
 from rl4bio.data.records import Row
 from rl4bio.errors import DataError
+from rl4bio.words import plain
 
 OPTIONS = {"A": "Aspirin", "B": "Ibuprofen", "C": "Naproxen", "D": "Paracetamol"}
 REASONING = {
