@@ -36,6 +36,8 @@ PLUGIN = '''
 from dataclasses import dataclass
 
 from rl4bio.rewards import REWARDS, Reward
+from rl4bio.sections import RolloutConfig
+from rl4bio.sections import RolloutConfig
 
 
 @REWARDS.register("share_of_e")
@@ -418,6 +420,7 @@ class TestSignals:
         """In a process of its own: exit 143, a checkpoint of the last whole step."""
         folder = runs / "killed"
         command = [sys.executable, "-m", "rl4bio", "fit", "--config", str(config), "name=killed"]
+        command += [f"rollout.backend={RolloutConfig().backend}"]
         process = subprocess.Popen(
             [*command, "trainer.max_steps=100000", "trainer.save_every_steps=100000"],
             cwd=Path(__file__).parents[1],

@@ -88,6 +88,7 @@ def test_packed_is_padded(
 ) -> None:
     """The same loss, and the same gradients of every weight, on ragged rows."""
     policy, samples = imitator(family)
+    policy.backend = "engine"
     assert engine_serves(policy), policy.engine_problem
     policy.model.train()
     rows = encode_demonstrations(policy, samples, SFTConfig(prompt_loss_weight=weight))
