@@ -26,6 +26,7 @@ from rl4bio.fit import main
 from rl4bio.modules.loading import load_policy
 from rl4bio.parts import build_module
 from rl4bio.rewards import REWARDS
+from rl4bio.sections import RolloutConfig
 from rl4bio.storage import latest_checkpoint, load_checkpoint_folder
 
 pytestmark = pytest.mark.usefixtures("no_traces")
@@ -36,8 +37,6 @@ PLUGIN = '''
 from dataclasses import dataclass
 
 from rl4bio.rewards import REWARDS, Reward
-from rl4bio.sections import RolloutConfig
-from rl4bio.sections import RolloutConfig
 
 
 @REWARDS.register("share_of_e")
