@@ -83,7 +83,8 @@ class RewardProgressBar(ProgressBar):
     ) -> str:
         """One line: step 12/500 · 0:01:10 left · reward 0.412 · kl 0.0031 · 187 tokens · ....
 
-        The step counts optimiser steps, as `trainer.max_steps` does.
+        The step counts optimiser steps, as `trainer.max_steps` does. The KL is shown where there is
+        a reference.
         """
         done, planned = trainer.global_step, trainer.max_steps
         shown = [f"step {done}/{planned}" if planned > 0 else f"step {done}"]
@@ -93,8 +94,8 @@ class RewardProgressBar(ProgressBar):
             shown.append(f"{clock(left)} left")
         if "rollout" in outputs:
             shown += rollout_summary(outputs["rollout"], outputs["scores"])
-            if (kl := getattr(outputs.get("loss_terms"), "kl", None)) is not None:
-                shown.insert(-2, f"kl {float(kl):.4f}")
+            if getattr(outputs.get("experience"), "ref_logprobs", None) is not None:
+                shown.insert(-2, f"kl {float(outputs['loss_terms'].kl):.4f}")
         elif (loss := trainer.callback_metrics.get("train/loss")) is not None:
             shown.append(f"loss {float(loss):.4f}")
         return " · ".join(shown)

@@ -33,6 +33,15 @@ def test_plain_lines_without_a_terminal(
     assert "── step 3" in streams.out
 
 
+def test_no_divergence_without_a_reference(
+    run_steps: Callable[..., pl.Trainer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_steps([RewardProgressBar(every=1)], steps=2, ref_logprobs=[None])
+    err = capsys.readouterr().err
+    assert "reward 1.500" in err
+    assert "kl" not in err
+
+
 def summary(total: list[float]) -> list[str]:
     rows = len(total)
     rollout = Rollout(
