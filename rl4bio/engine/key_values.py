@@ -115,8 +115,9 @@ class DecodeAttention:
         if self.step == self.room:
             self.room += BLOCK
             for states in self.layers.values():
-                states.key = pad(states.key, (0, 0, 0, BLOCK))
-                states.value = pad(states.value, (0, 0, 0, BLOCK))
+                empty = torch.zeros_like(states.key[:, :, :BLOCK])
+                states.key = torch.cat([states.key, empty], dim=2)
+                states.value = torch.cat([states.value, empty], dim=2)
             self.seen = pad(self.seen, (0, BLOCK), value=float("-inf"))
         self.seen[:, self.width + self.step] = 0.0
 

@@ -11,8 +11,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Names of such layers in their module, in the order in which they are called."""
+SIBLINGS = (
+    ("q_proj", "k_proj", "v_proj"),
+    ("gate_proj", "up_proj"),
+    ("query", "key", "value"),
+)
+"""Names of such layers in their module: of most models, and of MolGPT."""
 
 
 class Sibling(Protocol):

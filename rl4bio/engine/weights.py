@@ -69,15 +69,21 @@ def rollout_weights(
     """
     _refuse_gradients()
     replaced: list[nn.Module] = []
+    small: dict[int, _Forward] = {}
     kinds: Counter[str] = Counter()
     try:
         for layer, keep in _layers(model):
             forward = _Forward(layer, dtype=dtype, rows=rows, keep=keep)
-            if forward.kind is not None:
-                layer.forward = forward
-                replaced.append(layer)
-                kinds[f"{forward.kind} {str(forward.dtype).removeprefix('torch.')}"] += 1
-        _merge_siblings(model)
+            if forward.kind is None:
+                small[id(layer)] = forward
+                continue
+            layer.forward = forward
+            replaced.append(layer)
+            kinds[f"{forward.kind} {str(forward.dtype).removeprefix('torch.')}"] += 1
+        for layer, forward in _merge_siblings(model, small):
+            layer.forward = forward
+            replaced.append(layer)
+            kinds[f"merged {str(forward.dtype).removeprefix('torch.')}"] += 1
         replaced += _fuse_gelus(model)
         replaced += replace_norms(model)
         yield "; ".join(f"{kind}, {n} layers" for kind, n in kinds.items()) or "no private copies"
@@ -185,22 +191,40 @@ def _layers(model: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
             pending += [(child, keep) for child in module.children()]
 
 
-def _merge_siblings(model: nn.Module) -> None:
-    """Let siblings whose `forward` is replaced share a product, if one of them is packed.
+def _merge_siblings(
+    model: nn.Module, small: dict[int, _Forward]
+) -> list[tuple[nn.Module, _Forward]]:
+    """Let siblings share a product, if one of them is packed or all together are large enough.
 
     Not frozen ones, whose packed forms outlive the rollout.
+
+    Args:
+        model: with its layers' `forward` replaced.
+        small: what could stand in for the other layers, by the layer's id.
+
+    Returns:
+        Layers of `small` that are wanted after all.
     """
+    wanted: list[tuple[nn.Module, _Forward]] = []
     for module in model.modules():
         for names in SIBLINGS:
             layers = [child for name, child in module.named_children() if name in names]
-            found = [vars(layer).get("forward") for layer in layers]
+            found = [vars(layer).get("forward", small.get(id(layer))) for layer in layers]
             siblings = [f for f in found if isinstance(f, _Forward) and not f.keep]
             like = {(f.dtype, f.source.bias is None, f.source.weight.shape[1]) for f in siblings}
+            if len(siblings) != len(names) or len(like) != 1:
+                continue
+            size = sum(f.source.weight.numel() for f in siblings)
             packed = any(f.kind == "packed" for f in siblings)
-            if len(siblings) == len(names) and packed and len(like) == 1:
+            first = siblings[0]
+            large = size >= MIN_PACKED_FLOAT32 and first.device_type == "cpu"
+            if packed or (large and can_pack(first.dtype)):
                 merged = Merged(siblings)
-                for forward in siblings:
+                for layer, forward in zip(layers, siblings, strict=True):
                     forward.merged = merged
+                    if "forward" not in vars(layer):
+                        wanted.append((layer, forward))
+    return wanted
 
 
 def _fuse_gelus(model: nn.Module) -> list[nn.Module]:

@@ -155,3 +155,21 @@ def test_siblings_that_differ_stay_apart(odd: str) -> None:
         assert model.q_proj.forward.merged is None
         x = numbers(3, 16)
         torch.testing.assert_close(model.q_proj(x), F.linear(x, model.q_proj.weight))
+
+
+@pytest.mark.parametrize(("smallest", "merges"), [(600, True), (800, False)])
+def test_small_layers_are_packed_together(
+    smallest: int, merges: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MolGPT's: 256 elements each, 768 together."""
+    monkeypatch.setattr(weights, "MIN_PACKED_FLOAT32", smallest)
+    torch.manual_seed(0)
+    model = nn.ModuleDict({name: nn.Linear(16, 16) for name in ("key", "query", "value")})
+    x = torch.randn(5, 16)
+    with torch.no_grad():
+        expected = [model[name](x) for name in ("query", "key", "value")]
+        with rollout_weights(model, rows=5) as copies:
+            found = [model[name](x) for name in ("query", "key", "value")]
+        assert copies == ("merged float32, 3 layers" if merges else "no private copies")
+        torch.testing.assert_close(found, expected)
+    assert all("forward" not in vars(layer) for layer in model.values())
