@@ -25,6 +25,8 @@ from rl4bio.redaction import visible
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.types import Message
 
+pytestmark = pytest.mark.usefixtures("no_traces")
+
 SAMPLING = Sampling(temperature=0.8, top_k=None, max_new_tokens=12, seed=3)
 PLAIN = ["trainer.accelerator=cpu", "trainer.num_threads=1", "rollout.max_completion_tokens=8"]
 
