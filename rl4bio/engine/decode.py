@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rl4bio.engine.hook import attending
 from rl4bio.engine.key_values import BLOCK, DecodeAttention
-from rl4bio.engine.layout import Packed, pack
+from rl4bio.engine.layout import pack
 from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
 from rl4bio.engine.scoring import Halves, fused_is_better, halves
@@ -70,7 +70,8 @@ def decode(
     weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
     with attending(model, layout), weights as copies:
         log.debug("engine: %s", copies)
-        hidden = _prefill(parts, packed).repeat_interleave(group_size, 0)
+        hidden = parts.hidden(packed.ids, packed.positions)
+        hidden = hidden[packed.prompt_lengths.cumsum(0) - 1].repeat_interleave(group_size, 0)
         first = None if noise is None else noise[:, 0]
         token, logprobs = sample_tokens(parts.logits(hidden), first, **sampling)
         keep = record.note(0, token, logprobs)
@@ -99,24 +100,8 @@ def _lockstep(
             layout.keep(index)
             token, position = token[index], position[index]
         layout.advance()
-        out: Any = parts.body(
-            input_ids=token[None],
-            attention_mask=None,
-            position_ids=position[None],
-            use_cache=False,
-        )
+        logits = parts.logits(parts.hidden(token[None], position[None]))
         column = None if noise is None else noise[record.alive, t]
-        token, logprobs = sample_tokens(parts.logits(out.last_hidden_state[0]), column, **options)
+        token, logprobs = sample_tokens(logits, column, **options)
         keep = record.note(t, token, logprobs)
         position = position + 1
-
-
-def _prefill(parts: Halves, packed: Packed) -> Tensor:
-    """Hidden states of the prompts' last tokens, [B, d]."""
-    out: Any = parts.body(
-        input_ids=packed.ids,
-        attention_mask=None,
-        position_ids=packed.positions,
-        use_cache=False,
-    )
-    return out.last_hidden_state[0][packed.prompt_lengths.cumsum(0) - 1]

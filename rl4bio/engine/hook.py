@@ -67,13 +67,12 @@ def attending(model: nn.Module, layout: Layout) -> Iterator[None]:
             configs[id(config)] = config
         if "_gradient_checkpointing_func" in module.__dict__ and module.training:
             checkpointed.append(module)
-    own = [(config, config._attn_implementation_internal) for config in configs.values()]
     plain = [(module, module._gradient_checkpointing_func) for module in checkpointed]
 
     @contextlib.contextmanager
     def scope() -> Iterator[None]:
-        before = [(config, config._attn_implementation_internal) for config, _ in own]
-        for config, _ in own:
+        before = [(config, config._attn_implementation_internal) for config in configs.values()]
+        for config in configs.values():
             config._attn_implementation_internal = NAME
         _in_force.append(layout)
         try:

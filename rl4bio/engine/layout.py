@@ -35,10 +35,6 @@ class Packed:
     biases: dict[tuple[str, int | None, torch.dtype], Tensor] = field(default_factory=dict)
     """Masks made so far, by kind, window and type."""
 
-    @property
-    def num_tokens(self) -> int:
-        return self.ids.shape[1]
-
     def prompt_blocks(self, states: Tensor) -> Tensor:
         """The prompts' part of states [T, ...]: [B, P, ...]."""
         batch, width = self.prompt_slots.shape
@@ -88,6 +84,43 @@ def pack(
     Raises:
         ShapeError: a prompt is empty, or prompt_index descends.
     """
+    prompts = _pack_prompts(prompt_ids, prompt_mask)
+    if prompt_index is None or completion_ids is None or completion_mask is None:
+        return prompts
+    if bool((prompt_index.diff() < 0).any()):
+        raise ShapeError("pack: prompt_index must ascend, rows of one prompt side by side")
+    device, lengths = prompt_ids.device, prompts.prompt_lengths
+    batch, width = prompts.prompt_slots.shape
+    fed = completion_mask[:, 1:]  # [n, c - 1]; True where the token before it is fed
+    counts = torch.bincount(prompt_index, minlength=batch)
+    group, longest = int(counts.max()), int(fed.sum(-1).max())
+    first = counts.cumsum(0) - counts
+    member = torch.arange(len(prompt_index), device=device) - first[prompt_index]
+    number = fed.flatten().cumsum(0).view(fed.shape) - 1  # which fed token
+    slots = (prompts.ids.shape[1] + number).masked_fill(~fed, 0)
+    own_slots = slots.new_zeros(batch, group, longest)
+    own_slots[prompt_index, member] = slots[:, :longest]
+    steps = torch.arange(fed.shape[1], device=device)
+    cells = (prompt_index * group + member)[:, None] * longest + steps
+    ends = (lengths.cumsum(0) - 1)[prompt_index]  # the last prompt token
+    predictors = torch.cat([ends[:, None], slots], dim=1)  # [n, c]
+    own_positions = lengths[prompt_index][:, None] + steps
+    own_ids = completion_ids[:, :-1][fed]
+    return replace(
+        prompts,
+        ids=torch.cat([prompts.ids, own_ids[None]], dim=1),
+        positions=torch.cat([prompts.positions, own_positions[fed][None]], dim=1),
+        own_slots=own_slots,
+        back=torch.cat([prompts.back, batch * width + cells[fed]]),
+        even_completions=len(own_ids) == own_slots.numel(),
+        scored=predictors[completion_mask],
+        targets=completion_ids[completion_mask],
+        places=completion_mask.flatten().nonzero().squeeze(-1),
+    )
+
+
+def _pack_prompts(prompt_ids: Tensor, prompt_mask: Tensor) -> Packed:
+    """The layout of prompts alone; nothing is scored."""
     device = prompt_ids.device
     lengths = prompt_mask.sum(-1)
     if not bool(lengths.all()):
@@ -99,50 +132,19 @@ def pack(
     prompt_slots = (starts[:, None] + steps).masked_fill(~real, 0)
     ids, positions = prompt_ids[prompt_mask], steps.expand(batch, width)[real]
     back = torch.arange(batch * width, device=device)[real.flatten()]
-    even_prompts = bool(real.all())
-    if prompt_index is None or completion_ids is None or completion_mask is None:
-        nothing = ids.new_zeros(0)
-        return Packed(
-            ids=ids[None],
-            positions=positions[None],
-            prompt_slots=prompt_slots,
-            prompt_lengths=lengths,
-            own_slots=prompt_slots.new_zeros(batch, 0, 0),
-            back=back,
-            even_prompts=even_prompts,
-            even_completions=True,
-            scored=nothing,
-            targets=nothing,
-            places=nothing,
-        )
-    if bool((prompt_index.diff() < 0).any()):
-        raise ShapeError("pack: prompt_index must ascend, rows of one prompt side by side")
-    fed = completion_mask[:, 1:]  # [n, c - 1]; True where the token before it is fed
-    counts = torch.bincount(prompt_index, minlength=batch)
-    group, longest = int(counts.max()), int(fed.sum(-1).max())
-    first = counts.cumsum(0) - counts
-    member = torch.arange(len(prompt_index), device=device) - first[prompt_index]
-    number = fed.flatten().cumsum(0).view(fed.shape) - 1  # which fed token
-    slots = (len(ids) + number).masked_fill(~fed, 0)
-    own_slots = slots.new_zeros(batch, group, longest)
-    own_slots[prompt_index, member] = slots[:, :longest]
-    cells = (prompt_index * group + member)[:, None] * longest
-    cells = cells + torch.arange(fed.shape[1], device=device)
-    ends = (starts + lengths - 1)[prompt_index]  # the last prompt token
-    predictors = torch.cat([ends[:, None], slots], dim=1)  # [n, c]
-    own_positions = lengths[prompt_index][:, None] + torch.arange(fed.shape[1], device=device)
+    nothing = ids.new_zeros(0)
     return Packed(
-        ids=torch.cat([ids, completion_ids[:, :-1][fed]])[None],
-        positions=torch.cat([positions, own_positions[fed]])[None],
+        ids=ids[None],
+        positions=positions[None],
         prompt_slots=prompt_slots,
         prompt_lengths=lengths,
-        own_slots=own_slots,
-        back=torch.cat([back, batch * width + cells[fed]]),
-        even_prompts=even_prompts,
-        even_completions=int(fed.sum()) == own_slots.numel(),
-        scored=predictors[completion_mask],
-        targets=completion_ids[completion_mask],
-        places=completion_mask.flatten().nonzero().squeeze(-1),
+        own_slots=prompt_slots.new_zeros(batch, 0, 0),
+        back=back,
+        even_prompts=bool(real.all()),
+        even_completions=True,
+        scored=nothing,
+        targets=nothing,
+        places=nothing,
     )
 
 

@@ -20,6 +20,16 @@ class Halves(NamedTuple):
     head: nn.Module
     softcap: float | None
 
+    def hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Last hidden states [T, d] of a row of T tokens; the layout in force does the attention.
+
+        Args:
+            ids: int [1, T].
+            positions: int [1, T].
+        """
+        out = self.body(input_ids=ids, attention_mask=None, position_ids=positions, use_cache=False)
+        return out.last_hidden_state[0]
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits [..., V] of hidden states [..., d]."""
         logits = self.head(hidden)
@@ -56,16 +66,15 @@ def packed_logprobs(
     Returns:
         float32 [M] and float32 [M]; the entropies have no gradient.
     """
-    body, head, softcap = halves(model)
+    parts = halves(model)
     layout = PackedAttention(packed, fused=fused_is_better(packed.ids.device))
     with attending(model, layout):
-        out = body(
-            input_ids=packed.ids,
-            attention_mask=None,
-            position_ids=packed.positions,
-            use_cache=False,
-        )
-    hidden = out.last_hidden_state[0].index_select(0, packed.scored)
+        hidden = parts.hidden(packed.ids, packed.positions)
     return linear_logprobs(
-        hidden, head, packed.targets, temperature=temperature, top_k=top_k, softcap=softcap
+        hidden.index_select(0, packed.scored),
+        parts.head,
+        packed.targets,
+        temperature=temperature,
+        top_k=top_k,
+        softcap=parts.softcap,
     )

@@ -141,16 +141,11 @@ class StaticLoop:
 
     def advance(self) -> None:
         """Feed the last tokens, sample the next ones and note them; no look at any value."""
-        out: Any = self.parts.body(
-            input_ids=self.token[None],
-            attention_mask=None,
-            position_ids=self.position[None],
-            use_cache=False,
-        )
+        hidden = self.parts.hidden(self.token[None], self.position[None])
         clock = self.layout.clock
         place = clock + 1
         token, logprobs = sample_tokens(
-            self.parts.logits(out.last_hidden_state[0]),
+            self.parts.logits(hidden),
             None if self.noise is None else self.noise.index_select(1, place).squeeze(1),
             **self.options,
         )

@@ -36,10 +36,6 @@ class Demonstrations:
     numbers: list[int] = field(default_factory=list)  # N; which of the given samples a row is
     conditions: dict[str, Tensor] = field(default_factory=dict)  # each [N, ...]
 
-    def rows(self, start: int, stop: int) -> Demonstrations:
-        """Some neighbours, cut to their own longest row."""
-        return self.pick(list(range(start, stop)))
-
     def pick(self, chosen: Sequence[int]) -> Demonstrations:
         """Some rows in the given order, cut to their own longest."""
         index = torch.tensor(chosen, device=self.ids.device)

@@ -20,7 +20,8 @@ log = logging.getLogger("rl4bio")
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 PROMPT_LENGTHS, NUM_TOKENS = (7, 4), 5
 LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
-"""Mean difference of log-probabilities above which the engine is not used."""
+"""Mean difference of log-probabilities of one token by two ways of computing it, above which they
+are not the same: the engine is not used, or the self-check stops the run."""
 
 
 def engine_serves(policy: Policy) -> bool:

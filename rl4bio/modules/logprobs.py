@@ -90,20 +90,3 @@ def continuation_logprobs(
         logprobs, _ = row_logprobs(policy, rows, temperature=1.0)
     found = iter(logprobs.tolist())
     return [[next(found)[: len(tokens)] for tokens in own] for own in continuations]
-
-
-def choice_logprobs(
-    policy: Policy, prompts: Sequence[list[int]], choices: Sequence[list[int]]
-) -> Tensor:
-    """Summed log-probability of each choice as the continuation of each prompt.
-
-    Args:
-        policy: in eval mode inside.
-        prompts: token ids of B prompts.
-        choices: token ids of K continuations, the same for all prompts.
-
-    Returns:
-        float32 [B, K], on the CPU.
-    """
-    found = continuation_logprobs(policy, prompts, [choices] * len(prompts))
-    return torch.tensor([[sum(tokens) for tokens in own] for own in found])

@@ -9,13 +9,10 @@ from torch import Tensor
 
 from rl4bio.errors import ModelError
 from rl4bio.modules.batching import cut, micro_batches
-from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.engine_check import LIMIT_NATS, engine_serves
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.types import Rollout
-
-GAP_LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
-"""Mean |sampling - training| log-probability above which the self-check stops the run."""
 
 
 def check_start(
@@ -52,7 +49,7 @@ def check_start(
         rollout.logprobs[here],
         None if ref_logprobs is None else ref_logprobs[here],
         rows.completion_mask,
-        limit=GAP_LIMIT_NATS[_compute_dtype(precision)],
+        limit=LIMIT_NATS[_compute_dtype(precision)],
     )
 
 

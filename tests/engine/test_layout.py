@@ -25,7 +25,7 @@ def test_tokens_positions_and_predictors() -> None:
     # The last token of a completion is never fed: 1 2 | (none) | 5 | (none).
     assert packed.ids.tolist() == [[10, 11, 12, 20, 21, 1, 2, 5]]
     assert packed.positions.tolist() == [[0, 1, 2, 0, 1, 3, 4, 2]]
-    assert packed.num_tokens == 8
+    assert packed.ids.shape == (1, 8)
     assert packed.prompt_slots.tolist() == [[0, 1, 2], [3, 4, 0]]
     assert packed.prompt_lengths.tolist() == [3, 2]
     assert packed.own_slots.tolist() == [[[5, 6], [0, 0]], [[7, 0], [0, 0]]]
@@ -55,7 +55,7 @@ def test_even_layouts_are_views() -> None:
     )
     assert packed.even_prompts
     assert packed.even_completions
-    states = torch.randn(packed.num_tokens, 4)
+    states = torch.randn(packed.ids.shape[1], 4)
     blocks = packed.prompt_blocks(states), packed.completion_blocks(states)
     assert [block.shape for block in blocks] == [(2, 2, 4), (2, 2, 2, 4)]
     assert all(block._base is states for block in blocks)

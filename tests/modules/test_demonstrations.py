@@ -113,7 +113,7 @@ def test_packed_logprobs_come_row_by_row(
     rows = encode_demonstrations(policy, samples, SFTConfig(prompt_loss_weight=0.5))
     with torch.no_grad():
         together = demonstration_logprobs(policy.model, rows, packed=True)
-        alone = [demonstration_logprobs(policy.model, rows.rows(n, n + 1)) for n in range(4)]
+        alone = [demonstration_logprobs(policy.model, rows.pick([n])) for n in range(4)]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
     counts = (rows.weights > 0).sum(-1).tolist()
     assert [len(values) for values in alone] == counts

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from rl4bio.modules.logprobs import choice_logprobs, continuation_logprobs
+from rl4bio.modules.logprobs import continuation_logprobs
 from rl4bio.modules.policy import Policy
 
 
@@ -33,13 +33,3 @@ def test_every_prompt_has_its_own_continuations(
     for prompt, own, values in zip(prompts, continuations, found, strict=True):
         for continuation, steps in zip(own, values, strict=True):
             assert steps == pytest.approx(by_hand(policy, prompt, continuation), abs=1e-4)
-
-
-def test_shared_choices_are_the_same_continuations_for_all(
-    make_policy: Callable[..., Policy],
-) -> None:
-    policy = make_policy()
-    prompts, choices = [[2, 30, 31], [2, 40]], [[40], [41, 42]]
-    found = continuation_logprobs(policy, prompts, [choices, choices])
-    expected = torch.tensor([[sum(tokens) for tokens in own] for own in found])
-    torch.testing.assert_close(choice_logprobs(policy, prompts, choices), expected)

@@ -10,7 +10,7 @@ import torch
 
 from rl4bio.errors import ConfigError, NonFiniteError
 from rl4bio.functional.masking import pad_left, pad_right, position_ids
-from rl4bio.modules.logprobs import choice_logprobs
+from rl4bio.modules.logprobs import continuation_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import (
     Completions,
@@ -354,10 +354,11 @@ def test_completion_logprobs_pass_gradients_and_temperature(
     assert grad.abs().sum() > 0
 
 
-def test_choice_logprobs_add_up_the_tokens(make_policy: Callable[..., Policy]) -> None:
+def test_continuation_logprobs_add_up_the_tokens(make_policy: Callable[..., Policy]) -> None:
     policy = make_policy()
     prompts = prompts_of(policy)
-    table = choice_logprobs(policy, prompts, [[40], [40, 41]])
+    found = continuation_logprobs(policy, prompts, [[[40], [40, 41]]] * len(prompts))
+    table = torch.tensor([[sum(tokens) for tokens in own] for own in found])
     first = torch.log_softmax(by_hand(policy, prompts[2]), -1)[40]
     second = torch.log_softmax(by_hand(policy, [*prompts[2], 40]), -1)[41]
     torch.testing.assert_close(table[2], torch.stack([first, first + second]), atol=1e-5, rtol=0)
