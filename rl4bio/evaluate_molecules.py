@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl4bio import __version__
+from rl4bio.answer_block import written_smiles
 from rl4bio.data import Corpus
 from rl4bio.data.base import Split
 from rl4bio.errors import ConfigError, DataError, ModelError
@@ -43,7 +44,7 @@ class Written:
     """What one model wrote."""
 
     smiles: list[str]
-    """The prompt's start of a SMILES and the completion, n."""
+    """n, valid or not; see `written_smiles`."""
     completions: list[str]
     batches: list[Completions]
     """The same in tokens."""
@@ -187,8 +188,8 @@ def write_molecules(
         )
         written.batches.append(out)
         written.completions += out.texts
-        prefixes = [str(sample.extra.get("prefix", "")) for sample in rows]
-        written.smiles += [p + text for p, text in zip(prefixes, out.texts, strict=True)]
+        pairs = zip(out.texts, rows, strict=True)
+        written.smiles += [written_smiles(text, sample) for text, sample in pairs]
         written.truncated += int(out.truncated.sum())
         log.info("%s: %d of %d molecules written", name, len(written.smiles), len(samples))
     return written

@@ -25,6 +25,7 @@ TOOLS = {
     "engine",
     "storage",
     "registry",
+    "answer_block",
     "text",
     "text_files",
     "tags",

@@ -14,6 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
+from rl4bio.answer_block import written_smiles
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
@@ -75,7 +76,7 @@ class MoleculeTable(pl.Callback):
 def read_molecules(rollout: Rollout) -> list[Molecule]:
     """The molecule of each row: the start of a SMILES that its prompt holds, and the completion."""
     pairs = zip(rollout.row_samples, rollout.completions, strict=True)
-    return [read_smiles(str(sample.extra.get("prefix", "")) + text) for sample, text in pairs]
+    return [read_smiles(written_smiles(text, sample)) for sample, text in pairs]
 
 
 def molecule_states(molecules: Sequence[Molecule], scores: Scores) -> list[MoleculeState]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rl4bio.answer_block import written_smiles
 from rl4bio.chem.reading import MAX_CHARACTERS, MAX_HEAVY_ATOMS, Molecule, read_smiles
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.molecules.transforms import Transform, build_transform
@@ -39,9 +40,9 @@ class MoleculeReward(Reward):
                 raise ValueError(f"{name}: got {limit}, needs at least 1")
 
     def molecule(self, completion: str, sample: Sample) -> Molecule:
-        """The molecule that the sample's prefix and the completion spell together."""
+        """The molecule that a completion writes; see `written_smiles`."""
         molecule = read_smiles(
-            sample.extra.get("prefix", "") + completion,
+            written_smiles(completion, sample),
             max_characters=self.max_characters,
             max_heavy_atoms=self.max_heavy_atoms,
         )
