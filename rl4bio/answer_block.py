@@ -33,6 +33,11 @@ def answer_of(completion: str, sample: Sample) -> str | None:
     return None if parsed is None else parsed.answer
 
 
+def asks_for_molecule(sample: Sample) -> bool:
+    """Whether molecule rewards are for this sample: a design prompt, or no therapeutic task."""
+    return sample.extra.get("kind", "design") == "design"
+
+
 def written_smiles(completion: str, sample: Sample) -> str:
     """The SMILES that a completion writes: behind the prompt's start of one, or in its answer.
 

@@ -26,9 +26,10 @@ Prompt = str | list[Message]
 """A raw prompt (the tokenizer adds its BOS), or chat turns for the model's chat template."""
 
 
-MoleculeState = Literal["valid", "invalid", "duplicate", "seen"]
+MoleculeState = Literal["valid", "invalid", "duplicate", "seen", "other"]
 """duplicate: the same molecule stands earlier in the batch; seen: it was scored before the batch;
-valid: neither. Their totals may have been set to 0, which leaves the parts as they were."""
+valid: neither. Their totals may have been set to 0, which leaves the parts as they were. other: its
+sample asks for no molecule."""
 
 
 @dataclass(slots=True, kw_only=True)

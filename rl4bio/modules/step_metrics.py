@@ -38,9 +38,10 @@ def step_sums(rollout: Rollout, scores: Scores, terms: LossTerms) -> dict[str, t
         "reward/unscored_fraction": (float(scores.total.isnan().sum()), rows),
     }
     if scores.states is not None:
+        asked = len(scores.states) - scores.states.count("other")
         for key, wanted in STATE_METRICS.items():
             count = sum(state in wanted for state in scores.states)
-            sums[f"reward/{key}_fraction"] = (float(count), rows)
+            sums[f"reward/{key}_fraction"] = (float(count), float(asked))
     for name, values in {"total": scores.total, **scores.parts}.items():
         known = values[~values.isnan()]
         sums[f"reward/{name}_mean"] = (float(known.sum()), float(len(known)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rl4bio.answer_block import asks_for_molecule
 from rl4bio.chem.states import batch_states, molecule_key
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import MoleculesConfig
-from rl4bio.types import Sample, ScoreTable
+from rl4bio.types import MoleculeState, Sample, ScoreTable
 
 if TYPE_CHECKING:
     from rl4bio.chem.reading import Molecule
@@ -32,6 +33,21 @@ def read_molecules(
         return None
     readings = zip(*(reader.molecules(completions, samples) for reader in readers), strict=True)
     return [next((m for m in row if m.valid), row[0]) for row in readings]
+
+
+def row_states(
+    molecules: Sequence[Molecule], samples: Sequence[Sample], seen: Collection[int] = frozenset()
+) -> list[MoleculeState]:
+    """The state of each row's molecule; `other` where its sample asks for none.
+
+    Args:
+        molecules: N readings, as `read_molecules` gives them.
+        samples: the N samples that they answer.
+        seen: keys of the molecules of earlier batches.
+    """
+    states = batch_states(molecules, seen)
+    pairs = zip(states, samples, strict=True)
+    return [state if asks_for_molecule(sample) else "other" for state, sample in pairs]
 
 
 class RepeatGuard:
@@ -59,7 +75,7 @@ class RepeatGuard:
         """
         table = self.scorer(completions, samples)
         molecules = read_molecules(self.scorer, completions, samples) or []
-        table.states = batch_states(molecules, self.seen)
+        table.states = row_states(molecules, samples, self.seen)
         keys = [molecule_key(m.canonical) if m.valid else None for m in molecules]
         for row, (state, key) in enumerate(zip(table.states, keys, strict=True)):
             repeated = state == "duplicate" and self.section.batch_repeats == "zero"

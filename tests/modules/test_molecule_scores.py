@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.modules.batching import join_scores, take_scores
 from rl4bio.modules.grpo import GRPOLightningModule
+from rl4bio.modules.step_metrics import step_sums
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.molecules.base import MoleculeReward
 from rl4bio.rewards.repeats import RepeatGuard
@@ -106,6 +108,18 @@ def test_another_scorer_has_no_states(
     fit(module)
     assert "reward/valid_fraction" not in module.trainer.callback_metrics
     assert module.unguarded is module.scorer
+
+
+def test_shares_are_of_the_rows_that_ask_for_a_molecule(
+    steps: Callable[..., Any],
+) -> None:
+    _, found = steps(steps=1)
+    rollout, terms = found[0]["rollout"], found[0]["loss_terms"]
+    states: list[Any] = ["valid", "other", "duplicate", "invalid", *["other"] * 4]
+    scores = dataclasses.replace(found[0]["scores"], states=states)
+    sums = step_sums(rollout, scores, terms)
+    assert sums["reward/valid_fraction"] == (2, 3)
+    assert sums["reward/duplicate_fraction"] == (1, 3)
 
 
 def test_taking_and_joining_keeps_them_in_their_rows() -> None:

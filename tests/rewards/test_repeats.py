@@ -117,6 +117,21 @@ def test_a_molecule_of_any_reward_is_remembered() -> None:
     assert table.total[1] == 0
 
 
+def test_answers_to_other_tasks_are_no_molecules() -> None:
+    """A reactant that is written twice is no repeat, and no later molecule repeats it."""
+    scorer = guard()
+    design, other = (
+        Sample(uid="1", prompt="", extra={"kind": kind, "answer_form": "plain"})
+        for kind in ("design", "reactants")
+    )
+    table = scorer(["CCO", "CCO", "CCO", "(A)"], [other, design, other, other])
+    assert table.states == ["other", "valid", "other", "other"]
+    assert table.total == [0.5, 1.5, 0.5, 0.5]  # validity cannot score them, the constant can
+    assert scorer(["CCN", "CCN"], [other, other]).states == ["other", "other"]
+    later = scorer(["CCN", "CCO", "CCO"], [design, design, other])
+    assert (later.states, later.total) == (["valid", "seen", "other"], [1.5, 0, 0.5])
+
+
 def test_nothing_is_remembered_of_a_batch_that_failed() -> None:
     scorer = guard()
     with pytest.raises(RewardError):

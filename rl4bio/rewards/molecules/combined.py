@@ -105,11 +105,14 @@ class CombinedReward(MoleculeReward):
             key: run_reward(key, reward, completions, samples)
             for key, reward in self._rewards.items()
         }
+        molecules = self.molecules(completions, samples)
         return [
-            self.combine({key: values[row] for key, values in scores.items()})
-            if molecule.valid
-            else 0.0
-            for row, molecule in enumerate(self.molecules(completions, samples))
+            self.reward_of(
+                molecules[row],
+                sample,
+                self.combine({key: values[row] for key, values in scores.items()}),
+            )
+            for row, sample in enumerate(samples)
         ]
 
     def combine(self, scores: Mapping[str, float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,19 @@ def test_missing_files_and_refused_options(tmp_path: Path, build: Callable[..., 
     for options, message in refused:
         with pytest.raises(ConfigError, match=message):
             build("novelty", **options)
+
+
+def test_the_input_of_the_prompt_is_known(tmp_path: Path, build: Callable[..., Reward]) -> None:
+    texts = ["OCC", "CCN", "C("]
+    given, none = (Sample(uid="1", prompt="", extra={"input": text}) for text in ("C(O)C", ""))
+    own = build("novelty", input=True)
+    assert own(texts, [given] * 3) == [0, 1, 0]
+    assert own(texts, [none] * 3) == [1, 1, 0]  # nothing to copy
+    listed = build("novelty", input=True, smiles=["CCN"])
+    assert listed(texts, [given] * 3) == [0, 0, 0]
+    assert listed(texts, [none] * 3) == [1, 0, 0]
+    assert build("novelty", smiles=["CCN"])(texts, [given] * 3) == [1, 0, 0]
+    assert own.raw_values(texts, [given] * 3)[""] == pytest.approx([0, 1, math.nan], nan_ok=True)
 
 
 def test_real_molecules_are_known_in_any_spelling(
