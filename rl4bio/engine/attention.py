@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
+from rl4bio.engine.attention_bias import causal_bias, group_biases
 from rl4bio.engine.layout import Packed
+from rl4bio.functional.shapes import at_least_float32
 
 LARGE_SCORES = 2**22
 """Query-key pairs of a layer, all heads, above which scores are not held: 16 MiB in float32."""
+PIECE_SCORES = 2**24
+"""Pairs at once where they are not held and no fused kernel knows the soft cap; scores, their caps
+and probabilities take some 20 bytes a pair."""
 
 
 class Layout(Protocol):
@@ -52,7 +59,7 @@ class PackedAttention:
         self.packed = packed
         self.fused = fused
         """Through scaled_dot_product_attention, where soft caps do not forbid it; large score
-        matrices go through it in any case."""
+        matrices go through it in any case, or with soft caps in pieces."""
 
     def attend(
         self,
@@ -72,15 +79,55 @@ class PackedAttention:
         prompt_width = packed.prompt_slots.shape[1]
         pairs = batch * max(prompt_width**2, group * width * (prompt_width + width))
         large = pairs * query.shape[1] > LARGE_SCORES
-        fused = (self.fused or large) and softcap is None
-        prompt = causal_attention if fused else plain_causal_attention
-        mixed = prompt(*blocks, packed=packed, scale=scale, window=window, softcap=softcap)
+        options: dict[str, Any] = {"packed": packed, "scale": scale, "window": window}
+        prompt: Callable[..., Tensor] = causal_attention
+        behind: Callable[..., Tensor] = fused_group_attention
+        if softcap is not None or not (self.fused or large):
+            prompt, behind = plain_causal_attention, group_attention
+            options["softcap"] = softcap
+            if large:
+                size = PIECE_SCORES * batch // pairs
+                prompt, behind = (partial(in_pieces, one, size=size) for one in (prompt, behind))
+        mixed = prompt(*blocks, **options)
         if not packed.own_slots.numel():
             return packed.row(mixed, None)
         own = [packed.completion_blocks(states) for states in (query, key, value)]
-        behind = fused_group_attention if fused else group_attention
-        tail = behind(*own, *blocks[1:], packed=packed, scale=scale, window=window, softcap=softcap)
-        return packed.row(mixed, tail)
+        return packed.row(mixed, behind(*own, *blocks[1:], **options))
+
+
+def in_pieces(
+    attention: Callable[..., Tensor], query: Tensor, *states: Tensor, size: int, **options: Any
+) -> Tensor:
+    """The same with the scores of few heads at a time, made again in the backward.
+
+    Args:
+        attention: takes the arguments behind it, and `rows`, the prompts of a piece.
+        query: float [B, ..., heads, D].
+        states: keys and values, each float [B, ..., key heads, D].
+        size: heads, counted over all prompts, whose scores may be held at once.
+        options: of the attention.
+    """
+    batch, heads, key_heads = len(query), query.shape[-2], states[0].shape[-2]
+    ratio = heads // key_heads
+    few = min(key_heads, max(1, size // ratio))  # key heads of a prompt at once
+    some = max(1, size // heads)  # prompts at once
+    run: Callable[..., Tensor] = attention
+    if torch.is_grad_enabled():
+        run = partial(checkpoint, attention, use_reentrant=False, preserve_rng_state=False)
+    found = []
+    for first in range(0, batch, some):
+        rows = slice(first, first + some)
+        columns = [
+            run(
+                query[rows, ..., k * ratio : (k + few) * ratio, :],
+                *(one[rows, ..., k : k + few, :] for one in states),
+                rows=rows,
+                **options,
+            )
+            for k in range(0, key_heads, few)
+        ]
+        found.append(torch.cat(columns, dim=-2))
+    return torch.cat(found)
 
 
 def causal_attention(
@@ -117,8 +164,9 @@ def plain_causal_attention(
     scale: float,
     window: int | None,
     softcap: float | None,
+    rows: slice = slice(None),
 ) -> Tensor:
-    """The same by matrix products; any soft cap."""
+    """The same by matrix products; any soft cap, any prompts of the layout."""
     batch, width, heads, size = query.shape
     key_heads = key.shape[2]
     queries = query.transpose(1, 2).reshape(batch, key_heads, -1, size)  # [B, K, R*P, D]
@@ -141,32 +189,33 @@ def group_attention(
     scale: float,
     window: int | None,
     softcap: float | None,
+    rows: slice = slice(None),
 ) -> Tensor:
     """Completions [B, G, C, heads, D] behind prompts [B, P, key heads, D], by matrix products.
 
     The prompt's keys are used as they are by all completions of a group: one product for all of
-    them, no copy of the keys.
+    them, no copy of the keys. `rows` are the layout's prompts that these are.
     """
     batch, group, width, heads, size = query.shape
     key_heads, prompt = prompt_key.shape[2], prompt_key.shape[1]
-    rows = heads // key_heads * width
+    lines = heads // key_heads * width
     # [B, K, G, R*C, D]: one order serves both products
     queries = query.unflatten(3, (key_heads, -1)).permute(0, 3, 1, 4, 2, 5)
-    queries = queries.reshape(batch, key_heads, group, rows, size)
+    queries = queries.reshape(batch, key_heads, group, lines, size)
     front = torch.matmul(queries.flatten(2, 3), prompt_key.permute(0, 2, 3, 1))
     front = capped(front, scale, softcap).view(batch, key_heads, group, -1, width, prompt)
     behind = torch.matmul(queries, key.permute(0, 3, 1, 4, 2))
     behind = capped(behind, scale, softcap).view(batch, key_heads, group, -1, width, width)
     front_bias, own_bias = group_biases(packed, window, front.dtype)
     if front_bias is not None:
-        front = front + front_bias[:, None, None, None]
+        front = front + front_bias[rows, None, None, None]
     weights = probabilities(torch.cat([front, behind + own_bias], dim=-1), value.dtype)
     front, behind = weights.split([prompt, width], dim=-1)
     mixed = torch.matmul(
-        front.reshape(batch, key_heads, group * rows, prompt), prompt_value.transpose(1, 2)
-    ).view(batch, key_heads, group, rows, size)
+        front.reshape(batch, key_heads, group * lines, prompt), prompt_value.transpose(1, 2)
+    ).view(batch, key_heads, group, lines, size)
     mixed = mixed + torch.matmul(
-        behind.reshape(batch, key_heads, group, rows, width), value.permute(0, 3, 1, 2, 4)
+        behind.reshape(batch, key_heads, group, lines, width), value.permute(0, 3, 1, 2, 4)
     )
     mixed = mixed.view(batch, key_heads, group, -1, width, size)
     return mixed.permute(0, 2, 4, 1, 3, 5).reshape(batch, group, width, heads, size)
@@ -206,69 +255,17 @@ def fused_group_attention(
 
 
 def capped(scores: Tensor, scale: float, softcap: float | None) -> Tensor:
-    """Scaled products; with a soft cap c, c * tanh(products / c) (Gemma 2)."""
-    scores = scores * scale
-    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
+    """Scaled products; with a soft cap c, c * tanh(products / c) (Gemma 2).
+
+    The cap runs in at least float32: in bfloat16 the scores of a Gemma, up to 50, would be rounded
+    by up to 0.125 once more in each of its steps.
+    """
+    if softcap is None:
+        return scores * scale
+    return softcap * torch.tanh(at_least_float32(scores) * (scale / softcap))
 
 
 def probabilities(scores: Tensor, dtype: torch.dtype) -> Tensor:
     """Softmax over the last dimension in at least float32, rounded to the values' type."""
     working = torch.promote_types(scores.dtype, torch.float32)
     return torch.softmax(scores, dim=-1, dtype=working).to(dtype)
-
-
-def causal_bias(packed: Packed, window: int | None, dtype: torch.dtype) -> Tensor:
-    """[P, P]: 0 where a prompt token sees another, else -inf."""
-    width = packed.prompt_slots.shape[1]
-
-    def make() -> Tensor:
-        steps = torch.arange(width, device=packed.ids.device)
-        return seen_bias(steps[:, None] - steps, window, dtype)
-
-    return _kept(packed, "prompt", window, dtype, make)
-
-
-def group_biases(
-    packed: Packed, window: int | None, dtype: torch.dtype, *, always: bool = False
-) -> tuple[Tensor | None, Tensor]:
-    """[B, C, P] and [C, C]: what completions see of their prompt and of themselves.
-
-    The first is None where every completion sees every token of the padded prompt block.
-    """
-    device = packed.ids.device
-    prompt, width = packed.prompt_slots.shape[1], packed.own_slots.shape[2]
-    steps = torch.arange(width, device=device)
-
-    def make_front() -> Tensor:
-        places = torch.arange(prompt, device=device)
-        lengths = packed.prompt_lengths[:, None, None]
-        bias = seen_bias(lengths + steps[:, None] - places, window, dtype)
-        return bias.masked_fill(places >= lengths, float("-inf"))
-
-    def make_own() -> Tensor:
-        return seen_bias(steps[:, None] - steps, window, dtype)
-
-    front = None
-    far = window is not None and window < prompt + width
-    if always or far or not packed.even_prompts:
-        front = _kept(packed, "front", window, dtype, make_front)
-    return front, _kept(packed, "own", window, dtype, make_own)
-
-
-def seen_bias(distance: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
-    """0 where a key is 0 to window - 1 positions before the query, else -inf."""
-    hidden = distance < 0
-    if window is not None:
-        hidden = hidden | (distance >= window)
-    bias = torch.zeros(distance.shape, dtype=dtype, device=distance.device)
-    return bias.masked_fill(hidden, float("-inf"))
-
-
-def _kept(
-    packed: Packed, kind: str, window: int | None, dtype: torch.dtype, make: Callable[[], Tensor]
-) -> Tensor:
-    """A mask of this layout, made once for all layers."""
-    key = (kind, window, dtype)
-    if key not in packed.biases:
-        packed.biases[key] = make()
-    return packed.biases[key]

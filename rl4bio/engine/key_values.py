@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rl4bio.engine.attention import (
-    PackedAttention,
-    capped,
-    probabilities,
-    seen_bias,
-)
+from rl4bio.engine.attention import PackedAttention, capped, probabilities
+from rl4bio.engine.attention_bias import seen_bias
 from rl4bio.engine.layout import Packed
 
 SHORT_PROMPT = 16

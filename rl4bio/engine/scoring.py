@@ -11,6 +11,7 @@ from rl4bio.engine.attention import PackedAttention
 from rl4bio.engine.hook import attending
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.linear_logprob import linear_logprobs
+from rl4bio.functional.shapes import at_least_float32
 
 
 class Halves(NamedTuple):
@@ -31,11 +32,11 @@ class Halves(NamedTuple):
         return out.last_hidden_state[0]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Next-token logits [..., V] of hidden states [..., d]."""
+        """Next-token logits [..., V] of hidden states [..., d]; soft caps in at least float32."""
         logits = self.head(hidden)
         if self.softcap is None:
             return logits
-        return self.softcap * torch.tanh(logits / self.softcap)
+        return self.softcap * torch.tanh(at_least_float32(logits) / self.softcap)
 
 
 def halves(model: Any) -> Halves:
