@@ -9,7 +9,7 @@ All intervals of one table are drawn with the same seed, so they resample the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from rl4bio.evaluation.labels import (
     f1_statistic,
     label_mix,
 )
+from rl4bio.evaluation.regression import NumberAnswer
 
 _MAX_DRAWS = 2_000_000  # indices held at a time; bounds the memory of a large test set
 
@@ -51,6 +52,15 @@ class Answer:
     """How many of them are right."""
     num_parsed: int = 0
     """How many of them the strict parser reads."""
+    positive: str | None = None
+    """The positive class of a task with two; None for any other question."""
+    log_odds: float = math.nan
+    """Of the positive class, ln P / (1 - P) by log-probabilities; NaN where none were taken."""
+    number: NumberAnswer | None = None
+    """Where the question asks for a number."""
+    signs: dict[str, float] = field(default_factory=dict)
+    """Signs of reasoning in a generated completion: `reasoning_words`, and `self_correction` 0 or
+    1; of several draws the means."""
 
     @property
     def right(self) -> bool:
@@ -99,6 +109,8 @@ class AnswerMetrics:
     """Share of strictly parsed draws; NaN for single answers."""
     pass_at: dict[int, Estimate]
     """k -> pass@k of several draws; {} for single answers."""
+    more: dict[str, Estimate] = field(default_factory=dict)
+    """What only some tasks have, of `task_statistics`; {} for most questions."""
 
 
 def mean_statistic(values: Sequence[float]) -> IndexStatistic:
@@ -180,7 +192,12 @@ def estimate(statistic: IndexStatistic, *, size: int, seed: int, rounds: int) ->
 
 
 def answer_metrics(
-    items: Sequence[Answer], *, labels: Sequence[str] = LABELS, seed: int, rounds: int
+    items: Sequence[Answer],
+    *,
+    labels: Sequence[str] = LABELS,
+    seed: int,
+    rounds: int,
+    more: Mapping[str, IndexStatistic] | None = None,
 ) -> AnswerMetrics:
     """All statistics of one model's answers.
 
@@ -189,6 +206,7 @@ def answer_metrics(
         labels: the classes of F1, mix and confusion; () for open questions.
         seed: of the bootstrap.
         rounds: resamples of the bootstrap.
+        more: further statistics of the same items, such as `task_statistics`.
 
     Raises:
         ValueError: a gold label is not one of the labels, or reward parts or numbers of draws
@@ -238,6 +256,7 @@ def answer_metrics(
             k: of(mean_statistic([pass_at_k(draws, item.num_right, k) for item in items]))
             for k in pass_counts(passes)
         },
+        more={name: of(statistic) for name, statistic in (more or {}).items()},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 from collections.abc import Sequence
@@ -40,11 +41,18 @@ class Case:
 def merge_draws(draws: Sequence[Reply]) -> Reply:
     """Several replies to one sample as one: majority verdict, mean length, rewards and grounding.
 
+    Of numbers the median of those that could be read, the lower of two.
+
     Args:
         draws: at least one, with the same gold label and reward parts.
     """
     answers = [draw.answer for draw in draws]
     strict = majority_vote([answer.strict for answer in answers])
+    number = answers[0].number
+    read = [a for a in answers if a.number is not None and not math.isnan(a.number.said)]
+    if number is not None and read:
+        middle = sorted(read, key=_said)[(len(read) - 1) // 2]
+        strict, number = middle.strict, dataclasses.replace(number, said=_said(middle))
     merged = Answer(
         gold=answers[0].gold,
         strict=strict,
@@ -56,9 +64,16 @@ def merge_draws(draws: Sequence[Reply]) -> Reply:
         num_draws=len(draws),
         num_right=sum(answer.right for answer in answers),
         num_parsed=sum(answer.strict is not None for answer in answers),
+        positive=answers[0].positive,
+        number=number,
+        signs={sign: _mean([a.signs[sign] for a in answers]) for sign in answers[0].signs},
     )
     shown = next(draw for draw in draws if draw.answer.strict == strict)
     return Reply(answer=merged, completion=shown.completion, draws=list(draws))
+
+
+def _said(answer: Answer) -> float:
+    return math.nan if answer.number is None else answer.number.said
 
 
 def _mean(values: Sequence[float]) -> float:

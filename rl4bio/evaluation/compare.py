@@ -10,6 +10,7 @@ from functools import partial
 from rl4bio.evaluation.answers import Answer, Estimate, estimate, mean_statistic
 from rl4bio.evaluation.draws import pass_at_k, pass_counts
 from rl4bio.evaluation.labels import LABELS, IndexStatistic, f1_statistic
+from rl4bio.evaluation.task_metrics import task_statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +33,26 @@ class RewardTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorTable:
+    """Counts of items by whose number is nearer to the label."""
+
+    nearer_base: int
+    nearer_tuned: int
+    equal: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
     """Base against tuned in one mode."""
 
-    table: PairedTable | RewardTable
+    table: PairedTable | RewardTable | ErrorTable
     p_value: float
-    """Exact McNemar test of the table, two-sided; for open questions the same is the sign test."""
+    """Exact McNemar test of the table, two-sided; for rewards and errors it is the sign test."""
     differences: dict[str, Estimate]
     """Tuned minus base: accuracy, accuracy_lenient (a gain in form alone leaves it at 0), macro_f1,
     parse_strict, parse_draws, tokens, truncated, grounding, pass@k, and reward_<part> of each part
-    and of the total, as far as both have them; of open questions none of the first three."""
+    and of the total, as far as both have them; of open questions none of the first three. Where
+    both have them, the statistics of `task_statistics` too."""
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
@@ -90,6 +101,14 @@ def reward_table(base: Sequence[float], tuned: Sequence[float]) -> RewardTable:
     )
 
 
+def error_table(base: Sequence[float], tuned: Sequence[float]) -> ErrorTable:
+    """Counts of items by whose error is smaller."""
+    found = reward_table(tuned, base)  # the smaller error is the better one
+    return ErrorTable(
+        nearer_base=found.higher_base, nearer_tuned=found.higher_tuned, equal=found.equal
+    )
+
+
 def compare_answers(
     base: Sequence[Answer],
     tuned: Sequence[Answer],
@@ -103,7 +122,8 @@ def compare_answers(
     Args:
         base: answers of the base model.
         tuned: answers of the tuned model to the same items in the same order and mode.
-        labels: the classes of macro-F1; () for open questions, which need a total reward.
+        labels: the classes of macro-F1; () for numbers, and for open questions, which need a total
+            reward.
         seed: of the bootstrap.
         rounds: resamples of the bootstrap.
 
@@ -116,10 +136,14 @@ def compare_answers(
     if len({answer.num_draws for answer in (*base, *tuned)}) > 1:
         raise ValueError("compare_answers: base and tuned have different numbers of draws")
     statistics = _gains(base, tuned, labels)
-    table: PairedTable | RewardTable
+    table: PairedTable | RewardTable | ErrorTable
+    numbers = [[answer.number for answer in side if answer.number] for side in (base, tuned)]
     if labels:
         table = paired_table([a.right for a in base], [a.right for a in tuned])
         p_value = mcnemar_exact(table.only_base, table.only_tuned)
+    elif gold and len(numbers[0]) == len(numbers[1]) == len(gold):
+        table = error_table(*([number.error for number in side] for side in numbers))
+        p_value = mcnemar_exact(table.nearer_base, table.nearer_tuned)
     else:
         totals = [[_reward("total", answer) for answer in side] for side in (base, tuned)]
         table = reward_table(*totals)
@@ -170,7 +194,13 @@ def _gains(
     for part in dict.fromkeys(part for answer in (*base, *tuned) for part in answer.rewards):
         measured[f"reward_{part}"] = of(partial(_reward, part))
     known = {name: values for name, values in measured.items() if not all(map(math.isnan, values))}
-    return gains | {name: mean_statistic(values) for name, values in known.items()}
+    gains |= {name: mean_statistic(values) for name, values in known.items()}
+    old, new = task_statistics(base), task_statistics(tuned)
+    return gains | {name: _difference(new[name], old[name]) for name in old if name in new}
+
+
+def _difference(new: IndexStatistic, old: IndexStatistic) -> IndexStatistic:
+    return lambda index: new(index) - old(index)
 
 
 def _macro_f1_gain(
@@ -178,5 +208,4 @@ def _macro_f1_gain(
 ) -> IndexStatistic:
     gold = [str(answer.gold) for answer in base]
     old = f1_statistic(gold, [answer.strict for answer in base], labels)
-    new = f1_statistic(gold, [answer.strict for answer in tuned], labels)
-    return lambda index: new(index) - old(index)
+    return _difference(f1_statistic(gold, [a.strict for a in tuned], labels), old)

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["verdict", "choice", "open"]
-"""What is asked for: yes, no or maybe; the letter of an option; a text that only rewards judge."""
+Kind = Literal["verdict", "choice", "bin", "open"]
+"""What is asked for: yes, no or maybe; the letter of an option; a number, as a bin of its scale; a
+text that only rewards judge."""
 
 LABELS = ("yes", "no", "maybe")
 NO_ANSWER = "none"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rl4bio.evaluation.compare import PairedComparison, compare_answers
 from rl4bio.evaluation.labels import LABELS, majority_label
 from rl4bio.evaluation.report import html_report
 from rl4bio.evaluation.table import MODES_DIFFER, ResultRow
+from rl4bio.evaluation.task_metrics import task_statistics
 from rl4bio.storage import write_atomic, write_json
 from rl4bio.storage.files import storage_errors
 from rl4bio.types import Sample
@@ -30,6 +31,8 @@ class ModelReplies:
     mode: str
     samples: list[Sample]
     replies: list[Reply]
+    without: str = ""
+    """The mode that this one is without the reasoning; empty for most."""
 
     @property
     def answers(self) -> list[Answer]:
@@ -44,6 +47,8 @@ class Summary:
     comparisons: dict[str, PairedComparison]
     """Mode -> base against tuned, the main mode first; a mode in which only one ran is not there.
     """
+    reasoning: dict[str, PairedComparison] = field(default_factory=dict)
+    """Model -> its answers without reasoning against its greedy ones, where both were asked for."""
 
     @property
     def comparison(self) -> PairedComparison | None:
@@ -57,6 +62,7 @@ def summarize(
     labels: Sequence[str] = LABELS,
     seed: int,
     rounds: int,
+    constants: Mapping[str, Sequence[Answer]] | None = None,
 ) -> Summary:
     """Metrics of every result, of the best constant answer, and the paired comparisons.
 
@@ -66,25 +72,41 @@ def summarize(
         labels: the classes; () for open questions, which have no constant answer.
         seed: of the bootstrap.
         rounds: resamples of the bootstrap.
+        constants: name -> answers of a model that knows nothing; None = the best constant label.
     """
 
     def row(model: str, mode: str, answers: Sequence[Answer]) -> ResultRow:
-        metrics = answer_metrics(answers, labels=labels, seed=seed, rounds=rounds)
+        metrics = answer_metrics(
+            answers, labels=labels, seed=seed, rounds=rounds, more=task_statistics(answers)
+        )
         return ResultRow(model=model, mode=mode, metrics=metrics)
 
     rows = [row(r.model, r.mode, r.answers) for r in results]
-    if labels:
-        gold = [str(answer.gold) for answer in results[0].answers]
-        label = majority_label(gold, labels)
-        constant = [Answer(gold=own, strict=label, lenient=label) for own in gold]
-        rows.append(row(f"always {label!r}", "constant", constant))
+    if constants is None:
+        constants = constant_label(results[0].answers, labels)
+    rows += [row(name, "constant", answers) for name, answers in constants.items()]
     comparisons = {
         base.mode: compare_answers(
             base.answers, tuned.answers, labels=labels, seed=seed, rounds=rounds
         )
         for base, tuned in _pairs(results)
     }
-    return Summary(rows=rows, comparisons=comparisons)
+    reasoning = {
+        short.model: compare_answers(
+            short.answers, full.answers, labels=labels, seed=seed, rounds=rounds
+        )
+        for short, full in _without_and_with(results)
+    }
+    return Summary(rows=rows, comparisons=comparisons, reasoning=reasoning)
+
+
+def constant_label(items: Sequence[Answer], labels: Sequence[str]) -> dict[str, list[Answer]]:
+    """The answers of the best constant label, under its name; {} for open questions."""
+    if not labels:
+        return {}
+    gold = [str(item.gold) for item in items]
+    label = majority_label(gold, labels)
+    return {f"always {label!r}": [Answer(gold=g, strict=label, lenient=label) for g in gold]}
 
 
 def make_cases(results: Sequence[ModelReplies], uids: Collection[str]) -> list[Case]:
@@ -135,7 +157,12 @@ def write_outputs(
     write_atomic(folder / "items.jsonl", items.encode(errors="backslashreplace"))
     write_atomic(folder / "side_by_side.csv", side_by_side_csv(cases))
     page = html_report(
-        title=title, facts=facts, rows=summary.rows, comparisons=summary.comparisons, cases=cases
+        title=title,
+        facts=facts,
+        rows=summary.rows,
+        comparisons=summary.comparisons,
+        reasoning=summary.reasoning,
+        cases=cases,
     )
     write_atomic(folder / "report.html", page)
     record = {
@@ -147,6 +174,10 @@ def write_outputs(
         },
         "note": MODES_DIFFER,
     }
+    if summary.reasoning:
+        record["reasoning"] = {
+            model: dataclasses.asdict(found) for model, found in summary.reasoning.items()
+        }
     write_json(folder / "summary.json", finite(record))
 
 
@@ -164,6 +195,18 @@ def _pairs(results: Sequence[ModelReplies]) -> list[tuple[ModelReplies, ModelRep
     tuned = {result.mode: result for result in results if result.model == "tuned"}
     base = [result for result in results if result.model == "base" and result.mode in tuned]
     return [(result, tuned[result.mode]) for result in base]
+
+
+def _without_and_with(
+    results: Sequence[ModelReplies],
+) -> list[tuple[ModelReplies, ModelReplies]]:
+    """A model's replies without reasoning, and its greedy ones to the same prompt."""
+    return [
+        (short, full)
+        for short in results
+        for full in results
+        if full.model == short.model and short.without == full.mode
+    ]
 
 
 def _items(result: ModelReplies, completions: bool) -> list[dict[str, Any]]:
@@ -197,4 +240,8 @@ def _said(reply: Reply, completions: bool) -> dict[str, Any]:
         "rewards": answer.rewards,
         "grounding": answer.grounding,
     }
+    if answer.number is not None:
+        said |= {"value": answer.number.said, "label": answer.number.label}
+    if answer.signs:
+        said["signs"] = answer.signs
     return {**said, "completion": reply.completion} if completions else said

@@ -6,16 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rl4bio.evaluation.cases import Case, Reply, judgement
-from rl4bio.evaluation.compare import PairedComparison
+from rl4bio.evaluation.compare import PairedComparison, error_table
 from rl4bio.evaluation.labels import ANSWERED
 from rl4bio.evaluation.page import block, fact_list, html_page, reward_table, text
-from rl4bio.evaluation.table import (
-    MODES_DIFFER,
-    ResultRow,
-    paired_brief,
-    paired_lines,
-    table_cells,
-)
+from rl4bio.evaluation.paired_words import paired_brief, paired_lines, reasoning_line
+from rl4bio.evaluation.table import MODES_DIFFER, ResultRow, table_cells
 
 STYLE = """
 .answer { border-left: .35rem solid #777; padding-left: .8rem; min-width: 0; }
@@ -31,7 +26,8 @@ _OUTCOMES = {
     "both wrong": (False, False),
 }
 _BY_REWARD = ("tuned has the higher reward", "base has the higher reward", "equal rewards")
-_GROUPS = (*_OUTCOMES, *_BY_REWARD, "right", "wrong", ANSWERED, "no answer")
+_BY_ERROR = ("tuned is nearer", "base is nearer", "equally near")
+_GROUPS = (*_OUTCOMES, *_BY_REWARD, *_BY_ERROR, "right", "wrong", ANSWERED, "no answer")
 
 
 def html_report(
@@ -41,6 +37,7 @@ def html_report(
     rows: Sequence[ResultRow],
     comparisons: Mapping[str, PairedComparison],
     cases: Sequence[Case],
+    reasoning: Mapping[str, PairedComparison] | None = None,
 ) -> str:
     """The whole page.
 
@@ -50,12 +47,14 @@ def html_report(
         rows: the metric table, the main mode first.
         comparisons: mode -> base against tuned, the main mode first; {} where only one model ran.
         cases: the side-by-side cases.
+        reasoning: model -> its answers without reasoning against those with it.
     """
     paired = [
         line
         for number, (mode, found) in enumerate(comparisons.items())
         for line in (paired_lines(found, mode) if number == 0 else [paired_brief(found, mode)])
     ]
+    paired += [reasoning_line(found, model) for model, found in (reasoning or {}).items()]
     return html_page(
         title,
         [
@@ -64,9 +63,7 @@ def html_report(
             "Not medical advice, and not for clinical use.</p>",
             "<h2>Results</h2>",
             _metric_table(rows),
-            '<p class="note">Accuracy: share of questions answered with the expert label; an '
-            "answer outside the required form counts as wrong. Brackets: 95% bootstrap intervals "
-            f"over questions. {text(MODES_DIFFER)}</p>",
+            f'<p class="note">{text(_how_to_read(rows))} {text(MODES_DIFFER)}</p>',
             *(f"<p>{text(line)}</p>" for line in paired),
             *(
                 _confusion(row)
@@ -81,6 +78,28 @@ def html_report(
         ],
         style=STYLE,
     )
+
+
+def _how_to_read(rows: Sequence[ResultRow]) -> str:
+    """What the columns mean."""
+    more = {name for row in rows for name in row.metrics.more}
+    lines = [
+        "Accuracy: share of questions answered with the expert label; an answer outside the "
+        "required form counts as wrong."
+    ]
+    if "mae" in more:
+        lines = [
+            "MAE: mean absolute error in the unit of the label; an answer that could not be read "
+            "counts as the median of the training labels, in Spearman and R2 too."
+        ]
+    if "auroc" in more:
+        lines.append(
+            "AUROC and AUPRC rank items by the probability of the second option; one half and the "
+            "share of that option for a model that knows nothing."
+        )
+    if "self_correction" in more:
+        lines.append("Self-corrections: share of completions with a phrase such as 'wait, no'.")
+    return " ".join([*lines, "Brackets: 95% bootstrap intervals over questions."])
 
 
 def _metric_table(rows: Sequence[ResultRow]) -> str:
@@ -129,6 +148,9 @@ def _outcome(case: Case) -> str:
     if len(judged) == 1:
         return judged[0]
     base, tuned = (reply.answer for reply in case.replies.values())
+    if base.number is not None and tuned.number is not None:
+        found = error_table([base.number.error], [tuned.number.error])
+        return _BY_ERROR[0 if found.nearer_tuned else 1 if found.nearer_base else 2]
     if base.gold is None:
         gain = tuned.rewards.get("total", math.nan) - base.rewards.get("total", math.nan)
         return _BY_REWARD[0 if gain > 0 else 1 if gain < 0 else 2]
@@ -168,6 +190,9 @@ def _reply(model: str, reply: Reply) -> str:
         notes.append(f"the first for this verdict of {answer.num_draws} completions{right}")
     if answer.strict is None and answer.lenient is not None:
         notes.append(f"not in the required form; read leniently it says {answer.lenient}")
+    if answer.number is not None:
+        said = f"{said} = {answer.number.said:.4g}" if answer.strict is not None else said
+        notes.append(f"label {answer.number.label:.4g}, error {answer.number.error:.3g}")
     if answer.truncated:
         share = f" ({answer.truncated:.0%} of the completions)" if reply.draws else ""
         notes.append(f"cut off at the length limit{share}")

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rl4bio.evaluation.answers import AnswerMetrics, Estimate
-from rl4bio.evaluation.compare import PairedComparison, RewardTable
+from rl4bio.evaluation.answers import AnswerMetrics
+from rl4bio.evaluation.compare import PairedComparison
+from rl4bio.evaluation.figures import MISSING, MORE, number_interval, percent, percent_interval
+from rl4bio.evaluation.paired_words import paired_brief, paired_lines, reasoning_line
 
-MISSING = "–"
 WIDTH = 100
 """Characters of a line in the terminal."""
 NAME_WIDTH = 22
@@ -34,30 +35,6 @@ class ResultRow:
     """base, tuned, or the constant answer."""
     mode: str
     metrics: AnswerMetrics
-
-
-def percent(value: float) -> str:
-    """A share as a percentage with one decimal."""
-    return MISSING if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def percent_interval(estimate: Estimate) -> str:
-    """A share with its interval, in percent."""
-    if math.isnan(estimate.value):
-        return MISSING
-    return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"
-
-
-def number_interval(estimate: Estimate) -> str:
-    """A mean with its interval, in its own unit."""
-    if math.isnan(estimate.value):
-        return MISSING
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def p_text(p_value: float) -> str:
-    """A p value for people: three decimals, or the bound below which it lies."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def table_cells(rows: Sequence[ResultRow]) -> tuple[list[str], list[list[str]]]:
@@ -88,6 +65,10 @@ def _metrics(rows: Sequence[ResultRow]) -> dict[str, Callable[[AnswerMetrics], s
     }
     for k in passes:
         cells[f"pass@{k} %"] = partial(_pass_at, k)
+    more = dict.fromkeys(name for row in rows for name in row.metrics.more)
+    for name in MORE:
+        if name in more:
+            cells[MORE[name]] = partial(_more, name)
     cells["macro-F1 %"] = lambda m: percent_interval(m.macro_f1)
     for label in classes:
         cells[f"F1 {label}"] = partial(_class_f1, label)
@@ -116,6 +97,13 @@ def _class_f1(label: str, metrics: AnswerMetrics) -> str:
     return percent(metrics.class_f1[label].value) if label in metrics.class_f1 else MISSING
 
 
+def _more(name: str, metrics: AnswerMetrics) -> str:
+    if name not in metrics.more:
+        return MISSING
+    found = metrics.more[name]
+    return percent_interval(found) if "%" in MORE[name] else number_interval(found)
+
+
 def _reward(part: str, metrics: AnswerMetrics) -> str:
     return number_interval(metrics.rewards[part]) if part in metrics.rewards else MISSING
 
@@ -124,43 +112,10 @@ def _mix(mix: Mapping[str, float], keys: Sequence[str]) -> str:
     return "/".join(f"{100 * mix.get(key, 0):.0f}" for key in keys) if mix else MISSING
 
 
-def paired_counts(comparison: PairedComparison) -> str:
-    """The paired table and its p value, in words."""
-    table = comparison.table
-    if isinstance(table, RewardTable):
-        return (
-            f"higher total reward: base {table.higher_base}, tuned {table.higher_tuned}, "
-            f"equal {table.equal}; exact sign test {p_text(comparison.p_value)}"
-        )
-    return (
-        f"both right {table.both_right}, only base {table.only_base}, "
-        f"only tuned {table.only_tuned}, both wrong {table.both_wrong}; "
-        f"exact McNemar {p_text(comparison.p_value)}"
-    )
-
-
-def paired_lines(comparison: PairedComparison, mode: str) -> list[str]:
-    """Base against tuned, in words."""
-    lines = [f"Base against tuned, both by {mode}:", paired_counts(comparison)]
-    return lines + [_gain_text(name, gain) for name, gain in comparison.differences.items()]
-
-
-def _gain_text(name: str, gain: Estimate) -> str:
-    is_number = name.startswith("reward_") or name in ("tokens", "grounding")
-    text = number_interval(gain) if is_number else f"{percent_interval(gain)} %"
-    return f"tuned minus base, {name.replace('_', ' ')}: {text}"
-
-
-def paired_brief(comparison: PairedComparison, mode: str) -> str:
-    """Base against tuned in one sentence."""
-    name = "reward_total" if isinstance(comparison.table, RewardTable) else "accuracy"
-    gain = comparison.differences.get(name)
-    text = "" if gain is None else f"; {_gain_text(name, gain)}"
-    return f"by {mode}: {paired_counts(comparison)}{text}"
-
-
 def plain_table(
-    rows: Sequence[ResultRow], comparisons: Mapping[str, PairedComparison] | None = None
+    rows: Sequence[ResultRow],
+    comparisons: Mapping[str, PairedComparison] | None = None,
+    reasoning: Mapping[str, PairedComparison] | None = None,
 ) -> str:
     """The table for a terminal: metrics down, models across, intervals of 95% in brackets.
 
@@ -170,6 +125,7 @@ def plain_table(
     Args:
         rows: one model and mode each.
         comparisons: mode -> base against tuned, the main mode first; nothing where one model ran.
+        reasoning: model -> its answers without reasoning against those with it.
     """
     header, body = table_cells(rows)
     first, *columns = [_lines(cells) for cells in (header, *body)]
@@ -189,6 +145,7 @@ def plain_table(
     notes = ["Brackets: 95% bootstrap intervals over items.", MODES_DIFFER]
     for number, (mode, comparison) in enumerate((comparisons or {}).items()):
         notes += paired_lines(comparison, mode) if number == 0 else [paired_brief(comparison, mode)]
+    notes += [reasoning_line(found, model) for model, found in (reasoning or {}).items()]
     for note in notes:
         lines += textwrap.wrap(note, WIDTH, subsequent_indent="  ")
     return "\n".join(lines)

@@ -8,15 +8,9 @@ import pytest
 
 from rl4bio.evaluation.answers import Answer, Estimate, answer_metrics
 from rl4bio.evaluation.compare import compare_answers
-from rl4bio.evaluation.table import (
-    MISSING,
-    ResultRow,
-    number_interval,
-    p_text,
-    percent_interval,
-    plain_table,
-    table_cells,
-)
+from rl4bio.evaluation.figures import MISSING, number_interval, percent_interval
+from rl4bio.evaluation.paired_words import p_text
+from rl4bio.evaluation.table import ResultRow, plain_table, table_cells
 
 
 def answer(gold: str, verdict: str | None, **rewards: float) -> Answer:

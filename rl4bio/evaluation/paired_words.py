@@ -1,0 +1,70 @@
+"""Two sets of answers to the same items, compared in words."""
+
+from __future__ import annotations
+
+from rl4bio.evaluation.answers import Estimate
+from rl4bio.evaluation.compare import ErrorTable, PairedComparison, RewardTable
+from rl4bio.evaluation.figures import MORE, number_interval, percent_interval
+
+BASE_AND_TUNED = ("base", "tuned")
+WITHOUT_AND_WITH = ("without reasoning", "with reasoning")
+"""The two sides of what reasoning adds."""
+
+
+def p_text(p_value: float) -> str:
+    """A p value for people: three decimals, or the bound below which it lies."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def paired_counts(comparison: PairedComparison, names: tuple[str, str] = BASE_AND_TUNED) -> str:
+    """The paired table and its p value, in words."""
+    table, (base, tuned) = comparison.table, names
+    if isinstance(table, RewardTable):
+        return (
+            f"higher total reward: {base} {table.higher_base}, {tuned} {table.higher_tuned}, "
+            f"equal {table.equal}; exact sign test {p_text(comparison.p_value)}"
+        )
+    if isinstance(table, ErrorTable):
+        return (
+            f"nearer to the label: {base} {table.nearer_base}, {tuned} {table.nearer_tuned}, "
+            f"equal {table.equal}; exact sign test {p_text(comparison.p_value)}"
+        )
+    return (
+        f"both right {table.both_right}, only {base} {table.only_base}, "
+        f"only {tuned} {table.only_tuned}, both wrong {table.both_wrong}; "
+        f"exact McNemar {p_text(comparison.p_value)}"
+    )
+
+
+def paired_lines(comparison: PairedComparison, mode: str) -> list[str]:
+    """Base against tuned, in words."""
+    lines = [f"Base against tuned, both by {mode}:", paired_counts(comparison)]
+    return lines + [_gain_text(name, gain) for name, gain in comparison.differences.items()]
+
+
+def reasoning_line(comparison: PairedComparison, model: str) -> str:
+    """What reasoning adds to one model's answers, in one sentence."""
+    names = WITHOUT_AND_WITH
+    wanted = ("accuracy", "balanced_accuracy", "mae", "spearman", "reward_total")
+    gains = [_gain_text(n, g, names) for n, g in comparison.differences.items() if n in wanted]
+    return "; ".join(
+        [f"what reasoning adds to {model}: {paired_counts(comparison, names)}", *gains]
+    )
+
+
+def _gain_text(name: str, gain: Estimate, names: tuple[str, str] = BASE_AND_TUNED) -> str:
+    is_number = name.startswith("reward_") or name in ("tokens", "grounding")
+    is_number = is_number or (name in MORE and "%" not in MORE[name])
+    text = number_interval(gain) if is_number else f"{percent_interval(gain)} %"
+    said = MORE[name].removesuffix(" %") if name in MORE else name.replace("_", " ")
+    return f"{names[1]} minus {names[0]}, {said}: {text}"
+
+
+def paired_brief(comparison: PairedComparison, mode: str) -> str:
+    """Base against tuned in one sentence."""
+    main = {RewardTable: "reward_total", ErrorTable: "mae"}.get(type(comparison.table), "accuracy")
+    found = comparison.differences
+    gains = "".join(
+        f"; {_gain_text(n, found[n])}" for n in (main, "auroc", "spearman") if n in found
+    )
+    return f"by {mode}: {paired_counts(comparison)}{gains}"

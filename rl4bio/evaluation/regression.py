@@ -1,0 +1,101 @@
+"""How well numbers are told: mean absolute error, R2 and rank correlation, on resamples of items.
+
+All in the unit of the label. An item whose answer could not be read is told the constant's number,
+so that silence is worth what always saying that number is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl4bio.evaluation.labels import IndexStatistic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberAnswer:
+    """One item's label and what was said, in the unit of the label."""
+
+    label: float
+    said: float
+    """NaN where no number could be read."""
+    constant: float
+    """What counts for an answer that could not be read."""
+
+    @property
+    def told(self) -> float:
+        """What counts as said."""
+        return self.constant if np.isnan(self.said) else self.said
+
+    @property
+    def error(self) -> float:
+        """Absolute, of what counts as said."""
+        return abs(self.told - self.label)
+
+
+def spearman_statistic(told: Sequence[float], labels: Sequence[float]) -> IndexStatistic:
+    """Rank correlation (Spearman, 1904): Pearson's of the ranks, equal values sharing their mean.
+
+    Args:
+        told: [n], finite.
+        labels: [n], finite.
+
+    Returns:
+        A statistic whose ranks are those inside each resample; NaN where either side is constant.
+    """
+    sides = [_distinct(told), _distinct(labels)]
+
+    def statistic(index: NDArray[np.int64]) -> NDArray[np.float64]:
+        first, second = (_ranks(codes[index], size) for codes, size in sides)
+        return _pearson(first, second)
+
+    return statistic
+
+
+def r2_statistic(told: Sequence[float], labels: Sequence[float]) -> IndexStatistic:
+    """Coefficient of determination 1 - sum (y - f)^2 / sum (y - mean y)^2.
+
+    0 for the mean of the items' own labels, and below for anything worse; not a squared
+    correlation. NaN where the labels are all equal.
+
+    Args:
+        told: [n] f, finite.
+        labels: [n] y, finite.
+    """
+    said, gold = np.asarray(told, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+
+    def statistic(index: NDArray[np.int64]) -> NDArray[np.float64]:
+        wanted = gold[index]
+        residual = ((wanted - said[index]) ** 2).sum(axis=1)
+        spread = ((wanted - wanted.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        varied = wanted.max(axis=1) > wanted.min(axis=1)
+        share = np.full(len(index), np.nan)
+        return 1 - np.divide(residual, spread, out=share, where=varied)
+
+    return statistic
+
+
+def _distinct(values: Sequence[float]) -> tuple[NDArray[np.int64], int]:
+    distinct, codes = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True)
+    return codes.astype(np.int64).reshape(-1), len(distinct)
+
+
+def _ranks(codes: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    """Mean rank of every item inside its resample, float [R, n], from 1."""
+    rows = len(codes)
+    flat = (codes + size * np.arange(rows)[:, None]).ravel()
+    counts = np.bincount(flat, minlength=rows * size).reshape(rows, size)
+    ranks = counts.cumsum(axis=1) - (counts - 1) / 2
+    return np.take_along_axis(ranks, codes, axis=1)
+
+
+def _pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of each row; NaN where one side is constant."""
+    x = first - first.mean(axis=1, keepdims=True)
+    y = second - second.mean(axis=1, keepdims=True)
+    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    share = np.full(len(first), np.nan)
+    return np.divide((x * y).sum(axis=1), scale, out=share, where=scale > 0)
