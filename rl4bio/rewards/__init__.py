@@ -35,6 +35,9 @@ REWARDS: Registry[Reward] = Registry(
     {
         "verdict": "rl4bio.rewards.verdict:VerdictReward",
         "choice": "rl4bio.rewards.choice:ChoiceReward",
+        "option": "rl4bio.rewards.option:OptionReward",
+        "bin": "rl4bio.rewards.bin:BinReward",
+        "reactants": "rl4bio.rewards.reactants:ReactantsReward",
         "structure": "rl4bio.rewards.structure:StructureReward",
         "tags": "rl4bio.rewards.structure:StructureReward",  # its name in mixes of medical rewards
         "grounding": "rl4bio.rewards.grounding:GroundingReward",
