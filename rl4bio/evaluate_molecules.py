@@ -16,6 +16,7 @@ from rl4bio.answer_block import written_smiles
 from rl4bio.data import Corpus
 from rl4bio.data.base import Split
 from rl4bio.errors import ConfigError, DataError, ModelError
+from rl4bio.evaluation.goals import Goals, goals_text, resolve_goal
 from rl4bio.evaluation.molecule_outputs import write_molecule_outputs
 from rl4bio.evaluation.molecule_records import MoleculeRecord, make_records
 from rl4bio.evaluation.molecule_table import plain_molecule_table
@@ -60,6 +61,8 @@ def evaluate_molecules(config: RunConfig, corpus: Corpus, tuned: Path | None, ou
         ModelError: base and tuned do not encode the prompts alike.
     """
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
+    goals = config.evaluation.goals
+    check_goals(goals, scorer)
     samples, written, logprobs = sample_models(config, corpus, tuned)
     known = [sample.reference for sample in corpus.samples("train") if sample.reference]
     log.info("reading %d reference molecules", len(known))
@@ -70,7 +73,12 @@ def evaluate_molecules(config: RunConfig, corpus: Corpus, tuned: Path | None, ou
     for name, own in written.items():
         scores: ScoreTable | None = scorer(own.completions, samples) if scorer else None
         summaries[name] = summarize_molecules(
-            own.smiles, reference=reference, rounds=rounds, seed=seed, scores=scores
+            own.smiles,
+            reference=reference,
+            rounds=rounds,
+            seed=seed,
+            scores=scores,
+            goals=goals,
         )
         unknown = [math.nan] * len(samples)
         records[name] = make_records(
@@ -94,6 +102,18 @@ def evaluate_molecules(config: RunConfig, corpus: Corpus, tuned: Path | None, ou
     )
     print(plain_molecule_table(summaries))
     print(f"\nreport: {output / 'report.html'}")
+
+
+def check_goals(goals: Goals, scorer: WeightedRewards | None) -> None:
+    """Stop before the first molecule where a goal's name is unknown.
+
+    Raises:
+        ConfigError: neither a raw value of the rewards nor a property has the name.
+    """
+    if goals:
+        known = [] if scorer is None else list(scorer([], []).raw)
+        for name in goals:
+            resolve_goal(name, known)
 
 
 def sample_models(
@@ -240,6 +260,11 @@ def describe(
         + f", the same noise for every model, seed {config.seed}",
         "completion limit": f"{limits.max_completion_tokens} tokens; cut off: {cut}",
         "rewards": ", ".join(f"{r.name} × {r.weight:g}" for r in config.rewards) or "none",
+        **(
+            {"goals of a hit": goals_text(config.evaluation.goals)}
+            if config.evaluation.goals
+            else {}
+        ),
         "log-probability": "sum over the completion's tokens, of the sampling distribution",
         "intervals": f"95% percentile bootstrap over molecules, {config.evaluation.bootstrap} "
         f"rounds, seed {config.seed}",

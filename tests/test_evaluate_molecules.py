@@ -175,3 +175,30 @@ def test_every_prompt_comes_equally_often() -> None:
     fewer = [[s.uid for s in choose_prompts(corpus, 5, seed=seed)] for seed in (1, 1, 2)]
     assert len(set(fewer[0])) == 5
     assert fewer[0] == fewer[1] != fewer[2]
+
+
+def test_goals_count_hits(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goals = "evaluation.goals={qed: [null, 0.5], heavy_atoms: [2, null]}"
+    summary = run(config, tmp_path / "out", goals)
+    distinct = [r for r in read(tmp_path / "out" / "molecules.csv") if r["state"] == "valid"]
+    hits = [
+        row
+        for row in distinct
+        if float(row["raw_qed"]) <= 0.5 and read_smiles(row["smiles"]).mol.GetNumHeavyAtoms() > 1
+    ]
+    assert 0 < len(hits) < len(distinct)
+    assert summary["models"]["base"]["hits"]["value"] == pytest.approx(len(hits) / NUM)
+    assert summary["facts"]["goals of a hit"] == "qed at most 0.5, heavy_atoms at least 2"
+    assert "hits %" in capsys.readouterr().out
+
+
+def test_an_unknown_goal_is_refused_before_sampling(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    given = ["--config", str(config), "--output", str(out)]
+    assert main([*given, "evaluation.goals={qedd: [0.4, null]}"]) == 2
+    assert "evaluation.goals.qedd" in capsys.readouterr().err
+    assert main([*given, "evaluation.goals={qed: [2, 1]}"]) == 2
+    assert "needs [lowest, highest]" in capsys.readouterr().err
+    assert not out.exists()

@@ -110,7 +110,7 @@ def line_chart(chart: Chart, number: int) -> str:
     steps = [step for s in chart.series for step, _ in s.points]
     reached = values if chart.floor is None else [*values, chart.floor]
     ticks = nice_ticks(min(reached), max(reached))
-    frame = _Frame(left=min(steps), right=max(steps), low=ticks[0], high=ticks[-1])
+    frame = Frame(left=min(steps), right=max(steps), low=ticks[0], high=ticks[-1])
     exponent = exponent_of(max(abs(ticks[0]), abs(ticks[-1])))
     unit = " ".join(
         part for part in (f"×{power_text(exponent)}" if exponent else "", chart.unit) if part
@@ -121,13 +121,13 @@ def line_chart(chart: Chart, number: int) -> str:
         f'<span class="unit">{text(unit)}</span></figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="chart-{number}">'
         f'<title id="chart-{number}">{text(_description(chart))}</title>'
-        f"{_axes(frame, ticks, exponent, chart.axis)}{lines}</svg>{_legend(chart.series)}</figure>"
+        f"{axes(frame, ticks, exponent, chart.axis)}{lines}</svg>{_legend(chart.series)}</figure>"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """From steps and values to places in the view box."""
+class Frame:
+    """From steps (or another horizontal quantity) and values to places in the view box."""
 
     left: float
     right: float
@@ -143,22 +143,30 @@ class _Frame:
         return BOTTOM - (value - self.low) / (self.high - self.low) * (BOTTOM - TOP)
 
 
-def _axes(frame: _Frame, ticks: Sequence[float], exponent: int, axis: str) -> str:
+def axes(frame: Frame, ticks: Sequence[float], exponent: int, axis: str) -> str:
+    """Grid lines, axis and labels.
+
+    Args:
+        frame: of the chart; its lowest and highest value are the outer ticks.
+        ticks: of the vertical axis, rising, at least two.
+        exponent: power of ten that is taken out of their labels.
+        axis: title of the horizontal axis.
+    """
     scale = 10.0**exponent
     spacing = (ticks[1] - ticks[0]) / scale
     heights = [frame.y(tick) for tick in ticks]
-    grid = "".join(f"M{LEFT},{_place(y)}H{RIGHT}" for y in heights)
+    grid = "".join(f"M{LEFT},{place(y)}H{RIGHT}" for y in heights)
     labels = "".join(
-        f'<text class="y" x="{LEFT - 6}" y="{_place(y + 4)}">'
+        f'<text class="y" x="{LEFT - 6}" y="{place(y + 4)}">'
         f"{tick_text(tick / scale, spacing)}</text>"
         for tick, y in zip(ticks, heights, strict=True)
     )
     around = nice_ticks(frame.left, frame.right, count=6, whole=axis == STEPS)
     apart = around[1] - around[0]
     steps = [t for t in around if frame.left <= t <= frame.right] or [frame.left]
-    marks = "".join(f"M{_place(frame.x(t))},{BOTTOM}v4" for t in steps)
+    marks = "".join(f"M{place(frame.x(t))},{BOTTOM}v4" for t in steps)
     labels += "".join(
-        f'<text class="x" x="{_place(frame.x(t))}" y="{BOTTOM + 17}">{tick_text(t, apart)}</text>'
+        f'<text class="x" x="{place(frame.x(t))}" y="{BOTTOM + 17}">{tick_text(t, apart)}</text>'
         for t in steps
     )
     return (
@@ -167,7 +175,7 @@ def _axes(frame: _Frame, ticks: Sequence[float], exponent: int, axis: str) -> st
     )
 
 
-def _lines(series: Series, style: int, frame: _Frame) -> str:
+def _lines(series: Series, style: int, frame: Frame) -> str:
     window = smoothing_window(len(series.points)) if series.smooth else 1
     raw = _thinned(series.points)
     faint = " faint" if window > 1 else ""
@@ -177,19 +185,19 @@ def _lines(series: Series, style: int, frame: _Frame) -> str:
     return drawn
 
 
-def _path(points: Sequence[Point], style: str, frame: _Frame) -> str:
+def _path(points: Sequence[Point], style: str, frame: Frame) -> str:
     """One path; the pen is lifted over gaps."""
     data, pen = [], "M"
     for step, value in points:
         if math.isfinite(value):
-            data.append(f"{pen}{_place(frame.x(step))},{_place(frame.y(value))}")
+            data.append(f"{pen}{place(frame.x(step))},{place(frame.y(value))}")
             pen = "L"
         else:
             pen = "M"
     return f'<path class="{style}" d="{"".join(data)}"/>' if data else ""
 
 
-def _dots(points: Sequence[Point], style: str, frame: _Frame) -> str:
+def _dots(points: Sequence[Point], style: str, frame: Frame) -> str:
     """A dot on every point of a short line, and on points between gaps, which have no line."""
     known = [math.isfinite(value) for _, value in points]
     padded = [False, *known, False]
@@ -198,8 +206,8 @@ def _dots(points: Sequence[Point], style: str, frame: _Frame) -> str:
         alone = not padded[k] and not padded[k + 2]
         if known[k] and (alone or len(points) <= _MOST_DOTTED):
             dots.append(
-                f'<circle class="{style}" cx="{_place(frame.x(step))}" '
-                f'cy="{_place(frame.y(value))}" r="2.5">'
+                f'<circle class="{style}" cx="{place(frame.x(step))}" '
+                f'cy="{place(frame.y(value))}" r="2.5">'
                 f"<title>step {step:.0f}: {number_text(value)}</title></circle>"
             )
     return "".join(dots)
@@ -255,6 +263,6 @@ def _description(chart: Chart) -> str:
     return f"{chart.title}{unit} over training steps. {'; '.join(parts)}."
 
 
-def _place(value: float) -> str:
+def place(value: float) -> str:
     """A coordinate with one decimal at most."""
     return f"{value:.1f}".removesuffix(".0")

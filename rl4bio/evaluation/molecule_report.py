@@ -6,23 +6,29 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule
-from rl4bio.evaluation import charts, drawings
+from rl4bio.evaluation import charts, drawings, pareto_chart
 from rl4bio.evaluation.charts import Chart, line_chart
 from rl4bio.evaluation.distributions import distribution_chart, has_values
 from rl4bio.evaluation.drawings import molecule_grid
 from rl4bio.evaluation.molecule_records import MoleculeRecord, top_records
 from rl4bio.evaluation.molecule_table import NOTE, PROPERTY_TITLES, table_rows
 from rl4bio.evaluation.molecules import MoleculeSummary
-from rl4bio.evaluation.page import fact_list, html_page, text
+from rl4bio.evaluation.objectives import quantity_columns, quantity_titles, tradeoff
+from rl4bio.evaluation.page import fact_list, html_page, html_table, text
+from rl4bio.evaluation.pareto_chart import pareto_section
 
 DRAWN = 20
 """Best molecules, and random ones, that are drawn."""
 LISTED = 100
 """Best molecules in the table and in top.csv."""
 
-STYLE = charts.STYLE + drawings.STYLE + ".metrics code { white-space: normal; }\n"
+STYLE = (
+    charts.STYLE + drawings.STYLE + pareto_chart.STYLE + ".metrics code { white-space: normal; }\n"
+)
 
 
 def molecule_report(
@@ -61,6 +67,7 @@ def molecule_report(
             f'<p class="note">{text(NOTE)}</p>',
             "<h2>Distributions</h2>",
             f'<div class="charts">{"".join(figures)}</div>',
+            *tradeoff_sections(records),
             *best_and_random(own, model=shown, seed=seed),
             f"<h2>Top {len(best)} of {text(shown)}</h2>",
             top_table(best),
@@ -68,21 +75,6 @@ def molecule_report(
             fact_list(facts),
         ],
         style=STYLE,
-    )
-
-
-def html_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row and first column are headings."""
-    head = "".join(f'<th scope="col">{text(cell)}</th>' for cell in rows[0])
-    lines = (
-        f'<tr><th scope="row">{text(row[0])}</th>'
-        + "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows[1:]
-    )
-    return (
-        f'<div class="wide"><table class="metrics"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
@@ -106,6 +98,35 @@ def distributions(
     if has_values(totals):
         drawn.append(distribution_chart("Total reward", totals))
     return drawn
+
+
+def tradeoff_sections(records: Mapping[str, Sequence[MoleculeRecord]]) -> list[str]:
+    """The picture of two objectives over the distinct molecules of all models, as HTML; nothing
+    where the rewards have not two of them."""
+    distinct: dict[str, MoleculeRecord] = {}
+    for record in (record for own in records.values() for record in own):
+        if record.molecule.valid:
+            distinct.setdefault(record.molecule.canonical, record)
+    chosen = list(distinct.values())
+    if not chosen:
+        return []
+    columns = {
+        **{f"raw_{name}": [r.raw[name] for r in chosen] for name in chosen[0].raw},
+        **{f"reward_{name}": [r.rewards[name] for r in chosen] for name in chosen[0].rewards},
+    }
+    pair = tradeoff(columns)
+    if pair is None:
+        return []
+    written = {
+        name: {r.molecule.canonical for r in own if r.molecule.valid}
+        for name, own in records.items()
+    }
+    sets = {name: np.array([s in own for s in distinct]) for name, own in written.items()}
+    authors = [", ".join(name for name, own in written.items() if s in own) for s in distinct]
+    section = pareto_section(
+        pair, sets, smiles=list(distinct), listed={"written by": authors}, rest=""
+    )
+    return ["<h2>Trade-off</h2>", section]
 
 
 def best_and_random(records: Sequence[MoleculeRecord], *, model: str, seed: int) -> list[str]:
@@ -140,6 +161,11 @@ def top_table(records: Sequence[MoleculeRecord]) -> str:
     columns: dict[str, Callable[[MoleculeRecord], float]] = {"reward": lambda r: r.total}
     for part in first.rewards:
         columns[part] = lambda r, part=part: r.rewards[part]  # type: ignore[misc]
+    quantities = quantity_titles(quantity_columns(f"raw_{name}" for name in first.raw))
+    for column, title in quantities.items():
+        name = column.removeprefix("raw_")
+        if name not in first.rewards or any(r.raw[name] != r.rewards[name] for r in records):
+            columns[title] = lambda r, name=name: r.raw[name]  # type: ignore[misc]
     for name, (title, _) in PROPERTY_TITLES.items():
         value = PROPERTIES[name]
         columns[title] = lambda r, value=value: float(value(r.molecule))  # type: ignore[misc]

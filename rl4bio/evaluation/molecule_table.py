@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rl4bio.evaluation.answers import Estimate
 from rl4bio.evaluation.molecules import HIGH_QED, MoleculeSummary
+from rl4bio.evaluation.objectives import quantity_titles
 from rl4bio.evaluation.table import MISSING, number_interval, percent, percent_interval
 
 PROPERTY_TITLES = {
@@ -22,7 +23,10 @@ NOTE = (
     "valid ones. Novel: share of the distinct ones that the reference does not hold. IntDiv: 1 - "
     "mean pairwise Tanimoto similarity (ECFP4, 1,024 bits). SNN: mean similarity to the nearest "
     "molecule of a fixed subset of at most 2,000 of the reference. SA: 1 easy to 10 hard to make. "
-    "Properties are means over valid molecules. Brackets: 95% bootstrap intervals over molecules."
+    "Properties are means over valid molecules. Quantities of rewards: means over distinct valid "
+    "molecules, of a prediction over those inside the domain of its predictor. Hits: distinct "
+    "molecules that reach every goal, inside the domain, over all texts. Brackets: 95% bootstrap "
+    "intervals over molecules."
 )
 
 
@@ -49,12 +53,33 @@ def table_rows(summaries: Mapping[str, MoleculeSummary]) -> list[list[str]]:
         rows.append(
             [f"reward {part}", *(MISSING if v is None else number_interval(v) for v in values)]
         )
+    rows += _quantity_rows(columns)
     for name, (title, unit) in PROPERTY_TITLES.items():
         label = f"{title} ({unit})" if unit else title
         rows.append([label, *(_property(s.properties[name]) for s in columns)])
     rows.append([f"QED > {HIGH_QED:g} %", *(percent_interval(s.high_qed) for s in columns)])
+    rows.append(["hits %", *(percent_interval(s.hits) for s in columns)])
     known = [row for row in rows if any(cell != MISSING for cell in row[1:])]
     return [["", *summaries], *known]
+
+
+def _quantity_rows(columns: Sequence[MoleculeSummary]) -> list[list[str]]:
+    """What the rewards were made from, but for the properties that have their own rows."""
+    names = list(dict.fromkeys(name for summary in columns for name in summary.raw))
+    shown = {title for title, _ in PROPERTY_TITLES.values()}
+    rows = []
+    for column, title in quantity_titles([f"raw_{name}" for name in names]).items():
+        name = column.removeprefix("raw_")
+        if title in shown:
+            continue
+        means = [s.raw.get(name) for s in columns]
+        shares = [s.inside.get(name) for s in columns]
+        if any(shares):
+            inside = (MISSING if v is None else percent_interval(v) for v in shares)
+            rows.append([f"inside the domain, {title} %", *inside])
+            title += ", inside"
+        rows.append([title, *(MISSING if v is None else _property(v) for v in means)])
+    return rows
 
 
 def plain_molecule_table(summaries: Mapping[str, MoleculeSummary]) -> str:

@@ -9,7 +9,7 @@ neighbour in a fixed subset of the reference, so it is lower than against the wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rl4bio.chem.diversity import internal_diversity, scaffold_diversity, snn, unique_fraction
@@ -18,6 +18,7 @@ from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, canonical_smiles, read_smiles
 from rl4bio.chem.reference import reference_subset
 from rl4bio.evaluation.answers import Estimate, IndexStatistic, estimate, mean_statistic
+from rl4bio.evaluation.goals import hit_flags, inside_flags, quantity_values
 from rl4bio.types import ScoreTable
 
 SHOWN_PROPERTIES = ("qed", "logp", "sa", "tpsa", "molecular_weight")
@@ -52,6 +53,14 @@ class MoleculeSummary:
     """Mean total reward of the valid molecules."""
     rewards: dict[str, Estimate]
     """Mean of each reward over all texts."""
+    raw: dict[str, Estimate]
+    """Mean of what rewards were made from, in its own unit, over the distinct valid molecules; of a
+    prediction over those inside the domain of its predictor."""
+    inside: dict[str, Estimate]
+    """Share of the distinct valid molecules inside the domain, of each such prediction."""
+    hits: Estimate
+    """Distinct molecules that reach every goal, inside the domains of its predictions, over all
+    texts; NaN without goals."""
     num_reference: int
     """Valid reference molecules that novelty compares with; 0 = no reference."""
     num_subset: int
@@ -86,6 +95,7 @@ def summarize_molecules(
     rounds: int,
     seed: int,
     scores: ScoreTable | None = None,
+    goals: Mapping[str, Sequence[float | None]] | None = None,
 ) -> MoleculeSummary:
     """All numbers of one model's molecules; the same arguments give the same numbers.
 
@@ -96,12 +106,20 @@ def summarize_molecules(
         rounds: resamples of the 95% bootstrap intervals.
         seed: of the intervals.
         scores: rewards of the texts, where there are any.
+        goals: raw value or property -> [lowest, highest], None for no limit, of a hit.
+
+    Raises:
+        ConfigError: a goal's name is unknown.
     """
     if reference is not None and not isinstance(reference, ReferenceMolecules):
         reference = read_reference(reference)
     molecules = [read_smiles(text) for text in texts]
     valid = [molecule for molecule in molecules if molecule.valid]
-    distinct = list(dict.fromkeys(molecule.canonical for molecule in valid))
+    distinct: dict[str, int] = {}
+    """Canonical SMILES -> the first row that writes it."""
+    for row, molecule in enumerate(molecules):
+        if molecule.valid:
+            distinct.setdefault(molecule.canonical, row)
     values = {name: [float(PROPERTIES[name](m)) for m in valid] for name in SHOWN_PROPERTIES}
     known = frozenset() if reference is None else reference.canonical
     subset = [] if reference is None else reference.subset
@@ -111,6 +129,8 @@ def summarize_molecules(
         statistic: IndexStatistic = mean_statistic(items)
         return estimate(statistic, size=len(items), seed=seed, rounds=rounds)
 
+    raw = {} if scores is None else scores.raw
+    first = list(distinct.values())
     totals = [math.nan] * len(texts) if scores is None else scores.total
     pairs = list(zip(molecules, totals, strict=True))
     return MoleculeSummary(
@@ -126,6 +146,9 @@ def summarize_molecules(
         reward_all=mean([] if scores is None else [t if m.valid else 0.0 for m, t in pairs]),
         reward_valid=mean([total for molecule, total in pairs if molecule.valid]),
         rewards={} if scores is None else {n: mean(v) for n, v in scores.parts.items()},
+        raw={k: mean(v) for k, v in quantity_values(raw, first).items()},
+        inside={k: mean(v) for k, v in inside_flags(raw, first).items()},
+        hits=mean(hit_flags(molecules, first, raw, goals) if goals else []),
         num_reference=len(known),
         num_subset=len(subset),
     )

@@ -61,6 +61,21 @@ def reward_table(rewards: Mapping[str, float]) -> str:
     return f'<table class="rewards">{rows}</table>' if rows else ""
 
 
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row and first column are headings."""
+    head = "".join(f'<th scope="col">{text(cell)}</th>' for cell in rows[0])
+    lines = (
+        f'<tr><th scope="row">{text(row[0])}</th>'
+        + "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows[1:]
+    )
+    return (
+        f'<div class="wide"><table class="metrics"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
 def html_page(title: str, body: Sequence[str], *, style: str = "") -> str:
     """The whole page.
 

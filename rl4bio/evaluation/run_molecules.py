@@ -1,4 +1,5 @@
-"""The molecules of a training run: best and random ones of its first and last step, and the top."""
+"""The molecules of a training run: best and random ones of its first and last step, the trade-off
+between its objectives, and the top."""
 
 from __future__ import annotations
 
@@ -6,16 +7,25 @@ import csv
 import heapq
 import math
 import random
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from rl4bio.chem.properties import PROPERTIES
-from rl4bio.chem.reading import read_smiles
+from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import StorageError
 from rl4bio.evaluation.drawings import molecule_grid
-from rl4bio.evaluation.molecule_report import html_table
-from rl4bio.evaluation.page import text
+from rl4bio.evaluation.objectives import (
+    quantity_columns,
+    quantity_titles,
+    score_columns,
+    tradeoff,
+)
+from rl4bio.evaluation.page import html_table, text
+from rl4bio.evaluation.pareto_chart import pareto_section
 
 DRAWN = 10
 """Molecules in each of a step's two grids."""
@@ -37,8 +47,11 @@ class RunMolecules:
     top: list[MoleculeRow] = field(default_factory=list)
     """The best different molecules of all steps, by total reward, ties by time."""
     num_rows: int = 0
-    num_distinct: int = 0
-    """Different molecules of all steps."""
+    distinct: dict[str, str] = field(default_factory=dict)
+    """Each different molecule of all steps -> the step that wrote it first."""
+    numbers: dict[str, array[float]] = field(default_factory=dict)
+    """Column -> its number for each of them, NaN where the cell is empty: the raw values, and the
+    scores of those that have one."""
 
 
 def read_run_molecules(path: Path) -> RunMolecules:
@@ -48,11 +61,13 @@ def read_run_molecules(path: Path) -> RunMolecules:
         StorageError: the file cannot be read, or is not what a run writes.
     """
     found = RunMolecules()
-    seen: set[str] = set()
 
     def fresh() -> Iterator[MoleculeRow]:
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream, strict=True):
+                if not found.num_rows:
+                    kept = {*quantity_columns(row), *score_columns(row).values()}
+                    found.numbers = {column: array("d") for column in row if column in kept}
                 found.num_rows += 1
                 if not found.first or row["step"] == found.first[0]["step"]:
                     found.first.append(row)
@@ -60,14 +75,15 @@ def read_run_molecules(path: Path) -> RunMolecules:
                     found.last.append(row)
                 else:
                     found.last = [row]
-                if row["canonical"] and row["canonical"] not in seen:
-                    seen.add(row["canonical"])
+                if row["canonical"] and row["canonical"] not in found.distinct:
+                    found.distinct[row["canonical"]] = row["step"]
+                    for column, numbers in found.numbers.items():
+                        numbers.append(float(row[column] or math.nan))
                     yield row
 
     try:
         found.top = heapq.nlargest(LISTED, fresh(), key=_total)
-        found.num_distinct = len(seen)
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise StorageError(
             f"{path}: cannot be read ({error!r}); remove the file, then finish the run with "
             "--resume"
@@ -76,32 +92,66 @@ def read_run_molecules(path: Path) -> RunMolecules:
 
 
 def molecule_sections(path: Path) -> list[str]:
-    """Grids of the first and of the last step, and the top table, as HTML."""
+    """Grids of the first and of the last step, the trade-off, and the top, as HTML."""
     found = read_run_molecules(path)
     if not found.first:
         return ['<p class="note">No molecules were recorded.</p>']
-    sections = [_step_section(rows) for rows in (found.first, found.last) if rows]
-    parts = [c.removeprefix("reward_") for c in found.first[0] if c.startswith("reward_")]
+    titles = quantity_titles(quantity_columns(found.first[0]))
+    return [
+        *(_step_section(rows, titles) for rows in (found.first, found.last) if rows),
+        *_tradeoff_section(found, titles),
+        f"<h3>The best {len(found.top)} of {len(found.distinct):,} different molecules in "
+        f"{found.num_rows:,} recorded completions</h3>{_grid(found.top[:DRAWN], titles)}",
+        _top_table(found, titles),
+    ]
+
+
+def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> list[str]:
+    """The picture of two objectives; nothing where the run has not two of them."""
+    pair = tradeoff(found.numbers)
+    if pair is None:
+        return []
+    smiles = list(found.distinct)
+    sets = {}
+    for rows in (found.first, found.last):
+        if rows:
+            members = {row["canonical"] for row in rows}
+            sets[f"step {rows[0]['step']}"] = np.array([one in members for one in smiles])
+    others = {
+        title: [_shown_number(value) for value in found.numbers[column]]
+        for column, title in titles.items()
+        if column not in [objective.column for objective in pair.objectives]
+    }
+    listed = {"step": list(found.distinct.values()), **others}
+    return [pareto_section(pair, sets, smiles=smiles, listed=listed, rest="other steps")]
+
+
+def _top_table(found: RunMolecules, titles: Mapping[str, str]) -> str:
+    rewards = [c for c in found.first[0] if c.startswith("reward_")]
+    # A reward that is its own raw value, as QED, is shown once.
+    raw = {c: title for c, title in titles.items() if _differs(found.top, c)}
+    numbers = ["total", *rewards, *raw, "logprob_policy", "logprob_prior"]
     cells = [
         [
             str(rank),
             row["step"],
             row["canonical"],
-            *(_shown(row[column]) for column in ("total", *(f"reward_{part}" for part in parts))),
-            *(_shown(row.get(column, "")) for column in ("logprob_policy", "logprob_prior")),
+            *(_shown(row.get(column, "")) for column in numbers),
         ]
         for rank, row in enumerate(found.top, start=1)
     ]
-    header = ["", "step", "SMILES", "reward", *parts, "log p, policy", "log p, prior"]
-    return [
-        *sections,
-        f"<h3>The best {len(cells)} of {found.num_distinct:,} different molecules in "
-        f"{found.num_rows:,} recorded completions</h3>",
-        html_table([header, *cells]),
-    ]
+    parts = [column.removeprefix("reward_") for column in rewards]
+    header = ["", "step", "SMILES", "reward", *parts, *raw.values()]
+    return html_table([[*header, "log p, policy", "log p, prior"], *cells])
 
 
-def _step_section(rows: Sequence[MoleculeRow]) -> str:
+def _differs(rows: Sequence[MoleculeRow], column: str) -> bool:
+    """Whether a raw value says something that the reward of the same name does not."""
+    same = column.replace("raw_", "reward_", 1)
+    return any(row[column] != row.get(same) for row in rows if row[column])
+
+
+def _step_section(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
     step = rows[0]["step"]
     valid = [row for row in rows if row["canonical"]]
     states = [row["state"] for row in rows]
@@ -117,20 +167,24 @@ def _step_section(rows: Sequence[MoleculeRow]) -> str:
     best = heapq.nlargest(DRAWN, list(distinct)[::-1], key=_total)
     drawn = random.Random(f"drawn/{step}").sample(valid, min(DRAWN, len(valid)))
     return (
-        f'{heading}<p class="note">The best</p>{_grid(best)}<p class="note">At random</p>'
-        f"{_grid(drawn)}"
+        f'{heading}<p class="note">The best</p>{_grid(best, titles)}'
+        f'<p class="note">At random</p>{_grid(drawn, titles)}'
     )
 
 
-def _grid(rows: Sequence[MoleculeRow]) -> str:
+def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
     # A canonical SMILES of an RDKit that differs from this one may not read.
     pairs = [(m, row) for row in rows if (m := read_smiles(row["canonical"])).valid]
-    captions = [
-        f"reward {_shown(row['total'])} · QED {PROPERTIES['qed'](m):.2f} · "
-        f"SA {PROPERTIES['sa'](m):.1f}"
-        for m, row in pairs
-    ]
-    return molecule_grid([m for m, _ in pairs], captions)
+    return molecule_grid([m for m, _ in pairs], [_caption(m, row, titles) for m, row in pairs])
+
+
+def _caption(molecule: Molecule, row: MoleculeRow, titles: Mapping[str, str]) -> str:
+    """The reward, QED and SA, and what else was optimised."""
+    facts = [f"reward {_shown(row['total'])}"]
+    facts += [f"QED {PROPERTIES['qed'](molecule):.2f}", f"SA {PROPERTIES['sa'](molecule):.1f}"]
+    shown = {title: _shown(row[c]) for c, title in titles.items() if c in score_columns(row)}
+    facts += [f"{title} {value}" for title, value in shown.items() if title not in ("QED", "SA")]
+    return " · ".join(facts)
 
 
 def _total(row: MoleculeRow) -> float:
@@ -139,7 +193,10 @@ def _total(row: MoleculeRow) -> float:
 
 
 def _shown(cell: str) -> str:
-    if not cell:
+    return _shown_number(float(cell or math.nan))
+
+
+def _shown_number(value: float) -> str:
+    if math.isnan(value):
         return "–"
-    value = float(cell)
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"

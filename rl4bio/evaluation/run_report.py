@@ -109,9 +109,10 @@ def run_report(
     style = STYLE
     if molecules is not None and molecules.is_file():
         from rl4bio.evaluation.drawings import STYLE as MOLECULE_STYLE
+        from rl4bio.evaluation.pareto_chart import STYLE as PARETO_STYLE
         from rl4bio.evaluation.run_molecules import molecule_sections
 
-        style += MOLECULE_STYLE
+        style += MOLECULE_STYLE + PARETO_STYLE
         body += ["<h2>Molecules</h2>", *molecule_sections(molecules)]
     elif config.get("rewards"):
         body += ["<h2>Sample completions</h2>", *sample_sections(completions)]

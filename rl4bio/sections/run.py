@@ -108,8 +108,19 @@ class EvaluationConfig:
     bootstrap: int = 2000
     num_molecules: int = 1000
     """Molecules that are sampled from each model, where the task is to write molecules."""
+    goals: dict[str, list[float | None]] = field(default_factory=dict)
+    """Raw value of a reward or property -> [lowest, highest], null for no limit, of a molecule that
+    counts as a hit: {affinity: [7, null], sa: [null, 4]}."""
 
     def __post_init__(self) -> None:
+        for name, limits in self.goals.items():
+            low, high = limits if len(limits) == 2 else (None, None)
+            require(
+                (low is not None or high is not None)
+                and (low is None or high is None or low <= high),
+                f"evaluation.goals.{name}",
+                f"got {list(limits)}, needs [lowest, highest], null for no limit, at least one",
+            )
         positive(
             "evaluation",
             self,

@@ -105,6 +105,25 @@ def test_the_table_leaves_out_what_no_model_has() -> None:
     assert plain[2].split() == ["molecules", "1"]
 
 
+def test_rows_of_quantities() -> None:
+    """With their domain; what is a property has its own row already."""
+    raw = {
+        "combined.affinity": [7.0, 8.0],
+        "combined.affinity_domain": [1.0, 0.0],
+        "combined.sa": [2.0, 2.0],
+        "combined.sa_score": [0.9, 0.9],
+    }
+    scores = ScoreTable(total=[0.5, 0.5], parts={}, weights={}, raw=raw)
+    goals = {"affinity": [6, None]}
+    found = summarize_molecules(["CCO", "CCN"], rounds=20, seed=1, scores=scores, goals=goals)
+    rows = {row[0]: row[1:] for row in table_rows({"tuned": found, "corpus": summary(["CC"])})}
+    assert rows["inside the domain, predicted affinity (−log₁₀ M) %"][0].startswith("50.0 [")
+    assert rows["predicted affinity (−log₁₀ M), inside"] == ["7.000 [7.000, 7.000]", "–"]
+    assert rows["hits %"][0].startswith("50.0 [")
+    assert rows["SA"][0] != "2.000 [2.000, 2.000]"  # RDKit's, not the made-up one
+    assert not [name for name in rows if "score" in name]
+
+
 class Page(HTMLParser):
     def __init__(self, source: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -147,6 +166,31 @@ def test_the_page_runs_and_loads_nothing(tmp_path: Path) -> None:
     plain = write(tmp_path / "b", "plain", [*molecules, "C(", "C((", "x", "y", "z"])
     assert page.elements == plain.elements
     assert page.elements.count("figure") == 6 + 3 + 3  # charts, best, random
+
+
+def test_the_trade_off_of_base_and_tuned(tmp_path: Path) -> None:
+    texts = ["CCO", "CCN", "CCC", "C("]
+    raw = {
+        "c.affinity": [5.0, 6.0, 7.0, math.nan],
+        "c.affinity_score": [0.1, 0.2, 0.3, 0.0],
+        "c.sa": [1.0, 2.0, 3.0, math.nan],
+        "c.sa_score": [0.9, 0.8, 0.7, 0.0],
+    }
+    own = records(texts, [0.5] * 4, **raw)
+    write_molecule_outputs(
+        tmp_path,
+        title="t",
+        facts={},
+        summaries={"tuned": summary(texts)},
+        records={"base": own[:1], "tuned": own},
+        corpus=[],
+        seed=1,
+    )
+    found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Trade-off" in found.texts
+    assert "Predicted affinity (−log₁₀ M) against SA: 3 molecules on the front" in found.texts
+    assert found.texts.count("base, tuned") == 1
+    assert "affinity score" not in found.texts
 
 
 def test_the_files(tmp_path: Path) -> None:

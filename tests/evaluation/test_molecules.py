@@ -60,6 +60,25 @@ def test_without_a_reference_and_without_scores() -> None:
     assert found.num_reference == 0
 
 
+def test_quantities_and_hits_by_hand() -> None:
+    """Ethanol (twice), benzene and ethylamine; benzene lies outside of the predictor's domain."""
+    nan = math.nan
+    raw = {
+        "affinity": [7.0, 7.0, 9.0, nan, nan, 6.0],
+        "affinity_domain": [1.0, 1.0, 0.0, nan, nan, 0.5],
+    }
+    total = [0.5] * len(TEXTS)
+    table = ScoreTable(total=total, parts={"affinity": total}, weights={"affinity": 1.0}, raw=raw)
+    found = summarize_molecules(
+        TEXTS, rounds=100, seed=1, scores=table, goals={"affinity": [6.5, None]}
+    )
+    assert found.raw["affinity"].value == pytest.approx((7.0 + 6.0) / 2)
+    assert (found.raw["affinity"].low, found.raw["affinity"].high) == (6.0, 7.0)
+    assert found.inside["affinity"].value == pytest.approx(2 / 3)
+    assert found.hits.value == pytest.approx(1 / 6)  # ethanol once, of six texts
+    assert math.isnan(summarize_molecules(TEXTS, rounds=20, seed=1, scores=table).hits.value)
+
+
 @pytest.mark.parametrize("texts", [[], ["C(", "="]])
 def test_nothing_valid_is_undefined_and_no_error(texts: list[str]) -> None:
     found = summarize_molecules(

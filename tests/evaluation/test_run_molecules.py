@@ -39,7 +39,7 @@ def test_first_last_and_top(tmp_path: Path) -> None:
         ("CCO", "0.4"),
         ("CCS", ""),
     ]
-    assert (found.num_rows, found.num_distinct) == (7, 4)
+    assert (found.num_rows, len(found.distinct)) == (7, 4)
 
 
 def test_sections(tmp_path: Path) -> None:
@@ -71,6 +71,52 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(StorageError, match=r"molecules\.csv: cannot be read"):
         molecule_sections(path)
+
+
+COMBINED = (
+    "step,smiles,canonical,state,total,reward_combined,raw_combined.affinity,"
+    "raw_combined.affinity_similarity,raw_combined.affinity_score,raw_combined.sa,"
+    "raw_combined.sa_score,logprob_policy,logprob_prior"
+)
+TWO_OBJECTIVES = [
+    "1,CCO,CCO,valid,0.3,0.3,5,0.2,0.3,1.5,0.9,-5,-5",
+    "1,CCN,CCN,valid,0.3,0.3,6,0.3,0.4,3,0.8,-5,-5",
+    "1,C(,,invalid,0,0,,,0,,0,-5,-5",
+    "2,CCC,CCC,valid,0.9,0.9,8,0.6,0.9,4,0.7,-5,-5",
+    "3,CCO,CCO,seen,0,0.3,5,0.2,0.3,1.5,0.9,-5,-5",
+    "3,CCS,CCS,valid,0.5,0.5,5.5,0.5,0.5,3.5,0.7,-5,-5",
+]
+
+
+def test_two_objectives_have_a_picture_and_columns(tmp_path: Path) -> None:
+    path = tmp_path / "molecules.csv"
+    path.write_text("\n".join([COMBINED, *TWO_OBJECTIVES]) + "\n", encoding="utf-8")
+    *_, picture, best, top = molecule_sections(path)
+    # CCS is worse than CCN in both; each of the others is the best in one or between the two.
+    assert "3 molecules on the front" in picture
+    front = [row.split("</td>") for row in picture.split("<tr>")[2:]]
+    cells = [[cell.rpartition(">")[2] for cell in row[:-1]] for row in front]
+    assert cells == [
+        ["CCC", "8", "4", "2", "0.600"],
+        ["CCN", "6", "3", "1", "0.300"],
+        ["CCO", "5", "1.5", "1", "0.200"],
+    ]
+    assert "step 1" in picture
+    assert "step 3" in picture
+    header = top.split("</thead>")[0]
+    assert "<th" in header
+    assert "affinity similarity" in header
+    assert "affinity_score" not in header
+    assert "<td>CCC</td><td>0.900</td><td>0.900</td><td>8.000</td><td>0.600</td><td>4.000" in top
+    assert best.count("<figure") == 4
+    assert "SA 4.000" not in best  # it stands there with one decimal already
+
+
+def test_a_reward_that_is_its_raw_value_has_one_column(tmp_path: Path) -> None:
+    top = molecule_sections(table(tmp_path))[-1]
+    assert "QED" not in top
+    other = [line.replace(",0.9,0.9,0.9,", ",0.9,0.9,0.7,") for line in LINES]
+    assert "QED" in molecule_sections(table(tmp_path, other))[-1]
 
 
 def page(folder: Path, molecules: Path | None) -> str:
