@@ -32,19 +32,36 @@ def split_groups(
     Returns:
         len(fractions) + 1 lists, each in the order of the rows.
     """
+    names = [
+        (scaffold(molecule) if kind == "scaffold" else "") or molecule.canonical
+        for molecule in molecules
+    ]
+    return split_names(names, fractions, seed=seed, spread=kind == "scaffold")
+
+
+def split_names(
+    names: Sequence[str], fractions: Sequence[float], *, seed: int, spread: bool = False
+) -> list[list[int]]:
+    """As `split_groups`, of rows whose groups have names already.
+
+    Args:
+        names: of the group of each row.
+        fractions: of each held-out part.
+        seed: of the order of groups.
+        spread: a group of more than half a part's share goes to the rest.
+    """
     groups: dict[str, list[int]] = {}
-    for row, molecule in enumerate(molecules):
-        name = scaffold(molecule) if kind == "scaffold" else ""
-        groups.setdefault(name or molecule.canonical, []).append(row)
-    names = sorted(groups)
-    random.Random(f"split/{seed}").shuffle(names)
+    for row, name in enumerate(names):
+        groups.setdefault(name, []).append(row)
+    order = sorted(groups)
+    random.Random(f"split/{seed}").shuffle(order)
     parts: list[list[int]] = [[] for _ in fractions]
-    wanted = [round(share * len(molecules)) for share in fractions]
+    wanted = [round(share * len(names)) for share in fractions]
     rest: list[int] = []
-    for name in names:
+    for name in order:
         rows = groups[name]
         place = next((n for n, part in enumerate(parts) if len(part) < wanted[n]), None)
-        if place is None or (kind == "scaffold" and 2 * len(rows) > wanted[place]):
+        if place is None or (spread and 2 * len(rows) > wanted[place]):
             rest += rows
         else:
             parts[place] += rows

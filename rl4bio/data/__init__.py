@@ -13,6 +13,7 @@ CORPORA: Registry[Corpus] = Registry(
         "medical_reasoning": "rl4bio.data.medical:MedicalReasoningCorpus",
         "pubmedqa": "rl4bio.data.pubmedqa:PubMedQACorpus",
         "smiles": "rl4bio.data.smiles:SmilesCorpus",
+        "therapeutics": "rl4bio.data.therapeutics:TherapeuticsCorpus",
         "trials": "rl4bio.data.trials:TrialsCorpus",
     },
 )
