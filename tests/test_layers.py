@@ -23,6 +23,7 @@ TOOLS = {
     "chem",
     "functional",
     "engine",
+    "external",
     "storage",
     "registry",
     "answer_block",

@@ -59,6 +59,7 @@ REWARDS: Registry[Reward] = Registry(
         "smarts": f"{_MOLECULES}.patterns:SmartsReward",
         "lipinski": f"{_MOLECULES}.patterns:LipinskiReward",
         "pains": f"{_MOLECULES}.patterns:PainsReward",
+        "external": f"{_MOLECULES}.external:ExternalReward",
         "combined": f"{_MOLECULES}.combined:CombinedReward",
         **{name: f"{_MOLECULES}.objectives:{name}" for name in OBJECTIVES},
     },

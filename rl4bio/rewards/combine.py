@@ -131,6 +131,8 @@ def _run(name: str, reward: Reward, completions: Sequence[str], samples: Sequenc
 
 
 def _failure(name: str, error: BaseException, where: str) -> RewardError:
+    if isinstance(error, RewardError):  # it says what is wrong, such as a part of `combined`
+        return RewardError(f"reward {name!r}: {error}")
     reason = traceback.format_exception_only(error)[-1].strip()[:SHOWN_CHARACTERS]
     return RewardError(f"reward {name!r} raised {reason}; on {where}; repair or remove the reward")
 
