@@ -15,6 +15,9 @@ from rl4bio.types import Sample
 
 FingerprintKind = Literal["ECFP4", "ECFP6", "FCFP4", "FCFP6", "AP"]
 
+USUAL_TOLERANCE = 0.1
+"""Of bounds. Half their width, as for other ranges, would pay half for an alkane."""
+
 
 @dataclass(kw_only=True)
 class SimilarityReward(TransformedReward):
@@ -36,7 +39,7 @@ class SimilarityReward(TransformedReward):
     high: float | None = None
     """Greatest similarity that is worth 1; 1 where only `low` is given."""
     tolerance: float | None = None
-    """Standard deviation of the Gaussians outside the bounds; 0 = a step, None = half the width."""
+    """Standard deviation of the Gaussians outside the bounds; 0 = a step, None = 0.1."""
 
     def __post_init__(self) -> None:
         forms = (self.transform, self.threshold, self._bounds)
@@ -62,7 +65,8 @@ class SimilarityReward(TransformedReward):
             low, high = self._bounds
             if not 0 <= low <= high <= 1:
                 raise ConfigError(f"low, high: got {low}, {high}, needs 0 <= low <= high <= 1")
-            return Range(low=low, high=high, tolerance=self.tolerance)
+            tolerance = USUAL_TOLERANCE if self.tolerance is None else self.tolerance
+            return Range(low=low, high=high, tolerance=tolerance)
         if self.threshold is None:
             return float
         if not 0 < self.threshold <= 1:

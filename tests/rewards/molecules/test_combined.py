@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 
+from rl4bio.chem.properties import heavy_atoms
 from rl4bio.chem.reading import Molecule
-from rl4bio.errors import ConfigError
+from rl4bio.errors import ConfigError, RewardError
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.combine import WeightedRewards
-from rl4bio.rewards.molecules.base import MoleculeReward
+from rl4bio.rewards.molecules.base import (
+    BatchMoleculeReward,
+    MoleculeReward,
+    TransformedReward,
+)
 from rl4bio.rewards.molecules.combined import CombinedReward
 from rl4bio.sections import RewardConfig
 from rl4bio.types import Sample
@@ -138,6 +143,63 @@ def test_files_of_parts_are_read_first(combined: Callable[..., CombinedReward]) 
     made = combined(parts=[{"name": "novelty", "options": {"file": "nowhere.smi"}}])
     with pytest.raises(Exception, match=r"nowhere.smi: cannot be read"):
         made.prepare()
+
+
+@dataclass(kw_only=True)
+class Engine(BatchMoleculeReward, TransformedReward):
+    """Like a predictor with a domain, or an engine: asked for a batch, with columns of its own."""
+
+    broken: bool = False
+
+    def raws(self, molecules: Sequence[Molecule], samples: Sequence[Sample]) -> list[float]:
+        if self.broken:
+            raise RuntimeError("no licence")
+        assert len(molecules) == len(samples)
+        return [heavy_atoms(m) + 4.0 if m.valid else math.nan for m in molecules]
+
+    def raw_values(
+        self, completions: Sequence[str], samples: Sequence[Sample]
+    ) -> dict[str, list[float]]:
+        inside = [float(m.valid) for m in self.molecules(completions, samples)]
+        return {**super().raw_values(completions, samples), "_domain": inside}
+
+
+ENGINE = {
+    "name": "test_engine",
+    "options": {"transform": {"kind": "linear", "low": 5, "high": 8}},
+}
+
+
+def test_rewards_of_a_batch_in_tags(
+    combined: Callable[..., CombinedReward], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REWARDS._registered, "test_engine", Engine)
+    extra = {"kind": "design", "answer_form": "tags", "input": "CC"}
+    design, question = (
+        Sample(uid="1", prompt="", extra={**extra, "kind": kind}) for kind in ("design", "option")
+    )
+    novel = {"name": "novelty", "options": {"input": True}}
+    made = combined(mode="geometric", parts=[{"name": "validity"}, ENGINE], filters=[novel])
+    answers = ["CCO", "C", "CC", "C((", "CCO"]
+    texts = [f"<reasoning>Why not.</reasoning><answer>{answer}</answer>" for answer in answers]
+    samples = [design] * 4 + [question]
+    # 3, 1 and 2 atoms give 7, 5 and 6: 2/3, 0 and 1/3 on the scale; ethane is the input.
+    expected = [(2 / 3) ** 0.5, (1e-8) ** 0.5, 0, 0, math.nan]
+    assert made(texts, samples) == pytest.approx(expected, nan_ok=True)
+    assert made(["CCO"], [design]) == [0]  # not in its block
+    raw = made.raw_values(texts, samples)
+    assert raw[".test_engine"] == pytest.approx([7, 5, 6, math.nan, math.nan], nan_ok=True)
+    assert raw[".test_engine_domain"] == [1, 1, 1, 0, 0]
+    shares = [2 / 3, 0, 1 / 3, 0, math.nan]
+    assert raw[".test_engine_score"] == pytest.approx(shares, nan_ok=True)
+
+
+def test_an_error_names_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REWARDS._registered, "test_engine", Engine)
+    options = {"parts": [{"name": "test_engine", "label": "docking", "options": {"broken": True}}]}
+    scorer = WeightedRewards.from_config([RewardConfig(name="combined", options=options)])
+    with pytest.raises(RewardError, match=r"'combined'.*'docking' raised .*no licence"):
+        scorer(["CCO"], [SAMPLE])
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_bounds(rewards_of: Callable[..., list[float]]) -> None:
     # Propane has 2/7 = 0.286 of ethane (above), methane nothing, ethane all.
     smiles = ["CCC", "C", "CC", "C("]
     inside = rewards_of("similarity", smiles, reference="CC", low=0.2, high=0.8)
-    # One tolerance is half the width, 0.3: 0.2 lies 2/3 of it below the bound, and above it.
-    edge = math.exp(-((0.2 / 0.3) ** 2) / 2)
+    # Methane lies two tolerances of 0.1 below the bounds, ethane two above.
+    edge = math.exp(-(2**2) / 2)
     assert inside == pytest.approx([1, edge, edge, 0])
     hard = rewards_of("similarity", smiles, reference="CC", low=0.2, high=0.8, tolerance=0)
     assert hard == [1, 0, 0, 0]
