@@ -22,8 +22,6 @@ from rl4bio.modules.policy import Policy
 
 log = logging.getLogger("rl4bio")
 
-ANCHOR = "\n"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -110,7 +108,7 @@ def measure_choices(
         for row in rows:
             prompt = questions.prompts[row]
             start = len(prompt) - lead[row]
-            own = [_encode(policy, blank[row] + text) for text in choices[row].values()]
+            own = [policy.encode_continuation(blank[row] + text) for text in choices[row].values()]
             prompts.append(prompt[:start])
             tails.append(prompt[start:])
             encoded.append([[*prompt[start:], *tokens] for tokens in own])
@@ -131,16 +129,6 @@ def _blank(policy: Policy, questions: Questions, row: int) -> str:
     is_chat = not isinstance(questions.samples[row].prompt, str)
     templated = is_chat and policy.tokenizer.chat_template is not None
     return "" if templated and questions.kind == "choice" else " "
-
-
-def _encode(policy: Policy, text: str) -> list[int]:
-    """The tokens of a text inside another one: some tokenizers put a blank before a first word."""
-    tokenizer = policy.tokenizer
-    before = list(tokenizer(ANCHOR, add_special_tokens=False)["input_ids"])
-    whole = list(tokenizer(ANCHOR + text, add_special_tokens=False)["input_ids"])
-    if whole[: len(before)] == before and len(whole) > len(before):
-        return whole[len(before) :]
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _trailing_space(policy: Policy, prompt: Sequence[int]) -> int:

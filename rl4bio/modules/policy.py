@@ -23,6 +23,10 @@ log = logging.getLogger("rl4bio")
 
 TURN_ENDS = ("<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|end|>")
 REFERENCE_ADAPTER = "reference"
+ANCHOR = "\n"
+"""A text that no tokenizer merges with a word behind it."""
+BLANKS = ("\u2581", "\u0120")
+"""How tokens show a blank: SentencePiece's and the byte-level sign."""
 
 
 @dataclass(kw_only=True)
@@ -101,8 +105,16 @@ class Policy:
 
     def encode_completion(self, text: str) -> list[int]:
         """Token ids of a completion as the model would write it, with its end-of-turn token."""
+        return [*self.encode_continuation(text), self.end_id]
+
+    def encode_continuation(self, text: str) -> list[int]:
+        """Token ids of a text that stands behind another one, as in the two of them together."""
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return [*ids, self.end_id]
+        if not puts_blank_first(self.tokenizer):
+            return ids
+        before = list(self.tokenizer(ANCHOR, add_special_tokens=False)["input_ids"])
+        whole = list(self.tokenizer(ANCHOR + text, add_special_tokens=False)["input_ids"])
+        return whole[len(before) :] if whole[: len(before)] == before else ids
 
     @property
     def end_id(self) -> int:
@@ -151,6 +163,14 @@ class Policy:
         while bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos:
             ids = ids[1:]
         return ids
+
+
+def puts_blank_first(tokenizer: Any) -> bool:
+    """Whether a text's first word gets a blank of the tokenizer's own (Llama 2, Mistral)."""
+    if not getattr(tokenizer, "is_fast", False):
+        return False
+    ids = tokenizer("x", add_special_tokens=False)["input_ids"]
+    return bool(ids) and tokenizer.convert_ids_to_tokens(ids[0]).startswith(BLANKS)
 
 
 def has_system_role(tokenizer: Any) -> bool:
