@@ -18,7 +18,7 @@ from rl4bio.modules import molgpt  # registers its classes with transformers
 from rl4bio.modules.checkpoints import hub_error, locate
 from rl4bio.modules.new_model import Vocabulary, new_molgpt
 from rl4bio.modules.policy import REFERENCE_ADAPTER, Policy
-from rl4bio.modules.quantized import keep_gradients
+from rl4bio.modules.quantized import freeze, keep_gradients
 from rl4bio.sections import NEW, AdapterConfig, PolicyConfig
 
 log = logging.getLogger("rl4bio")
@@ -187,10 +187,10 @@ def add_adapter(model: Any, config: AdapterConfig, *, quantized: bool) -> nn.Mod
         ModelError: the adapter folder is missing or does not fit the model.
         ConfigError: no module of the model has one of the target names.
     """
-    from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+    from peft import LoraConfig, PeftModel, get_peft_model
 
     if quantized:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        freeze(model)
         keep_gradients(model)
     if config.path is not None:
         folder = Path(config.path).expanduser()

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
+
+
+def freeze(model: nn.Module) -> None:
+    """No weight learns; norms and biases in half precision go to float32.
+
+    Embeddings and head keep their type. peft's prepare_model_for_kbit_training makes them float32
+    as well: for a vocabulary of 256,000 that is gigabytes, read again in every step of a rollout,
+    and a residual stream of twice the size.
+    """
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        if parameter.dtype in (torch.bfloat16, torch.float16) and parameter.ndim == 1:
+            parameter.data = parameter.data.float()
 
 
 def keep_gradients(model: nn.Module) -> None:
