@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl4bio.chem.states import batch_states
+from rl4bio.answer_block import answer_of
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
-from rl4bio.data.records import Row, raise_problems, read_rows
 from rl4bio.errors import ConfigError, DataError, StorageError
-from rl4bio.redaction import shown
 from rl4bio.rewards.combine import WeightedRewards
-from rl4bio.rewards.repeats import read_molecules, reads_molecules
+from rl4bio.rewards.repeats import read_molecules, reads_molecules, row_states
+from rl4bio.score_rows import read_completions
 from rl4bio.storage.files import write_atomic
-from rl4bio.tags import LABELS, lenient_verdict, strict_parse, strict_verdict
-from rl4bio.types import Sample, ScoreTable
+from rl4bio.tags import lenient_verdict, strict_parse, strict_verdict
+from rl4bio.types import MoleculeState, Sample, ScoreTable
 
 if TYPE_CHECKING:
     from rl4bio.chem.reading import Molecule
@@ -37,7 +36,10 @@ def build_parser() -> argparse.ArgumentParser:
         "for each, in the same order: id, every reward by name (under rewards too), total, "
         "verdict, verdict_lenient, format_ok. Where a reward reads molecules, a line needs id and "
         "completion (the SMILES, behind the optional prefix) or smiles, and the output has id, the "
-        "rewards, total, state (valid, invalid, duplicate), reason, canonical and raw.",
+        "rewards, total, state (valid, invalid, duplicate), reason, canonical and raw. Lines of "
+        "therapeutic tasks have id, kind (option, bin, reactants, design), completion and what "
+        "their rewards read: target, options, class_share, constant, label, scale, input, task, "
+        "answer_form (tags or plain); the output has the answer that was read.",
     )
     add_config_arguments(parser)
     parser.add_argument("--completions", required=True, metavar="IN.jsonl", help="what to score")
@@ -63,114 +65,20 @@ def score(arguments: argparse.Namespace) -> None:
     ids, samples, completions = read_completions(source, molecules=reads_molecules(scorer))
     table = scorer(completions, samples)
     molecules = read_molecules(scorer, completions, samples)
-    if molecules is None:
+    if molecules is not None:
+        results = molecule_rows(ids, molecules, row_states(molecules, samples), table)
+        lines = molecule_summary(results)
+    elif any("kind" in sample.extra for sample in samples):
+        results = answer_rows(ids, completions, samples, table)
+        lines = answer_summary(results)
+    else:
         pairs = enumerate(zip(ids, completions, strict=True))
         results = [result_row(i, c, table, n) for n, (i, c) in pairs]
         lines = summary(results, [sample.target for sample in samples])
-    else:
-        results = molecule_rows(ids, molecules, table)
-        lines = molecule_summary(results)
     # ASCII, so that no character of an id can end a line early.
     write_atomic(target, "".join(json.dumps(row, allow_nan=False) + "\n" for row in results))
     print(lines)
     print(f"{len(results)} rows written to {target}")
-
-
-def read_completions(
-    path: Path, *, molecules: bool = False
-) -> tuple[list[str | int], list[Sample], list[str]]:
-    """The ids, samples and completions of a file, row by row.
-
-    Args:
-        path: JSON lines.
-        molecules: rows hold a SMILES, and no question, context or label.
-
-    Raises:
-        DataError: the file or some of its rows cannot be used; names file and line of each.
-    """
-    rows, problems = read_rows(path), []
-    ids: list[str | int] = []
-    samples: list[Sample] = []
-    completions: list[str] = []
-    for row in rows:
-        try:
-            sample, completion = molecule_sample(row) if molecules else to_sample(row)
-            samples.append(sample)
-            ids.append(row.fields["id"])
-            completions.append(completion)
-        except DataError as error:
-            problems.append(str(error))
-    raise_problems(problems)
-    return ids, samples, completions
-
-
-def to_sample(row: Row) -> tuple[Sample, str]:
-    """The sample that a row's completion answers, and the completion.
-
-    Raises:
-        DataError: a field is missing, of the wrong type, or no label.
-    """
-    uid, label = _uid(row), row.fields.get("label")
-    if label is not None and label not in LABELS:
-        raise DataError(
-            f"{row.place}: label is {shown(label)}; expected {', '.join(LABELS)} or null"
-        )
-    context = row.fields.get("context")
-    sections: list[Any] = context if isinstance(context, list) else [context]
-    if not all(isinstance(section, str) for section in sections):
-        raise DataError(
-            f"{row.place}: context is {_given(row, 'context')}; expected a text or a list of texts"
-        )
-    known = row.fields.get("long_answer") is not None
-    sample = Sample(
-        uid=uid,
-        prompt="",
-        target=label,
-        question=_text(row, "question"),
-        context=_encodable(row, "context", "\n".join(sections)),
-        reference=_text(row, "long_answer") if known else "",
-    )
-    return sample, _text(row, "completion")
-
-
-def molecule_sample(row: Row) -> tuple[Sample, str]:
-    """A sample with the row's prefix, and its completion or its whole SMILES.
-
-    Raises:
-        DataError: a field is missing or of the wrong type.
-    """
-    if "completion" not in row.fields and "smiles" in row.fields:
-        return Sample(uid=_uid(row), prompt=""), _text(row, "smiles")
-    prefix = _text(row, "prefix") if row.fields.get("prefix") is not None else ""
-    return Sample(uid=_uid(row), prompt="", extra={"prefix": prefix}), _text(row, "completion")
-
-
-def _uid(row: Row) -> str:
-    uid = row.fields.get("id")
-    if isinstance(uid, bool) or not isinstance(uid, str | int):
-        raise DataError(f"{row.place}: id is {_given(row, 'id')}; expected a text or an integer")
-    return _encodable(row, "id", str(uid))
-
-
-def _given(row: Row, name: str) -> str:
-    return shown(row.fields[name]) if name in row.fields else "missing"
-
-
-def _text(row: Row, name: str) -> str:
-    value = row.fields.get(name)
-    if not isinstance(value, str):
-        raise DataError(f"{row.place}: {name} is {_given(row, name)}; expected a text")
-    return _encodable(row, name, value)
-
-
-def _encodable(row: Row, name: str, value: str) -> str:
-    """The value; JSON can spell half a surrogate pair, which is no character."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        half = ascii(value[error.start])
-        raise DataError(f"{row.place}: {name} holds {half}, half a character") from None
-    return value
 
 
 def result_row(uid: str | int, completion: str, table: ScoreTable, index: int) -> Result:
@@ -221,12 +129,44 @@ def reward_lines(results: Sequence[Result]) -> list[str]:
     return lines
 
 
+def answer_rows(
+    ids: Sequence[str | int],
+    completions: Sequence[str],
+    samples: Sequence[Sample],
+    table: ScoreTable,
+) -> list[Result]:
+    """What is written about answers to therapeutic questions; null where none could be read."""
+    rows: list[Result] = []
+    for index, (completion, sample) in enumerate(zip(completions, samples, strict=True)):
+        parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
+        row: Result = {
+            "id": ids[index],
+            "rewards": parts,
+            "total": _or_null(table.total[index]),
+            "kind": sample.extra["kind"],
+            "answer": answer_of(completion, sample) or None,
+        }
+        if table.raw:
+            row["raw"] = {name: _or_null(values[index]) for name, values in table.raw.items()}
+        rows.append({**row, **{name: value for name, value in parts.items() if name not in row}})
+    return rows
+
+
+def answer_summary(results: Sequence[Result]) -> str:
+    """A short table: mean of each reward, share of the completions that have an answer."""
+    found = [row["answer"] is not None for row in results]
+    return "\n".join([*reward_lines(results), f"{'answer found':<28}{_mean(found)}{len(found):>9}"])
+
+
 def molecule_rows(
-    ids: Sequence[str | int], molecules: Sequence[Molecule], table: ScoreTable
+    ids: Sequence[str | int],
+    molecules: Sequence[Molecule],
+    states: Sequence[MoleculeState],
+    table: ScoreTable,
 ) -> list[Result]:
     """What is written about molecules; parts also by their own names where those are free."""
     rows: list[Result] = []
-    for index, (molecule, state) in enumerate(zip(molecules, batch_states(molecules), strict=True)):
+    for index, (molecule, state) in enumerate(zip(molecules, states, strict=True)):
         parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
         row: Result = {
             "id": ids[index],
@@ -243,8 +183,8 @@ def molecule_rows(
 
 def molecule_summary(results: Sequence[Result]) -> str:
     """A short table: mean of each reward, share of valid and of distinct molecules."""
-    valid = [row["state"] != "invalid" for row in results]
-    distinct = [row["state"] == "valid" for row in results if row["state"] != "invalid"]
+    valid = [row["state"] != "invalid" for row in results if row["state"] != "other"]
+    distinct = [row["state"] == "valid" for row in results if row["canonical"]]
     return "\n".join(
         [
             *reward_lines(results),
