@@ -6,11 +6,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rl4bio.data.base import Corpus
+from rl4bio.engine.attention import LARGE_SCORES, PIECE_SCORES
 from rl4bio.modules.policy import Policy
 from rl4bio.sections import RunConfig
 
 MAX_LOGITS = 2**28
 """Logits that exist at once: larger products go tile by tile."""
+PAIR_BYTES = 20
+"""Of a query and a key under a soft cap: their score, capped, with the mask, and its probability in
+float32, rounded. No fused kernel computes these."""
 NORM_BYTES = 30
 """Of a layer's norms and residual sums, a token and hidden unit: norms are computed in float32."""
 
@@ -30,7 +34,9 @@ class MemoryEstimate:
         rollout       copies of the layers under an adapter, with it folded in
         key_values    2 L k e (B P + N C); without the engine every completion has its own prompt
         activations   T (L (e (4 i + 3 q + 3 k) + 30 h) + 4 min(V, 2^28 / T)), T the tokens of a
-                      micro-batch; with gradient checkpointing T (L h e + one layer)
+                      micro-batch; with gradient checkpointing T (L h e + one layer); with soft caps
+                      (Gemma 2) also 20 bytes a query-key pair: of every layer where it has up to
+                      2^22 pairs, else of at most 2^24 of them
 
     The activations are fitted to what Llama, Qwen 2.5 and Gemma 3 save for the backward under LoRA;
     attention is taken to be a fused kernel. Sampling and updating follow each other, so the total
@@ -125,9 +131,32 @@ def _activation_bytes(policy: Policy, config: RunConfig, *, width: int) -> int:
     channels = 4 * shape["mlp"] + 3 * shape["queries"] + 3 * shape["key_values"]
     layer = width * channels + NORM_BYTES * shape["hidden"]
     logits = 4 * min(tokens * shape["vocabulary"], MAX_LOGITS)
+    scores = _score_bytes(policy, config, share=tokens / step)
     if getattr(policy.model, "is_gradient_checkpointing", False):
-        return tokens * (shape["layers"] * shape["hidden"] * width + layer) + logits
-    return tokens * shape["layers"] * layer + logits
+        return tokens * (shape["layers"] * shape["hidden"] * width + layer) + logits + max(scores)
+    return tokens * shape["layers"] * layer + logits + max(scores[0] * shape["layers"], scores[1])
+
+
+def _score_bytes(policy: Policy, config: RunConfig, *, share: float) -> tuple[int, int]:
+    """What a layer keeps of scores under a soft cap, and what it needs while it runs.
+
+    Args:
+        policy: of the run.
+        config: of the run.
+        share: of a step that is in a micro-batch.
+    """
+    model: Any = policy.model
+    text = model.config.get_text_config()
+    if not getattr(text, "attn_logit_softcapping", None):
+        return 0, 0
+    limits, group = config.rollout, config.grpo.group_size
+    first, behind = limits.max_prompt_tokens, limits.max_completion_tokens
+    prompts = int(config.data.options.get("batch_size", Corpus.batch_size))
+    pairs = prompts * max(first**2, group * behind * (first + behind))
+    scores = int(share * pairs * text.num_attention_heads)
+    if scores <= LARGE_SCORES:
+        return PAIR_BYTES * scores, PAIR_BYTES * scores
+    return 0, PAIR_BYTES * min(scores, PIECE_SCORES)
 
 
 def _shape(policy: Policy) -> dict[str, int]:

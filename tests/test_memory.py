@@ -101,6 +101,25 @@ def test_a_row_is_the_smallest_micro_batch_and_checkpointing_keeps_one_layer(lla
     assert saved == 150 * (2 * 32 * 4 + layer) + 4 * 150 * 307
 
 
+def test_soft_caps_keep_scores(tiny_folder: Callable[[str], Path], run) -> None:
+    """Gemma 2 beside a Gemma 3 of the same shape: 2 heads of 2 prompts' 4 * 50 * 150 pairs."""
+    found = {}
+    for checkpointing in (False, True):
+        for group in (4, 400):
+            config = run(grpo={"group_size": group, "tokens_per_micro_batch": 10**6})
+            for family in ("gemma2", "gemma3"):
+                checkpoint = str(tiny_folder(family))
+                policy = load_policy(
+                    PolicyConfig(checkpoint=checkpoint, gradient_checkpointing=checkpointing)
+                )
+                found[family] = estimate_memory(policy, config).activations
+            more = found["gemma2"] - found["gemma3"]
+            if group == 4:
+                assert more == 20 * 2 * 2 * 4 * 50 * 150 * (1 if checkpointing else 2)
+            else:  # 12,000,000 scores are not kept, but held while a layer runs
+                assert more == 20 * 2 * 2 * 400 * 50 * 150
+
+
 def test_total_takes_the_larger_phase() -> None:
     parts = {"weights": 100, "gradients": 10, "optimizer": 20, "reference": 0}
     found = MemoryEstimate(**parts, rollout=50, key_values=5, activations=30)
