@@ -1,4 +1,4 @@
-"""Tables of molecules as columns of text: .csv, .tsv, .txt and .smi, plain or under gzip.
+"""Tables of molecules as columns of text: .csv, .tsv, .tab, .txt and .smi, plain or under gzip.
 
 Column names are lower-cased, as MolGPT does. A file that cannot be read ends in a DataError that
 names the file and the line. Nothing here needs RDKit.
@@ -19,7 +19,7 @@ from rl4bio.redaction import shown
 from rl4bio.registry import did_you_mean
 from rl4bio.text_files import read_text
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".smi", ".smiles")
+SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".smi", ".smiles")
 LISTED_COLUMNS = 20
 
 Records = Iterator[tuple[int, list[str]]]

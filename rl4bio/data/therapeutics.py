@@ -249,7 +249,7 @@ def _question(record: TherapeuticsRecord) -> str:
 
 def _log_task(task: str, records: Sequence[TherapeuticsRecord], left_out: Counter[str]) -> None:
     sizes = Counter(record.split for record in records)
-    why = ", ".join(f"{count} rows {reason}" for reason, count in left_out.items() if count)
+    why = ", ".join(f"{count} rows {reason}" for reason, count in left_out.items())
     level = logging.WARNING if {*left_out} & {UNUSABLE, CONTRADICTING} else logging.INFO
     parts = [f"{sizes[split]} {split}" for split in ("train", "val", "test")]
     log.log(level, "%s: %s; left out: %s", task, ", ".join(parts), why or "none")

@@ -151,7 +151,8 @@ def _read_row(
         keys[placeholder] = text
         if placeholder in template.molecules:
             by_scaffold = columns.way == "scaffold" and not group
-            keys[placeholder], core = _molecule(text, by_scaffold)
+            column = columns.inputs[placeholder]
+            keys[placeholder], core = _named(column, text, by_scaffold=by_scaffold)
             group = group or core or keys[placeholder]
     key = "\n".join(f"{name}: {text}" for name, text in keys.items())
     record = TherapeuticsRecord(
@@ -182,6 +183,14 @@ def _split_of(row: Row, columns: Columns) -> Split | None:
     if split is None:
         raise _LeftOut(f"of {mark}")
     return split
+
+
+def _named(column: str, text: str, *, by_scaffold: bool = False) -> tuple[str, str]:
+    """`_molecule`, with the column in its message."""
+    try:
+        return _molecule(text, by_scaffold)
+    except ValueError as error:
+        raise ValueError(f"{column}: {error}") from None
 
 
 @functools.lru_cache(maxsize=CACHED_NAMES)
@@ -216,4 +225,4 @@ def _read_label(
         if not math.isfinite(record.value):
             raise ValueError(f"{column} is {shown(label)}, needs a number")
     elif column:
-        record.answer, _ = _molecule(clean(label, column), False)
+        record.answer, _ = _named(column, clean(label, column))

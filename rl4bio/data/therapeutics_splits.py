@@ -33,7 +33,7 @@ class LabelFacts:
 def merge_copies(
     records: Sequence[TherapeuticsRecord], left_out: Counter[str]
 ) -> list[TherapeuticsRecord]:
-    """Each item once, the first of its copies; those whose labels differ not at all.
+    """Each item once, as its alphabetically first copy; those whose labels differ not at all.
 
     Of copies that a file marks as several splits, one in test goes before one in val, and that
     before one in train.
@@ -51,8 +51,9 @@ def merge_copies(
         if len({record.label for record in own}) > 1 and own[0].template.kind != "design":
             left_out[CONTRADICTING] += len(own)
             continue
-        left_out["that are copies"] += len(own) - 1
-        kept.append(min(own, key=lambda record: rank[record.split]))
+        if len(own) > 1:
+            left_out["that are copies"] += len(own) - 1
+        kept.append(min(own, key=lambda r: (rank[r.split], *r.inputs.values(), r.reasoning)))
     return kept
 
 
