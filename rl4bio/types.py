@@ -28,7 +28,7 @@ Prompt = str | list[Message]
 
 MoleculeState = Literal["valid", "invalid", "duplicate", "seen", "other"]
 """duplicate: the same molecule stands earlier in the batch; seen: it was scored before the batch;
-valid: neither. Their totals may have been set to 0, which leaves the parts as they were. other: its
+valid: neither. Their totals may have been lowered, which leaves the parts as they were. other: its
 sample asks for no molecule."""
 
 

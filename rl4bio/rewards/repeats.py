@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.answer_block import asks_for_molecule
 from rl4bio.chem.states import batch_states, molecule_key
-from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.rewards.combine import WeightedRewards, weighted_total
 from rl4bio.sections import MoleculesConfig
 from rl4bio.types import MoleculeState, Sample, ScoreTable
 
@@ -51,9 +52,11 @@ def row_states(
 
 
 class RepeatGuard:
-    """A `Scorer` around another: repeated molecules get a total of 0, or less if it was less.
+    """A `Scorer` around another: a repeated molecule gets a total of 0, or less if it was less.
 
-    Molecules are the same where their canonical SMILES are, however they are spelled. The rewards'
+    Where rewards of the text stand beside those of molecules, such as `structure`, it keeps what
+    they give. Otherwise a text in good form that is no molecule would be worth more, and the policy
+    would learn to write such texts. Molecules are the same where their canonical SMILES are, however they are spelled. The rewards'
     own values stay as they are. The memory is this process's: each rank remembers its own.
 
     Args:
@@ -81,9 +84,16 @@ class RepeatGuard:
             repeated = state == "duplicate" and self.section.batch_repeats == "zero"
             known = key in self.seen and self.section.seen_before == "zero"
             if repeated or known:  # NaN stays NaN
-                table.total[row] = min(table.total[row], 0.0)
+                table.total[row] = min(table.total[row], max(0.0, self._others(table, row)))
         self.seen.update(key for key in keys if key is not None)
         return table
+
+    def _others(self, table: ScoreTable, row: int) -> float:
+        """The weighted sum of the rewards that do not read molecules."""
+        rewards = self.scorer.rewards
+        kept = {n: v[row] for n, v in table.parts.items() if not rewards[n].reads_molecules}
+        found = weighted_total(kept, table.weights)
+        return 0.0 if math.isnan(found) else found
 
     def state_dict(self) -> list[int]:
         """The memory, sorted, for checkpoints."""

@@ -56,9 +56,10 @@ SECOND = ["OCC", "CCN", "NCC", "C("]
 @pytest.mark.parametrize(
     ("batch", "seen", "total"),
     [
-        ("zero", "zero", [0, 1.5, 0, 0.5]),
-        ("keep", "zero", [0, 1.5, 1.5, 0.5]),
-        ("zero", "keep", [1.5, 1.5, 0, 0.5]),
+        # The constant reads no molecules and is paid in any case.
+        ("zero", "zero", [0.5, 1.5, 0.5, 0.5]),
+        ("keep", "zero", [0.5, 1.5, 1.5, 0.5]),
+        ("zero", "keep", [1.5, 1.5, 0.5, 0.5]),
         ("keep", "keep", [1.5, 1.5, 1.5, 0.5]),
     ],
 )
@@ -80,7 +81,7 @@ def test_a_copy_of_a_seen_molecule_is_a_duplicate_that_earns_nothing_either_way(
         score(scorer, "CCO")
         table = score(scorer, "CCO", "OCC")
         assert table.states == ["seen", "duplicate"]
-        assert table.total == [0, 0]
+        assert table.total == [0.5, 0.5]
 
 
 def test_the_prefix_belongs_to_the_molecule() -> None:
@@ -92,6 +93,27 @@ def test_the_prefix_belongs_to_the_molecule() -> None:
 def test_a_repeat_of_a_punished_molecule_stays_punished() -> None:
     scorer = guard(value=2.0, weight=-1.0)
     assert score(scorer, "CCO", "CCO").total == [-1, -1]
+
+
+def test_a_repeat_in_good_form_is_worth_no_less_than_no_molecule_in_good_form() -> None:
+    """Or a policy that runs out of molecules would learn to write none."""
+    tags = {"tags": ["reasoning", "answer"]}
+    rewards = WeightedRewards.from_config(
+        [RewardConfig(name="qed"), RewardConfig(name="structure", weight=0.2, options=tags)]
+    )
+    scorer = RepeatGuard(rewards, MoleculesConfig())
+    sample = Sample(uid="1", prompt="", extra={"kind": "design", "answer_form": "tags"})
+    answers = ["CCO", "OCC", "C(("]
+    texts = [f"<reasoning>Small.</reasoning><answer>{answer}</answer>" for answer in answers]
+    table = scorer([*texts, "CCO"], [sample] * 4)
+    assert table.states == ["valid", "duplicate", "invalid", "invalid"]
+    assert table.total == [pytest.approx(table.parts["qed"][0] + 0.2), 0.2, 0.2, 0]
+    assert (
+        RepeatGuard(WeightedRewards.from_config([RewardConfig(name="qed")]), MoleculesConfig())(
+            texts[:2], [sample] * 2
+        ).total[1]
+        == 0
+    )
 
 
 def test_what_could_not_be_scored_stays_so() -> None:
@@ -129,7 +151,7 @@ def test_answers_to_other_tasks_are_no_molecules() -> None:
     assert table.total == [0.5, 1.5, 0.5, 0.5]  # validity cannot score them, the constant can
     assert scorer(["CCN", "CCN"], [other, other]).states == ["other", "other"]
     later = scorer(["CCN", "CCO", "CCO"], [design, design, other])
-    assert (later.states, later.total) == (["valid", "seen", "other"], [1.5, 0, 0.5])
+    assert (later.states, later.total) == (["valid", "seen", "other"], [1.5, 0.5, 0.5])
 
 
 def test_nothing_is_remembered_of_a_batch_that_failed() -> None:
