@@ -41,6 +41,7 @@ class AnswerReader:
         self.noise: list[tuple[str, str]] = []
         """What was ignored: its kind and an example."""
         self._ids = frozenset(ids)
+        self._contradicted: set[str] = set()
 
     @property
     def complete(self) -> bool:
@@ -75,7 +76,8 @@ class AnswerReader:
             return
         value = self._value(answer)
         before = self.found.setdefault(key, value)
-        if before != value:
+        if before != value and key not in self._contradicted:
+            self._contradicted.add(key)
             reason = f"answered twice, with {_told(before)} and {_told(value)}"
             self.found[key] = Failure("unusable", shown_reason(reason))
 

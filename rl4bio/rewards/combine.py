@@ -20,6 +20,10 @@ MAX_FLOAT32 = 3.4028234663852886e38
 SHOWN_CHARACTERS = 200
 
 
+class _ExplainedError(RewardError):
+    """Names reward and completion already, as the error of a part of `combined` does."""
+
+
 @dataclass(kw_only=True)
 class WeightedRewards:
     """A `Scorer`: the weighted sum over the rewards that could score a row.
@@ -131,10 +135,14 @@ def _run(name: str, reward: Reward, completions: Sequence[str], samples: Sequenc
 
 
 def _failure(name: str, error: BaseException, where: str) -> RewardError:
-    if isinstance(error, RewardError):  # it says what is wrong, such as a part of `combined`
-        return RewardError(f"reward {name!r}: {error}")
+    if isinstance(error, _ExplainedError):
+        return _ExplainedError(f"reward {name!r}: {error}")
+    if isinstance(error, RewardError):  # worded for the user
+        return _ExplainedError(f"reward {name!r} raised RewardError: {error}; on {where}")
     reason = traceback.format_exception_only(error)[-1].strip()[:SHOWN_CHARACTERS]
-    return RewardError(f"reward {name!r} raised {reason}; on {where}; repair or remove the reward")
+    return _ExplainedError(
+        f"reward {name!r} raised {reason}; on {where}; repair or remove the reward"
+    )
 
 
 def _shown(completions: Sequence[str], samples: Sequence[Sample], index: int) -> str:
