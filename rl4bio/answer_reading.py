@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from rl4bio.answer_block import answer_of, read_bin
 from rl4bio.data.medical_text import TAGS, Form, read_completion
 from rl4bio.evaluation.labels import ANSWERED, Kind
 from rl4bio.rewards.choice import MAX_CHARACTERS, read_choice
@@ -31,6 +32,7 @@ _CLAIM = re.compile(
     re.I,
 )
 _MAX_CLAIMS = 50
+_LOOSE_BIN = re.compile(r"(?<![\w.+\-])(?:0\d\d|[1-9]\d\d|1000)(?![\w%]|[.,]\d)", re.ASCII)
 
 
 def parse_completion(completion: str, form: Form) -> Parsed | None:
@@ -50,8 +52,10 @@ def strict_answer(completion: str, sample: Sample, kind: Kind, form: Form) -> st
         form: what the prompt asks the completion to look like.
 
     Returns:
-        yes, no or maybe; a letter; or ANSWERED for an open question.
+        yes, no or maybe; a letter; the digits of a bin; or ANSWERED for an open question.
     """
+    if "answer_form" in sample.extra:
+        return _therapeutic_answer(answer_of(completion, sample), sample, kind)
     if kind == "verdict" and form == "tags":
         return strict_verdict(completion)
     if kind == "verdict" and form == "direct":
@@ -64,6 +68,17 @@ def strict_answer(completion: str, sample: Sample, kind: Kind, form: Form) -> st
     return read_choice(parsed.answer, sample.extra["options"]) if kind == "choice" else ANSWERED
 
 
+def _therapeutic_answer(answer: str | None, sample: Sample, kind: Kind) -> str | None:
+    """What the rewards of therapeutic tasks read in an answer."""
+    if not answer:
+        return None
+    if kind == "choice":
+        return read_choice(answer, sample.extra["options"])
+    if kind == "bin":
+        return None if read_bin(answer) is None else answer.strip()
+    return ANSWERED if has_content(answer) else None
+
+
 def lenient_answer(completion: str, sample: Sample, kind: Kind, form: Form) -> str | None:
     """The verdict as a benevolent reader finds it, or None; see `strict_answer`.
 
@@ -73,10 +88,24 @@ def lenient_answer(completion: str, sample: Sample, kind: Kind, form: Form) -> s
         return lenient_verdict(completion)
     if kind == "choice":
         return lenient_choice(completion, sample.extra["options"])
+    if kind == "bin":
+        return lenient_bin(completion, form)
     answer = last_answer(completion)
     if answer is None and form == "direct":
         answer = strip_terminators(completion)
     return ANSWERED if answer and has_content(answer) else None
+
+
+def lenient_bin(completion: str, form: Form) -> str | None:
+    """The bin that a completion tells: the first number of the last answer block that is one.
+
+    Without a block the first of an answer alone, and the last of a text that reasons.
+    """
+    answer = last_answer(completion)
+    found = _LOOSE_BIN.findall(strip_terminators(completion) if answer is None else answer)
+    if not found:
+        return None
+    return found[-1] if answer is None and form != "direct" else found[0]
 
 
 def last_answer(completion: str) -> str | None:

@@ -10,17 +10,20 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rl4bio.answer_reading import lenient_answer, parse_completion, strict_answer
 from rl4bio.data import Corpus
-from rl4bio.data.medical_text import Form
 from rl4bio.data.module import fit_prompts
-from rl4bio.evaluation.answers import Answer
 from rl4bio.evaluation.cases import Reply, merge_draws
 from rl4bio.evaluation.labels import Kind
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions, sampling_seed
-from rl4bio.rewards.facts import find_evidence
-from rl4bio.rewards.grounding import MAX_CHARACTERS, GroundingReward
+from rl4bio.replies import (
+    Questions,
+    Written,
+    behind_opening,
+    form_of,
+    make_reply,
+    plain_samples,
+)
 from rl4bio.sections import RolloutConfig
 from rl4bio.types import Sample, Scorer
 
@@ -28,35 +31,6 @@ log = logging.getLogger("rl4bio")
 
 NOISE = -1
 """Round number of evaluation's sampling noise, which no training step draws."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Questions:
-    """Samples of one kind, and their prompts in tokens."""
-
-    samples: list[Sample]
-    prompts: list[list[int]]
-    form: Form
-    """What the prompts ask for; it decides how completions are read."""
-    kind: Kind = "verdict"
-
-    @property
-    def name(self) -> str:
-        """Of the prompt, as modes are called."""
-        return {"tags": "tagged", "think": "think", "direct": "direct"}[self.form] + " prompt"
-
-    def gold(self, sample: Sample) -> str | None:
-        """The label of a sample; None for an open question, which has a text at most."""
-        return None if self.kind == "open" else str(sample.target)
-
-
-@dataclass(slots=True, kw_only=True)
-class Written:
-    """One completion."""
-
-    text: str
-    tokens: int
-    truncated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +72,7 @@ def fit_questions(
     return Questions(
         samples=kept,
         prompts=[policy.encode_prompt(sample.prompt) for sample in kept],
-        form=getattr(corpus, "form", "tags"),
+        form=form_of(kept, getattr(corpus, "form", "tags")),
         kind=kind,
     )
 
@@ -129,27 +103,25 @@ def generate_replies(
     """
     group = 1 if sampling is None else sampling.num_samples
     found = _complete(policy, questions, max_new_tokens, batch_size, sampling, name)
-    rows = [(sample, own) for sample, own in zip(questions.samples, found, strict=True)]
-    drawn = [(sample, written) for sample, own in rows for written in own]
-    rewards = _reward_rows(scorer, [w.text for _, w in drawn], [sample for sample, _ in drawn])
+    drawn = [(number, written) for number, own in enumerate(found) for written in own]
+    rewards = _reward_rows(scorer, questions, drawn)
     replies = [
-        Reply(
-            completion=written.text,
-            answer=Answer(
-                gold=questions.gold(sample),
-                strict=strict_answer(written.text, sample, questions.kind, questions.form),
-                lenient=lenient_answer(written.text, sample, questions.kind, questions.form),
-                tokens=float(written.tokens),
-                truncated=written.truncated,
-                rewards=reward,
-                grounding=_grounding(written.text, sample, questions.form),
-            ),
-        )
-        for (sample, written), reward in zip(drawn, rewards, strict=True)
+        make_reply(written, questions, number, reward)
+        for (number, written), reward in zip(drawn, rewards, strict=True)
     ]
     if sampling is None:
         return replies
     return [merge_draws(replies[n : n + group]) for n in range(0, len(replies), group)]
+
+
+def begun_prompts(policy: Policy, questions: Questions) -> list[list[int]]:
+    """The prompts, each with what its completion has been begun with."""
+    if not questions.opened:
+        return questions.prompts
+    return [
+        [*prompt, *policy.encode_continuation(opened)]
+        for prompt, opened in zip(questions.prompts, questions.opened, strict=True)
+    ]
 
 
 def by_length(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
@@ -170,11 +142,12 @@ def _complete(
     group = 1 if sampling is None else sampling.num_samples
     found: list[list[Written]] = [[] for _ in questions.samples]
     done = 0
-    for rows in by_length(questions.prompts, max(1, batch_size // group)):
+    prompts = begun_prompts(policy, questions)
+    for rows in by_length(prompts, max(1, batch_size // group)):
         uids = [questions.samples[row].uid for row in rows]
         out = sample_completions(
             policy,
-            [questions.prompts[row] for row in rows],
+            [prompts[row] for row in rows],
             group_size=group,
             max_new_tokens=max_new_tokens,
             temperature=1.0 if sampling is None else sampling.temperature,
@@ -194,26 +167,20 @@ def _noise(seed: int, uid: str) -> int:
     return sampling_seed(seed, zlib.crc32(uid.encode()), NOISE)
 
 
-def _grounding(completion: str, sample: Sample, form: Form) -> float:
-    """How far a thought rests on its context (`GroundingReward`); 0 where the form is not kept.
-
-    NaN where the prompt asks for no thought, or there is no context.
-    """
-    if form == "direct" or not sample.context.strip():
-        return float("nan")
-    parsed = parse_completion(completion, form)
-    if parsed is None or len(parsed.thought) > MAX_CHARACTERS:
-        return 0.0
-    evidence = find_evidence(sample.context, sample.question)
-    return GroundingReward().of_thought(parsed.thought, evidence)
-
-
 def _reward_rows(
-    scorer: Scorer | None, texts: Sequence[str], samples: Sequence[Sample]
+    scorer: Scorer | None, questions: Questions, drawn: Sequence[tuple[int, Written]]
 ) -> list[dict[str, float]]:
-    """Each completion's reward parts and their `total`; empty without a scorer."""
+    """Each completion's reward parts and their `total`; empty without a scorer.
+
+    What goes on behind an opened turn is scored as the answer alone.
+    """
     if scorer is None:
-        return [{} for _ in texts]
+        return [{} for _ in drawn]
+    texts = [written.text for _, written in drawn]
+    samples = [questions.samples[number] for number, _ in drawn]
+    if questions.opened:
+        texts = [behind_opening(questions, n, written.text)[0] or "" for n, written in drawn]
+        samples = plain_samples(samples)
     table = scorer(texts, samples)
     columns = {**table.parts, "total": table.total}
     return [{name: column[n] for name, column in columns.items()} for n in range(len(texts))]

@@ -12,7 +12,7 @@ from rl4bio.evaluation_items import Items
 from rl4bio.sections import RunConfig
 
 if TYPE_CHECKING:
-    from rl4bio.answering import Questions
+    from rl4bio.replies import Questions
 
 DIRECT_TOKENS = 32
 """Limit of an answer without reasoning."""
@@ -22,6 +22,9 @@ _READERS = {
     "direct: the reply opens with one label; lenient: as a benevolent reader finds it",
     "choice": "strict: exactly <reasoning>...</reasoning><answer>...</answer> (or the form of the "
     "prompt) whose answer chooses one option; lenient: as a benevolent reader finds it",
+    "bin": "strict: the answer is three digits, or 1000; lenient: the first such number in the "
+    "answer, without an answer block the last of the text; an answer that the strict reader does "
+    "not read counts as the median of the training labels",
     "open": "none; parsed: the completion keeps the form of the prompt",
 }
 _CHOICES = {
@@ -30,6 +33,11 @@ _CHOICES = {
     "choice": "sum over the tokens of each letter, or of each option's text, after the direct "
     "prompt; for the text also divided by its characters",
 }
+_LETTERS = (
+    "sum over the tokens of '(A)' and '(B)': behind the direct or predict prompt; and, of a prompt "
+    "that asks for reasoning, inside the answer block behind an empty reasoning and behind the "
+    "greedy completion's own. P(B) = p(B) / (p(A) + p(B))"
+)
 
 
 def describe(
@@ -44,8 +52,12 @@ def describe(
         "data": f"{config.data.name} {config.data.options}, test split",
         "items": f"{_count(items, questions)}; none is in the training or validation split",
     }
+    if items.task:
+        facts["task"] = items.task
     if items.labels:
         facts["constant answers"] = _constants(items, questions)
+    if items.kind == "bin":
+        facts |= _scale(questions)
     facts |= {
         "decoding": "greedy, one completion an item",
         "prompt limit": f"{limits.max_prompt_tokens} tokens (longer: {limits.overlong_prompts})",
@@ -53,6 +65,11 @@ def describe(
         f"{min(DIRECT_TOKENS, limits.max_completion_tokens)} for the direct prompt",
         "verdict": _READERS[items.kind],
     }
+    if "no_reasoning" in asked.modes and questions.form == "tags":
+        facts["no reasoning"] = (
+            "the run's own prompt, the reasoning block begun and ended empty, the answer block "
+            "begun; greedy. With minus without is what reasoning adds"
+        )
     if "sampled" in asked.modes:
         facts["sampling"] = (
             f"{asked.num_samples} completions an item at temperature "
@@ -61,7 +78,8 @@ def describe(
             "unbiased estimate that one of k is right, lucky guesses included"
         )
     if "logprob" in asked.modes and items.kind in _CHOICES:
-        facts["log-probability"] = _CHOICES[items.kind]
+        own = questions.samples[0].extra.get("kind") == "option"
+        facts["log-probability"] = _LETTERS if own else _CHOICES[items.kind]
     if not config.logging.completions:
         facts["completions"] = "not written (logging.completions is off)"
     return facts | {
@@ -73,10 +91,25 @@ def describe(
 
 def _count(items: Items, questions: Questions) -> str:
     size = len(questions.samples)
+    if items.kind == "bin":
+        return f"{size} numbers"
     if not items.labels:
         return f"{size} open questions"
     counts = Counter(str(sample.target) for sample in questions.samples)
     return f"{size} ({', '.join(f'{counts[label]} {label}' for label in items.labels)})"
+
+
+def _scale(questions: Questions) -> dict[str, str]:
+    """What bins mean in the unit of the label, and what a label loses in its bin."""
+    scale = questions.samples[0].extra["scale"]
+    low, high = scale["low"], scale["high"]
+    labels = [sample.extra["label"] for sample in questions.samples]
+    outside = sum(not low <= label <= high for label in labels)
+    return {
+        "scale": f"bin 000 is {low:.4g} and 1000 is {high:.4g}, the least and the largest training "
+        f"label, so a bin is {(high - low) / 1000:.3g} wide; {outside} of {len(labels)} labels lie "
+        "outside",
+    }
 
 
 def _constants(items: Items, questions: Questions) -> str:

@@ -27,6 +27,7 @@ TOOLS = {
     "storage",
     "registry",
     "answer_block",
+    "reasoning",
     "text",
     "text_files",
     "tags",

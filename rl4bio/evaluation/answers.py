@@ -58,9 +58,9 @@ class Answer:
     """Of the positive class, ln P / (1 - P) by log-probabilities; NaN where none were taken."""
     number: NumberAnswer | None = None
     """Where the question asks for a number."""
-    signs: dict[str, float] = field(default_factory=dict)
-    """Signs of reasoning in a generated completion: `reasoning_words`, and `self_correction` 0 or
-    1; of several draws the means."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """What else was counted in a generated completion, such as `reasoning_words` and whether there
+    is a `self_correction` (0 or 1); of several draws the means."""
 
     @property
     def right(self) -> bool:

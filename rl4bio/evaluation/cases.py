@@ -66,7 +66,7 @@ def merge_draws(draws: Sequence[Reply]) -> Reply:
         num_parsed=sum(answer.strict is not None for answer in answers),
         positive=answers[0].positive,
         number=number,
-        signs={sign: _mean([a.signs[sign] for a in answers]) for sign in answers[0].signs},
+        measures={n: _mean([a.measures[n] for a in answers]) for n in answers[0].measures},
     )
     shown = next(draw for draw in draws if draw.answer.strict == strict)
     return Reply(answer=merged, completion=shown.completion, draws=list(draws))

@@ -16,6 +16,8 @@ MORE = {
     "mae_read": "MAE if read",
     "spearman": "Spearman",
     "r2": "R2",
+    "exact_set": "exact sets %",
+    "tanimoto": "Tanimoto",
     "reasoning_words": "reasoning words",
     "self_correction": "self-corrections %",
 }

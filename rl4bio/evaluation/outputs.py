@@ -48,7 +48,7 @@ class Summary:
     """Mode -> base against tuned, the main mode first; a mode in which only one ran is not there.
     """
     reasoning: dict[str, PairedComparison] = field(default_factory=dict)
-    """Model -> its answers without reasoning against its greedy ones, where both were asked for."""
+    """Model and mode -> its answers without reasoning against those with it, where it gave both."""
 
     @property
     def comparison(self) -> PairedComparison | None:
@@ -92,7 +92,7 @@ def summarize(
         for base, tuned in _pairs(results)
     }
     reasoning = {
-        short.model: compare_answers(
+        f"{short.model}, {full.mode}": compare_answers(
             short.answers, full.answers, labels=labels, seed=seed, rounds=rounds
         )
         for short, full in _without_and_with(results)
@@ -176,7 +176,7 @@ def write_outputs(
     }
     if summary.reasoning:
         record["reasoning"] = {
-            model: dataclasses.asdict(found) for model, found in summary.reasoning.items()
+            mode: dataclasses.asdict(found) for mode, found in summary.reasoning.items()
         }
     write_json(folder / "summary.json", finite(record))
 
@@ -200,7 +200,7 @@ def _pairs(results: Sequence[ModelReplies]) -> list[tuple[ModelReplies, ModelRep
 def _without_and_with(
     results: Sequence[ModelReplies],
 ) -> list[tuple[ModelReplies, ModelReplies]]:
-    """A model's replies without reasoning, and its greedy ones to the same prompt."""
+    """A model's replies without reasoning, and those with it to the same prompt."""
     return [
         (short, full)
         for short in results
@@ -242,6 +242,6 @@ def _said(reply: Reply, completions: bool) -> dict[str, Any]:
     }
     if answer.number is not None:
         said |= {"value": answer.number.said, "label": answer.number.label}
-    if answer.signs:
-        said["signs"] = answer.signs
+    if answer.measures:
+        said["measures"] = answer.measures
     return {**said, "completion": reply.completion} if completions else said

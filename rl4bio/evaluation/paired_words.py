@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from rl4bio.evaluation.answers import Estimate
 from rl4bio.evaluation.compare import ErrorTable, PairedComparison, RewardTable
 from rl4bio.evaluation.figures import MORE, number_interval, percent_interval
 
 BASE_AND_TUNED = ("base", "tuned")
-WITHOUT_AND_WITH = ("without reasoning", "with reasoning")
+WITHOUT_AND_WITH = ("without", "with")
 """The two sides of what reasoning adds."""
 
 
@@ -43,10 +45,11 @@ def paired_lines(comparison: PairedComparison, mode: str) -> list[str]:
 
 
 def reasoning_line(comparison: PairedComparison, model: str) -> str:
-    """What reasoning adds to one model's answers, in one sentence."""
+    """What reasoning adds to one model's answers in one mode, in one sentence."""
     names = WITHOUT_AND_WITH
-    wanted = ("accuracy", "balanced_accuracy", "mae", "spearman", "reward_total")
-    gains = [_gain_text(n, g, names) for n, g in comparison.differences.items() if n in wanted]
+    wanted = ("accuracy", "balanced_accuracy", "auroc", "mae", "spearman", "exact_set", "tanimoto")
+    found = {n: g for n, g in comparison.differences.items() if not math.isnan(g.value)}
+    gains = [_gain_text(n, g, names) for n, g in found.items() if n in wanted]
     return "; ".join(
         [f"what reasoning adds to {model}: {paired_counts(comparison, names)}", *gains]
     )
@@ -62,7 +65,9 @@ def _gain_text(name: str, gain: Estimate, names: tuple[str, str] = BASE_AND_TUNE
 
 def paired_brief(comparison: PairedComparison, mode: str) -> str:
     """Base against tuned in one sentence."""
-    main = {RewardTable: "reward_total", ErrorTable: "mae"}.get(type(comparison.table), "accuracy")
+    table = comparison.table
+    main = "reward_total" if isinstance(table, RewardTable) else "accuracy"
+    main = "mae" if isinstance(table, ErrorTable) else main
     found = comparison.differences
     gains = "".join(
         f"; {_gain_text(n, found[n])}" for n in (main, "auroc", "spearman") if n in found

@@ -47,7 +47,7 @@ def html_report(
         rows: the metric table, the main mode first.
         comparisons: mode -> base against tuned, the main mode first; {} where only one model ran.
         cases: the side-by-side cases.
-        reasoning: model -> its answers without reasoning against those with it.
+        reasoning: model and mode -> answers without reasoning against those with it.
     """
     paired = [
         line

@@ -125,7 +125,7 @@ def plain_table(
     Args:
         rows: one model and mode each.
         comparisons: mode -> base against tuned, the main mode first; nothing where one model ran.
-        reasoning: model -> its answers without reasoning against those with it.
+        reasoning: model and mode -> answers without reasoning against those with it.
     """
     header, body = table_cells(rows)
     first, *columns = [_lines(cells) for cells in (header, *body)]

@@ -1,4 +1,4 @@
-"""What only some answers have: ranking of two classes, errors of numbers, signs of reasoning."""
+"""What only some answers have: ranking of two classes, errors of numbers, means of measures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def task_statistics(items: Sequence[Answer]) -> dict[str, IndexStatistic]:
 
     Two classes: `balanced_accuracy`, and with log-probabilities `auroc`, `auprc`, and `brier`, the
     mean squared error of P(positive) (Brier, 1950). Numbers: `mae` and `mae_read` (of the answers
-    that could be read) in the label's unit, `spearman`, `r2`. Generated completions: the signs.
+    that could be read) in the label's unit, `spearman`, `r2`. Completions: means of `measures`.
     """
     found: dict[str, IndexStatistic] = {}
     if not items:
@@ -33,8 +33,8 @@ def task_statistics(items: Sequence[Answer]) -> dict[str, IndexStatistic]:
     numbers = [item.number for item in items if item.number is not None]
     if len(numbers) == len(items):
         found |= _of_numbers(numbers)
-    for sign in items[0].signs:
-        found[sign] = mean_statistic([item.signs.get(sign, math.nan) for item in items])
+    for name in items[0].measures:
+        found[name] = mean_statistic([item.measures.get(name, math.nan) for item in items])
     return found
 
 

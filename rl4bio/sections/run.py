@@ -13,7 +13,7 @@ from rl4bio.sections.policy import PolicyConfig, RolloutConfig
 from rl4bio.sections.training import GRPOConfig, OptimConfig, SFTConfig
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"]
-EvaluationMode = Literal["greedy", "sampled", "direct", "logprob"]
+EvaluationMode = Literal["greedy", "sampled", "direct", "logprob", "no_reasoning"]
 
 
 @dataclass(kw_only=True)
@@ -94,7 +94,8 @@ class EvaluationConfig:
     """How questions are answered, base and tuned alike; the first one gives the side-by-side cases.
     greedy: one completion of the run's own prompt; sampled: num_samples of them, for pass@k and the
     majority vote; direct: greedy, from a prompt that asks for the answer alone; logprob: the most
-    likely label, letter or option behind that prompt. Open answers have only the first two."""
+    likely label, letter or option behind that prompt; no_reasoning: greedy, from the run's own
+    prompt with the reasoning block begun and ended empty. Open answers have only the first two."""
     num_samples: int = 8
     """Completions an item of mode sampled."""
     temperature: float | None = None
