@@ -29,10 +29,10 @@ from rl4bio.types import Sample
 
 INPUT = "Drug SMILES"
 SHARES: dict[str, float] = {
-    "Analogue_Barrier": 0.4,
+    "Analogue_Barrier": 0.45,
     "Analogue_Lipophilicity": 0.2,
-    "Analogue_Design": 0.2,
-    "": 0.2,  # any other task of the package that takes one molecule
+    "Analogue_Design": 0.25,
+    "": 0.1,  # any other task of the package that takes one molecule
 }
 FORMS: dict[Form, float] = {"tags": 0.9, "direct": 0.05, "predict": 0.05}
 
@@ -42,7 +42,7 @@ FORMS: dict[Form, float] = {"tags": 0.9, "direct": 0.05, "predict": 0.05}
 class Gemma2NanoMix(Corpus):
     """Seeded demonstrations over made-up molecules; no test or validation scaffold is read."""
 
-    size: int = 50_000
+    size: int = 30_000
     """Demonstrations, all different draws."""
     val_size: int = 200
     seed: int = 1

@@ -21,10 +21,12 @@ from experiments.gemma2_nano.mix import Gemma2NanoMix
 VOCABULARY = 1024
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
+ATOMS = ["Cl", "Br"]
+"""Tokens that no text of the warm start needs."""
 
 # English words are whole, everything else is one character: atoms stay countable. A run of lower
 # case letters is a word where it has a letter that no aromatic atom is written with.
-PIECES = r"Cl|Br| ?(?=[bcnops]*[ad-mq-rt-z])[A-Z]?[a-z]{2,}|\s|."
+PIECES = r" ?(?=[bcnops]*[ad-mq-rt-z])[A-Z]?[a-z]{2,}|\s|."
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
@@ -51,13 +53,15 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(TAGS),
+        vocab_size=VOCABULARY - len(TAGS) - len(ATOMS),
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    tokenizer.add_tokens(
+        [AddedToken(word, special=False, normalized=False) for word in (*TAGS, *ATOMS)]
+    )
     bos = ("<bos>", tokenizer.token_to_id("<bos>"))
     tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
     return PreTrainedTokenizerFast(
