@@ -56,8 +56,8 @@ class RepeatGuard:
 
     Where rewards of the text stand beside those of molecules, such as `structure`, it keeps what
     they give. Otherwise a text in good form that is no molecule would be worth more, and the policy
-    would learn to write such texts. Molecules are the same where their canonical SMILES are, however they are spelled. The rewards'
-    own values stay as they are. The memory is this process's: each rank remembers its own.
+    would learn to write such texts. Molecules are the same where their canonical SMILES are. The
+    rewards' own values stay as they are. The memory is this process's: each rank has its own.
 
     Args:
         scorer: rewards of which at least one reads molecules; without memory, so for validation.
