@@ -16,14 +16,8 @@ from rl4bio.evaluation.cases import Reply, merge_draws
 from rl4bio.evaluation.labels import Kind
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions, sampling_seed
-from rl4bio.replies import (
-    Questions,
-    Written,
-    behind_opening,
-    form_of,
-    make_reply,
-    plain_samples,
-)
+from rl4bio.reasoning import plain_samples
+from rl4bio.replies import Questions, Written, behind_opening, form_of, make_reply
 from rl4bio.sections import RolloutConfig
 from rl4bio.types import Sample, Scorer
 

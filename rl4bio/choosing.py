@@ -23,7 +23,8 @@ from rl4bio.evaluation.cases import Reply
 from rl4bio.evaluation.labels import LABELS
 from rl4bio.modules.logprobs import continuation_logprobs
 from rl4bio.modules.policy import Policy
-from rl4bio.replies import Questions, answer_lead, block_names, positive_class
+from rl4bio.reasoning import answer_lead
+from rl4bio.replies import Questions, block_names, positive_class
 from rl4bio.types import Sample
 
 log = logging.getLogger("rl4bio")

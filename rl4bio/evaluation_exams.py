@@ -13,6 +13,7 @@ from rl4bio.errors import ConfigError, ModelError
 from rl4bio.evaluation.outputs import ModelReplies
 from rl4bio.evaluation_facts import DIRECT_TOKENS
 from rl4bio.evaluation_items import Items
+from rl4bio.reasoning import answer_lead
 from rl4bio.sections import RunConfig
 from rl4bio.sections.run import EvaluationMode
 from rl4bio.types import Scorer
@@ -197,7 +198,7 @@ def chosen_in_answer(
     Behind an empty reasoning, and behind the greedy completion's own where there is one.
     """
     from rl4bio.choosing import behind_reasoning
-    from rl4bio.replies import answer_lead, without_reasoning
+    from rl4bio.replies import without_reasoning
 
     questions = exam.questions
     if questions.form != "tags" or not answer_lead(questions.samples[0]):

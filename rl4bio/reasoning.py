@@ -1,4 +1,4 @@
-"""Signs of reasoning in completions: how long it is, and whether it corrects itself.
+"""Reasoning in completions: how long it is, whether it corrects itself, and going without it.
 
 What evaluation and training count. Neither sign says that the reasoning is any good, only that
 there is more of it; whether it helps is the accuracy with it beside the accuracy without it.
@@ -6,9 +6,12 @@ there is more of it; whether it helps is the accuracy with it beside the accurac
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Sequence
 
 from rl4bio.tags import has_content, strip_terminators
+from rl4bio.types import Sample
 from rl4bio.words import fold
 
 _SENTENCE = r"(?:^|[.!?;:(\u2013\u2014]\s{0,4}|\b(?:no|oh|hm+|but|so|and|or|well)\b,?\s{1,2})"
@@ -66,6 +69,21 @@ def opening(tags: tuple[str, str], answer: str = "") -> str:
     """The start of an assistant's turn whose reasoning block is empty, up to the answer's start."""
     thought, said = tags
     return f"<{thought}></{thought}><{said}>{answer}"
+
+
+def answer_lead(sample: Sample) -> str:
+    """What an answer begins with before its first word: letters of therapeutic tasks are "(B)"."""
+    return "(" if sample.extra.get("kind") == "option" else ""
+
+
+def plain_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples as if their prompts asked for the answer alone, as rewards then read it."""
+    return [
+        dataclasses.replace(sample, extra=sample.extra | {"answer_form": "plain"})
+        if "answer_form" in sample.extra
+        else sample
+        for sample in samples
+    ]
 
 
 def answer_behind(written: str, tags: tuple[str, str]) -> str | None:

@@ -14,7 +14,15 @@ from rl4bio.evaluation.answers import Answer
 from rl4bio.evaluation.cases import Reply
 from rl4bio.evaluation.labels import Kind
 from rl4bio.evaluation.regression import NumberAnswer
-from rl4bio.reasoning import answer_behind, corrects_itself, count_words, opening, reasoning_of
+from rl4bio.reasoning import (
+    answer_behind,
+    answer_lead,
+    corrects_itself,
+    count_words,
+    opening,
+    plain_samples,
+    reasoning_of,
+)
 from rl4bio.rewards.facts import find_evidence
 from rl4bio.rewards.grounding import MAX_CHARACTERS, GroundingReward
 from rl4bio.types import Sample
@@ -71,26 +79,11 @@ def block_names(questions: Questions) -> tuple[str, str]:
     return _VERDICT_TAGS if questions.kind == "verdict" else TAGS
 
 
-def answer_lead(sample: Sample) -> str:
-    """What an answer begins with before its first word: letters of therapeutic tasks are "(B)"."""
-    return "(" if sample.extra.get("kind") == "option" else ""
-
-
 def without_reasoning(questions: Questions) -> Questions:
     """The same questions with the reasoning block begun and ended, and the answer block begun."""
     tags = block_names(questions)
     opened = [opening(tags, answer_lead(sample)) for sample in questions.samples]
     return dataclasses.replace(questions, opened=opened)
-
-
-def plain_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples as if their prompts asked for the answer alone, as rewards then read it."""
-    return [
-        dataclasses.replace(sample, extra=sample.extra | {"answer_form": "plain"})
-        if "answer_form" in sample.extra
-        else sample
-        for sample in samples
-    ]
 
 
 def behind_opening(questions: Questions, number: int, text: str) -> tuple[str | None, str]:

@@ -9,6 +9,7 @@ CALLBACKS: Registry[Any] = Registry(
     {
         "kl_monitor": "rl4bio.callbacks.kl:KLMonitor",
         "reward_histogram": "rl4bio.callbacks.reward_histogram:RewardHistogram",
+        "reasoning_signs": "rl4bio.callbacks.reasoning_signs:ReasoningSigns",
         "completion_table": "rl4bio.callbacks.completion_table:CompletionTable",
         "molecule_table": "rl4bio.callbacks.molecule_table:MoleculeTable",
         "molecule_monitor": "rl4bio.callbacks.molecule_monitor:MoleculeMonitor",

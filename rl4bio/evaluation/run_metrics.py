@@ -4,153 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rl4bio.evaluation.charts import Chart, Point, Series
+from rl4bio.evaluation.known_metrics import (
+    BARE,
+    KL,
+    LOSS,
+    MOLECULES,
+    ROLLOUT,
+    UPDATE,
+    Metric,
+    with_and_without,
+)
 
 Row = dict[str, float]
 """One logged step: `step` and whatever was logged with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A column of metrics.csv."""
-
-    key: str
-    title: str
-    meaning: str
-    unit: str = ""
-    scale: float = 1.0
-    """Shown value per logged value, 100 for a share in percent."""
-    floor: float | None = 0.0
-    """A value that the chart's axis always shows."""
-    chart: str = ""
-    """Title of the chart it shares with others of its quantity; its own title by default."""
-    label: str = ""
-    """Name of its line in a shared chart."""
-    smooth: bool = True
-    always: bool = True
-    """Show it even where it is 0 at every step."""
-
-
-KL = Metric(
-    key="train/kl",
-    title="KL to the reference",
-    unit="nats per token",
-    meaning="How far the policy has moved from the model it started from; 0 at the start.",
-)
-ROLLOUT = (
-    Metric(
-        key="rollout/completion_tokens_mean",
-        title="Completion length",
-        unit="tokens",
-        meaning="Mean length of the sampled completions.",
-    ),
-    Metric(
-        key="rollout/truncated_fraction",
-        title="Truncated completions",
-        unit="%",
-        scale=100.0,
-        meaning="Share of completions that were cut off at the length limit.",
-    ),
-    Metric(
-        key="reward/zero_spread_fraction",
-        title="Groups without spread",
-        unit="%",
-        scale=100.0,
-        meaning="Share of prompts whose completions all got the same reward, so that the step "
-        "learned nothing from them.",
-    ),
-    Metric(
-        key="reward/unscored_fraction",
-        title="Unscored completions",
-        unit="%",
-        scale=100.0,
-        meaning="Share of completions that no reward could score; the means leave them out.",
-        always=False,
-    ),
-)
-MOLECULES = (
-    Metric(
-        key="reward/valid_fraction",
-        title="Valid molecules",
-        unit="%",
-        scale=100.0,
-        meaning="Share of completions that are a SMILES of a molecule.",
-        chart="Molecules",
-        label="valid",
-    ),
-    Metric(
-        key="reward/duplicate_fraction",
-        title="Duplicates",
-        unit="%",
-        scale=100.0,
-        meaning="Share of completions whose molecule stands earlier in the same step.",
-        chart="Molecules",
-        label="duplicate",
-    ),
-    Metric(
-        key="reward/seen_fraction",
-        title="Seen molecules",
-        unit="%",
-        scale=100.0,
-        meaning="Share of completions whose molecule an earlier step has scored.",
-        chart="Molecules",
-        label="seen before",
-    ),
-    Metric(
-        key="molecules/intdiv",
-        title="Internal diversity",
-        meaning="1 - mean pairwise Tanimoto similarity of a step's valid molecules; near 0 all are "
-        "alike.",
-        chart="Diversity",
-        label="IntDiv",
-        smooth=False,
-    ),
-    Metric(
-        key="molecules/snn",
-        title="Similarity to the reference",
-        meaning="Mean similarity of a step's valid molecules to the nearest one of the reference's "
-        "fixed subset; falls as the policy leaves what it was trained on.",
-        chart="Diversity",
-        label="SNN",
-        smooth=False,
-    ),
-)
-UPDATE = (
-    Metric(
-        key="train/entropy",
-        title="Entropy",
-        unit="nats per token",
-        meaning="How undecided the policy is about its next token; near 0 it always says the same.",
-    ),
-    Metric(
-        key="train/grad_norm",
-        title="Gradient norm",
-        meaning="Length of the gradient before clipping; spikes point at unstable steps.",
-    ),
-)
-LOSS = (
-    Metric(
-        key="train/loss",
-        title="Loss",
-        unit="nats per token",
-        meaning="Mean negative log-likelihood of the demonstrations in the training batches.",
-        floor=None,
-        label="training",
-    ),
-    Metric(
-        key="val/loss",
-        title="Validation loss",
-        unit="nats per token",
-        meaning="The same on samples that are not trained on.",
-        floor=None,
-        chart="Loss",
-        label="validation",
-        smooth=False,
-    ),
-)
 _TIMES = {
     "generate": "Sampling the completions.",
     "score": "Computing the rewards.",
@@ -215,6 +86,7 @@ def _rewards(config: dict[str, Any], logged: set[str]) -> list[Metric]:
             )
             for name in parts
         ),
+        *(m for name in parts if f"val/{name}{BARE}" in logged for m in with_and_without(name)),
     ]
 
 
