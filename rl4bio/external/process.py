@@ -155,12 +155,11 @@ class LineProcess:
             lines, self._partial = [*lines, self._partial], b""
         complete = False
         for line in lines:
-            if len(line) <= MAX_LINE_BYTES:
-                complete = on_line(line) or complete
+            complete = on_line(line) or complete
         if received > MAX_OUTPUT_BYTES:
             reason = f"more than {MAX_OUTPUT_BYTES >> 20} MiB of output for one batch"
             raise ExchangeError("crash", f"{reason}; write logs to stderr, or lower batch_size")
-        if max(map(len, [*lines, self._partial])) > MAX_LINE_BYTES:
+        if len(self._partial) > MAX_LINE_BYTES:
             raise ExchangeError("crash", f"a line of more than {MAX_LINE_BYTES >> 20} MiB")
         return complete
 

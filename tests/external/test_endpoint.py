@@ -120,7 +120,15 @@ def test_silence_and_an_answer_by_drops_end_with_the_time_out(
         while not done.wait(SHORT_S / 10):
             handler.wfile.write(b"x")
 
-    for url in (serve(drip), serve(lambda handler, body: done.wait(LONG_S) and None)):
+    def drip_headers(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\nX-Header: ")
+        while not done.wait(SHORT_S / 10):
+            handler.wfile.write(b"x")
+
+    def silence(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        done.wait(LONG_S)
+
+    for url in map(serve, (drip, drip_headers, silence)):
         start = time.monotonic()
         error = failure(url, timeout_s=SHORT_S)
         assert (error.kind, str(error)) == ("time-out", "no answer within 0.2 s")

@@ -115,8 +115,10 @@ def test_a_time_out_tells_the_last_words(program: Program) -> None:
     process.close()
 
 
-def test_what_was_said_before_a_crash_is_kept(program: Program) -> None:
-    process = LineProcess(program("print('one', flush=True); os._exit(1)"))
+@pytest.mark.parametrize("end", ["os._exit(1)", "print('x' * 3_000_000, flush=True)"])
+def test_what_was_said_before_a_crash_is_kept(program: Program, end: str) -> None:
+    """A line that is too long is not handed over."""
+    process = LineProcess(program(f"print('one', flush=True); {end}"))
     found: list[bytes] = []
     with pytest.raises(ExchangeError):
         process.exchange(

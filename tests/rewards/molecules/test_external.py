@@ -124,6 +124,12 @@ def test_what_failure_is_worth(
     assert "such as CF: no answer" in lines
 
 
+def test_a_sample_that_asks_for_no_molecule_is_not_scored(bench: Bench) -> None:
+    letter = Sample(uid="2", prompt="", extra={"kind": "option", "answer_form": "plain"})
+    reward = bench.build(on_failure="zero")
+    assert reward(["C", "C"], [SAMPLE, letter]) == nan(0.1, math.nan)
+
+
 def test_fail_ends_the_run_and_says_why(bench: Bench) -> None:
     reward = bench.build(on_failure="fail")
     assert score(reward, "C") == [pytest.approx(0.1)]
