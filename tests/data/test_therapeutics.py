@@ -138,13 +138,17 @@ class TestSamples:
 
     def test_isomers_are_no_overlap(self, tmp_path: Path) -> None:
         """They differ in signs and case alone, which a comparison of words does not see."""
-        rows = ["smiles,y", "c1ccccc1,1", "C1CCCCC1,0", "CC(C)O,1", "CCC=O,0", "CC(=O)C,1"]
-        made = corpus({"task": "AMES", "source": write(tmp_path, rows)}, test_fraction=0.4)
-        (*train,), (*test,) = made.samples("train"), made.samples("test")
-        assert len(test) == 2
-        pairs = [[(s.uid, s.question) for s in own] for own in (train, test)]
-        assert find_overlaps(pairs[0], pairs[1]) == []
-        assert "Drug SMILES: " in train[0].question
+        known = write(tmp_path, ["smiles,y", "c1ccccc1,1", "CC(C)O,1"], "train.csv")
+        held = write(tmp_path, ["smiles,y", "C1CCCCC1,0", "CC(=C)O,0", "OC(C)C,1"], "test.csv")
+        parts = [{"task": "AMES", "source": known, "split": "train"}]
+        parts += [{"task": "AMES", "source": held, "split": "test"}]
+        made = corpus(*parts, val_fraction=0.0)
+        (train,), test = made.samples("train"), made.samples("test")
+        assert (train.extra["input"], len(test)) == ("c1ccccc1", 3)  # propanol is a test item
+        assert (
+            find_overlaps([(train.uid, train.question)], [(s.uid, s.question) for s in test]) == []
+        )
+        assert "Drug SMILES: c1ccccc1" in train.question
 
 
 class TestTables:

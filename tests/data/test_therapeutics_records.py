@@ -62,6 +62,11 @@ class TestColumns:
         assert [*record.inputs.values()] == ["CCO", "CCN", "A549 {lung}"]
         assert (record.value, record.input, record.group) == (2.5, "CCO", "CCO")
 
+    def test_one_molecule_column_does_not_serve_two_inputs(self, tmp_path: Path) -> None:
+        path = table(tmp_path, "smiles,Cell_Line,Y\nCCO,A549,2.5\n")
+        with pytest.raises(DataError, match=r"no column 'drug1 smiles' for \{Drug1 SMILES\}"):
+            read(path, "DrugComb_CSS")
+
     def test_named_in_any_case(self, tmp_path: Path) -> None:
         path = table(tmp_path, "smiles,Parent,NR-AhR\nC,CCO,1\nC,CCN,0\n")
         records = read(path, "Tox21_NR_AhR", inputs={"Drug SMILES": "parent"}, label="nr-ahr")
