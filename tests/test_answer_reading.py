@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from rl4bio.answer_reading import lenient_answer, lenient_choice, strict_answer
+from rl4bio.answer_reading import lenient_answer, lenient_bin, lenient_choice, strict_answer
 from rl4bio.types import Sample
 
 OPTIONS = {"A": "Aspirin", "B": "Beta blocker", "C": "Calcium channel blocker", "D": "Digoxin"}
@@ -96,3 +96,21 @@ def test_verdicts_are_read_as_ever() -> None:
     assert strict_answer("Yes.", sample, "verdict", "direct") == "yes"
     assert strict_answer("/think It worked.\n/answer no", sample, "verdict", "think") == "no"
     assert lenient_answer("So the answer is maybe.", sample, "verdict", "tags") == "maybe"
+
+
+@pytest.mark.parametrize(
+    ("completion", "form", "digits"),
+    [
+        (tagged("437"), "tags", "437"),
+        (tagged("about 437, not 500"), "tags", "437"),
+        ("First 100, then 437", "tags", "437"),
+        ("437\n\nInstructions: 500", "direct", "437"),
+        ("1000", "direct", "1000"),
+        ("0.437 or 43 or 4370 or -437 or 437% or C437", "direct", None),
+        ("", "direct", None),
+    ],
+)
+def test_lenient_bins(
+    completion: str, form: Literal["tags", "think", "direct"], digits: str | None
+) -> None:
+    assert lenient_bin(completion, form) == digits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from rl4bio.answering import Questions
-from rl4bio.choosing import choose_replies, measure_choices
+from rl4bio.choosing import behind_reasoning, choose_replies, measure_choices
+from rl4bio.evaluation.answers import Answer
+from rl4bio.evaluation.cases import Reply
 from rl4bio.evaluation.labels import Kind
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
+from rl4bio.replies import Questions, without_reasoning
 from rl4bio.sections import PolicyConfig
 from rl4bio.types import Prompt, Sample
 
@@ -109,6 +112,109 @@ def test_batches_change_nothing(policy: Policy) -> None:
             assert other[label].logprob == pytest.approx(measured.logprob, abs=1e-4)
             assert other[label].lead == pytest.approx(measured.lead, abs=1e-4)
             assert measured.lead < 0
+
+
+BARRIER = {"A": "does not cross the BBB", "B": "crosses the BBB"}
+SMILES = ("CCO", "c1ccccc1N", "CC(=O)OC")
+
+
+def therapeutic(policy: Policy, *, chat: bool, form: str) -> Questions:
+    samples = []
+    for smiles in SMILES:
+        text = f"Does it cross?\n(A) no (B) yes\nDrug SMILES: {smiles}\nAnswer:"
+        prompt: Prompt = [{"role": "user", "content": text}] if chat else text
+        extra = {"kind": "option", "answer_form": form, "options": BARRIER}
+        samples.append(Sample(uid=smiles, prompt=prompt, target="B", extra=extra))
+    return Questions(
+        samples=samples,
+        prompts=[policy.encode_prompt(sample.prompt) for sample in samples],
+        form="tags" if form == "tags" else "direct",
+        kind="choice",
+    )
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_letters_of_therapeutic_tasks_stand_in_brackets(policy: Policy, chat: bool) -> None:
+    policy.model.eval()
+    questions = therapeutic(policy, chat=chat, form="plain")
+    found = choose_replies(policy, questions, batch_size=2)
+    assert list(found) == ["log-prob of the letter"]  # the option's text is no answer here
+    for sample, reply in zip(questions.samples, found["log-prob of the letter"], strict=True):
+        rendered = (
+            policy.tokenizer.apply_chat_template(
+                sample.prompt, add_generation_prompt=True, tokenize=False
+            )
+            if chat
+            else f"<bos>{sample.prompt}"
+        )
+        own = {
+            letter: sequence_logprob(policy, rendered, f"{'' if chat else ' '}({letter})")
+            for letter in "AB"
+        }
+        assert reply.choices == pytest.approx(own, abs=1e-4)
+        assert reply.answer.positive == "B"
+        assert reply.answer.log_odds == pytest.approx(own["B"] - own["A"], abs=1e-4)
+        # P(B) against P(A), both ways of writing it
+        chance = math.exp(own["B"]) / (math.exp(own["A"]) + math.exp(own["B"]))
+        assert 1 / (1 + math.exp(-reply.answer.log_odds)) == pytest.approx(chance, abs=1e-4)
+
+
+def test_letters_inside_the_answer_block(policy: Policy) -> None:
+    policy.model.eval()
+    questions = therapeutic(policy, chat=True, form="tags")
+    said = [
+        "<reasoning>It is small.</reasoning><answer>(A)</answer>",
+        "<reasoning>It is small",  # cut off
+        "<reasoning>It is small.</reasoning>",
+    ]
+    replies = [
+        Reply(answer=Answer(gold="B", strict=None, lenient=None), completion=text) for text in said
+    ]
+    own = behind_reasoning(questions, replies)
+    assert own.opened == [
+        "<reasoning>It is small.</reasoning><answer>(",
+        "<reasoning>It is small</reasoning><answer>(",
+        "<reasoning>It is small.</reasoning><answer>(",
+    ]
+    for asked in (own, without_reasoning(questions)):
+        found = choose_replies(policy, asked, batch_size=2)["log-prob of the letter"]
+        for sample, opened, reply in zip(asked.samples, asked.opened, found, strict=True):
+            rendered = policy.tokenizer.apply_chat_template(
+                sample.prompt, add_generation_prompt=True, tokenize=False
+            )
+            whole = {
+                letter: sequence_logprob(policy, rendered, f"{opened}{letter})") for letter in "AB"
+            }
+            odds = whole["B"] - whole["A"]  # what both share drops out
+            assert reply.answer.log_odds == pytest.approx(odds, abs=1e-4)
+            assert max(reply.choices.values()) < 0
+            assert min(reply.choices.values()) > min(whole.values())
+
+
+def test_a_merged_bracket_belongs_to_both_letters(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a tokenizer makes one token of ">(", no letter is asked for behind a ">" alone."""
+    asked: list[tuple[list[int], list[list[int]]]] = []
+    merged = 300
+
+    def encode(text: str) -> list[int]:
+        return [merged if sign == "\0" else ord(sign) for sign in text.replace(">(", "\0")]
+
+    def measure(
+        policy: Policy, prompts: list[list[int]], continuations: list[list[list[int]]]
+    ) -> list[list[list[float]]]:
+        asked.extend(zip(prompts, continuations, strict=True))
+        return [[[-1.0] * len(tokens) for tokens in own] for own in continuations]
+
+    questions = without_reasoning(therapeutic(policy, chat=True, form="tags"))
+    monkeypatch.setattr(policy, "encode_continuation", encode)
+    monkeypatch.setattr("rl4bio.choosing.continuation_logprobs", measure)
+    measure_choices(policy, questions, [{"A": "A)", "B": "B)"}] * 3, batch_size=3)
+    assert len(asked) == 3
+    for prompt, own in asked:
+        assert prompt[-8:] == [*map(ord, "<answer"), merged]
+        assert own == [[ord("A"), ord(")")], [ord("B"), ord(")")]]
 
 
 class DummyPrefix:

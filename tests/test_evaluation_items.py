@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
+from rl4bio.data import Corpus
+from rl4bio.data.base import Split
 from rl4bio.errors import ConfigError, DataError
-from rl4bio.evaluation_items import Items, check_open, choose_items, kinds_of
+from rl4bio.evaluation_items import Items, check_open, choose_items, find_items, kinds_of
 from rl4bio.sections import EvaluationConfig, RewardConfig, RunConfig
 from rl4bio.types import Sample
 
@@ -83,3 +89,87 @@ def test_open_questions_need_rewards_and_a_written_answer() -> None:
 def test_modes_are_named_once(modes: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"evaluation\.modes: got"):
         config(modes=modes, rewards=[])
+
+
+# --- several tasks ------------------------------------------------------------------------------
+
+SCALE = {"low": 0.0, "high": 10.0}
+
+
+def number(uid: str, value: float, **changed: Any) -> Sample:
+    extra = {
+        "kind": "bin",
+        "task": "Caco2",
+        "label": value,
+        "scale": SCALE,
+        "constant": {"bin": 300, "mae": 100.0},
+    }
+    return Sample(uid=uid, prompt="p", target="500", question=uid, extra=extra | changed)
+
+
+def letter(uid: str, target: str, task: str) -> Sample:
+    extra = {"kind": "option", "task": task, "options": OPTIONS}
+    return Sample(uid=uid, prompt="p", target=target, question=uid, extra=extra)
+
+
+@dataclass(kw_only=True)
+class SeveralTasks(Corpus):
+    """Two tasks of letters and one of numbers."""
+
+    def samples(self, split: Split) -> Sequence[Sample]:
+        letters = [
+            letter(f"{split}{task}{n}", "AB"[n % 2], task) for n in range(20) for task in "XY"
+        ]
+        return [*letters, *(number(f"{split}n{n}", float(n)) for n in range(20))]
+
+
+def test_every_task_is_a_part_of_its_own() -> None:
+    parts = find_items(SeveralTasks(), config(modes=["greedy"], rewards=[]))
+    assert [(p.kind, p.task, p.name, len(p.samples)) for p in parts] == [
+        ("choice", "X", "X", 20),
+        ("choice", "Y", "Y", 20),
+        ("bin", "Caco2", "Caco2", 20),
+    ]
+    assert parts[2].labels == ()
+    # bin 300 of the scale 0 to 10, and the mean of 0 to 19
+    assert parts[2].constants == {"training median": 3.0, "training mean": 9.5}
+    assert Items(kind="bin", samples=[], task="a/b c").name == "a_b_c"
+
+
+def test_a_subset_keeps_the_mix_of_tasks_and_of_letters() -> None:
+    run = config(modes=["greedy"], rewards=[])
+    run.evaluation.max_items = 12
+    parts = find_items(SeveralTasks(), run)
+    assert [len(part.samples) for part in parts] == [4, 4, 4]
+    for part in parts[:2]:
+        assert sorted(str(sample.target) for sample in part.samples) == ["A", "A", "B", "B"]
+    assert len({sample.extra["label"] for sample in parts[2].samples}) == 4
+
+
+def test_numbers_have_to_be_written() -> None:
+    with pytest.raises(ConfigError, match="the test split has numbers; add greedy or sampled"):
+        find_items(SeveralTasks(), config(modes=["logprob"], rewards=[]))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"label": float("nan")},
+        {"label": None},
+        {"scale": {"low": 1.0, "high": 1.0}},
+        {"scale": {}},
+        {"constant": {}},
+    ],
+)
+def test_numbers_that_cannot_be_scored(changed: dict[str, Any]) -> None:
+    assert kinds_of([number("1", 2.0)]) == ["bin"]
+    with pytest.raises(DataError, match="test item 1 has the label"):
+        kinds_of([number("1", 2.0, **changed)])
+
+
+def test_reactants_and_designs_are_open() -> None:
+    samples = [
+        Sample(uid="1", prompt="p", target="CCO.CN", extra={"kind": "reactants"}),
+        Sample(uid="2", prompt="p", extra={"kind": "design"}),
+    ]
+    assert kinds_of(samples) == ["open", "open"]
