@@ -6,6 +6,7 @@ has learned to read SMILES and nothing about drugs.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -108,7 +109,12 @@ def analogue_rows(task: str, *, seed: int = 0, size: int = NUM_MOLECULES) -> lis
         raise DataError(
             f"{SOURCE}: has no task {task!r}{did_you_mean(task, TASKS)}; known: {', '.join(TASKS)}"
         )
-    return [TASKS[task](molecule) for molecule in draw_analogues(random.Random(seed), size)]
+    return [TASKS[task](molecule) for molecule in _drawn(seed, size)]
+
+
+@functools.lru_cache(maxsize=4)  # an evaluation builds its corpus twice
+def _drawn(seed: int, size: int) -> tuple[Molecule, ...]:
+    return tuple(draw_analogues(random.Random(seed), size))
 
 
 def draw_analogues(rng: random.Random, size: int) -> list[Molecule]:
