@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
@@ -88,6 +89,50 @@ class TestMedicalReasoning:
             assert config.policy.adapter is not None
             assert config.trainer.precision == "auto"
             assert corpus.test_sources, "a published test set, and nothing of it in training"
+
+
+class TestTxGemma:
+    """The big configurations, whose models no test loads."""
+
+    def test_grpo_and_its_baseline_see_the_same_molecules(self, tmp_path: Path) -> None:
+        """In the same splits and the same order, each in its checkpoint's own form."""
+        table = tmp_path / "bbbp.csv"
+        rings = ["c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccoc1", "C1CCNCC1", "c1ccsc1", "C1CCOC1"]
+        pairs = enumerate(itertools.product(rings, rings))
+        rows = [
+            f"{a}N({'C' * n})C{b},{int((n + k) % 4 > 0)}" for k, (a, b) in pairs for n in (1, 2)
+        ]
+        table.write_text("\n".join(["smiles,y", *rows]))
+        seen = {}
+        for name, form in (("txgemma_9b_bbbp", "tags"), ("sft_txgemma_9b_bbbp", "predict")):
+            config = load(Path(f"configs/{name}.yaml"))
+            assert config.data.options["form"] == form
+            options = {**config.data.options, "prompts": None}
+            options["tasks"] = [{**options["tasks"][0], "source": str(table)}]
+            corpus = CORPORA.build(config.data.name, options, where="data")
+            seen[name] = {
+                split: [(s.uid, s.target) for s in corpus.samples(split)]  # type: ignore[arg-type]
+                for split in ("train", "val", "test")
+            }
+            letters = [target for _, target in seen[name]["train"]]
+            assert letters.count("A") == letters.count("B")
+        one, other = seen.values()
+        assert one == other
+        assert len(one["test"]) > len(one["val"]) > 0
+
+    @pytest.mark.parametrize("name", ["txgemma_9b_bbbp", "sft_txgemma_9b_bbbp"])
+    def test_answers_fit_their_limits(self, name: str) -> None:
+        config = load(Path(f"configs/{name}.yaml"))
+        prompt, answer = config.rollout.max_prompt_tokens, config.rollout.max_completion_tokens
+        assert config.policy.adapter is not None
+        assert config.policy.gradient_checkpointing
+        assert config.trainer.precision == "auto"
+        if config.task == "sft":
+            assert answer == 8
+            assert config.sft.max_tokens == prompt + answer
+        else:
+            weights = {part.name: part.weight for part in config.rewards}
+            assert weights["option"] > weights["structure"]
 
 
 @pytest.fixture
