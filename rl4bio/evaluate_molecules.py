@@ -217,21 +217,28 @@ def write_molecules(
 
 def sum_logprobs(policy: Policy, batches: Sequence[Completions], config: RunConfig) -> list[float]:
     """Log-probability of each completion under a model, in nats, as it would be sampled."""
+    import torch
+
+    from rl4bio.modules.batching import Rows
+    from rl4bio.modules.logprobs import row_logprobs
     from rl4bio.modules.policy import evaluating
-    from rl4bio.modules.scoring import completion_logprobs
 
     sums: list[float] = []
     with evaluating(policy.model):
         for batch in batches:
-            logprobs, _ = completion_logprobs(
-                policy.model,
-                batch.prompt_ids,
-                batch.prompt_mask,
-                batch.ids,
-                batch.mask,
+            rows = Rows(
+                prompt_ids=batch.prompt_ids,
+                prompt_mask=batch.prompt_mask,
+                prompt_index=torch.arange(len(batch.ids), device=batch.ids.device),
+                completion_ids=batch.ids,
+                completion_mask=batch.mask,
+                conditions=batch.conditions,
+            )
+            logprobs, _ = row_logprobs(
+                policy,
+                rows,
                 temperature=config.rollout.temperature,
                 top_k=config.rollout.top_k,
-                conditions=batch.conditions,
             )
             sums += logprobs.sum(-1).tolist()
     return sums
