@@ -19,8 +19,9 @@ from rl4bio.external.scorer import BatchScorer
 from rl4bio.rewards.molecules.base import BatchMoleculeReward, TransformedReward
 from rl4bio.types import Sample
 
-FIRST_REFUSALS = 8
-"""So many molecules that an engine may refuse before its first score, without being in doubt."""
+IN_DOUBT = 8
+"""So many molecules without a score, and none with one, put an engine in doubt that has worked in
+an earlier run, or that answers but refuses. One that has never answered is in doubt at once."""
 
 
 @dataclass(kw_only=True)
@@ -71,6 +72,8 @@ class ExternalReward(BatchMoleculeReward, TransformedReward):
         self._last: tuple[tuple[str, ...], list[float]] = ((), [])
         self._answers = False
         """Whether the engine has scored any molecule in this process."""
+        self._fruitless = 0
+        """Failures before that."""
 
     def _check(self) -> None:
         if (self.command is None) == (self.url is None):
@@ -157,13 +160,11 @@ class ExternalReward(BatchMoleculeReward, TransformedReward):
 
     def _judge(self, failures: dict[str, Failure], all_failures: dict[str, Failure]) -> None:
         """Log the failures of a call; raise a RewardError where they end the run."""
-        if failures and not self._answers:
-            refused = all(failure.kind == "refused" for failure in failures.values())
-            if not refused or len(self._refused) >= FIRST_REFUSALS:
-                raise RewardError(
-                    f"the engine scored none of its first {len(failures)} molecules, "
-                    f"{self._example(failures)}; correct the engine or the options"
-                )
+        if self._in_doubt(failures):
+            raise RewardError(
+                f"the engine scored none of its first {self._fruitless} molecules, "
+                f"{self._example(failures)}; correct the engine or the options"
+            )
         if all_failures and self.on_failure == "fail":
             raise RewardError(
                 f"the engine left {len(all_failures)} molecules without a score, "
@@ -172,6 +173,17 @@ class ExternalReward(BatchMoleculeReward, TransformedReward):
         for kind in {failure.kind for failure in failures.values()}:
             those = {one: failure for one, failure in failures.items() if failure.kind == kind}
             self._tally.add(f"molecules without a score, {kind}", len(those), self._example(those))
+
+    def _in_doubt(self, failures: dict[str, Failure]) -> bool:
+        """Whether these failures of a call may mean that the engine does not work at all."""
+        if self._answers or not failures:
+            return False
+        self._fruitless += len(failures)
+        many = self._fruitless >= IN_DOUBT
+        if all(failure.kind == "refused" for failure in failures.values()):
+            # With a cache, what is asked may be what was refused in an earlier run.
+            return many and not self._cache.scores
+        return many or not self._cache.scores
 
     def _example(self, failures: dict[str, Failure]) -> str:
         smiles, failure = next(iter(failures.items()))

@@ -205,6 +205,24 @@ def test_the_cache_outlives_the_process(bench: Bench, tmp_path: Path) -> None:
     assert bench.asked == ["CCO", "CCl", "C", "C"]
 
 
+def test_a_cache_shows_that_the_engine_works(bench: Bench, tmp_path: Path) -> None:
+    """A run that is taken up again asks only what failed before; that is no sign of a fault."""
+    bench.script.write_text(
+        ENGINE.replace('smiles == "CCl"', '"Cl" in smiles').replace(
+            'smiles == "CBr"', '"Br" in smiles'
+        )
+    )
+    cache = str(tmp_path / "scores.jsonl")
+    chlorides, bromides = ([f"{'C' * n}{x}" for n in range(1, 10)] for x in ("Cl", "Br"))
+    score(bench.build(cache=cache), "C", *chlorides)
+    reward = bench.build(cache=cache)
+    assert score(reward, "C", *chlorides) == nan(0.1, *[math.nan] * 9)
+    reward = bench.build(cache=cache)
+    assert score(reward, "C", *bromides[:7]) == nan(0.1, *[math.nan] * 7)
+    with pytest.raises(RewardError, match=r"none of its first 8 molecules, .* exited with 7"):
+        score(reward, "C", bromides[8])
+
+
 def test_ranks_share_the_cache(bench: Bench, tmp_path: Path) -> None:
     cache = str(tmp_path / "scores.jsonl")
     one, other = bench.build(cache=cache), bench.build(cache=cache)
