@@ -15,6 +15,7 @@ COMMANDS = {
     "score": ("rl4bio.score:main", "apply rewards to completions in a file"),
     "convert": ("rl4bio.convert:main", "turn a MolGPT .pt file into a model folder"),
     "export": ("rl4bio.export:main", "write a tuned model or adapter as a folder, or a MolGPT .pt"),
+    "affinity": ("rl4bio.affinity_command:main", "train a binding-affinity predictor from a table"),
     "doctor": ("rl4bio.doctor:main", "show what this machine has and what rl4bio would choose"),
 }
 """name -> (module:function, summary); each function is `main(argv) -> exit code`."""

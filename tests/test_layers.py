@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rl4bio"
 VOCABULARY = {"types", "errors", "sections"}
 TOOLS = {
+    "affinity",
     "chem",
     "functional",
     "engine",

@@ -54,6 +54,7 @@ REWARDS: Registry[Reward] = Registry(
         "molecular_weight": f"{_MOLECULES}.properties:MolecularWeightReward",
         "similarity": f"{_MOLECULES}.similarity:SimilarityReward",
         "novelty": f"{_MOLECULES}.novelty:NoveltyReward",
+        "affinity": f"{_MOLECULES}.affinity:AffinityReward",
         "diversity": f"{_MOLECULES}.diversity:DiversityReward",
         "scaffold_diversity": f"{_MOLECULES}.diversity:ScaffoldDiversityReward",
         "smarts": f"{_MOLECULES}.patterns:SmartsReward",

@@ -1,0 +1,1 @@
+"""Binding-affinity predictors: gradient-boosted trees over counted fingerprints, stored openly."""
