@@ -241,6 +241,23 @@ def test_validation_shares_the_chart_of_its_quantity() -> None:
     ]
 
 
+def test_a_reward_with_and_without_reasoning_shares_a_chart() -> None:
+    signs = {"rollout__reasoning_words_mean": 20.0, "rollout__self_correction_fraction": 0.25}
+    rows = [
+        row(1, **signs),
+        row(2, val__verdict_mean=0.6, val__verdict_no_reasoning_mean=0.5),
+        row(3, **signs),
+    ]
+    shown = page(rows)
+    assert shown.charts.count("Reward: verdict, validation") == 1
+    assert {"Reasoning length", "Self-corrections"} < set(shown.charts)
+    lines = [t.strip() for t in shown.text_of("li")]
+    start = lines.index("with reasoning")
+    assert lines[start : start + 2] == ["with reasoning", "without reasoning"]
+    # a run that is not validated without reasoning has no such chart
+    assert "Reward: verdict, validation" not in page([row(1, val__verdict_mean=0.6)]).charts
+
+
 def test_rewards_that_the_configuration_does_not_name_come_last() -> None:
     shown = page([row(1, reward__extra_mean=0.5)])
     assert shown.charts[1:4] == ["Reward: verdict", "Reward: structure", "Reward: extra"]
