@@ -120,6 +120,28 @@ class TestTxGemma:
         assert one == other
         assert len(one["test"]) > len(one["val"]) > 0
 
+    def test_design_pays_for_another_inhibitor(self, tmp_path: Path) -> None:
+        """Erlotinib for gefitinib; not gefitinib itself, in another spelling, or methane."""
+        config = load(Path("configs/txgemma_27b_design_egfr.yaml"))
+        assert config.policy.quantization == "nf4"
+        gefitinib = "COc1cc2ncnc(Nc3ccc(F)c(Cl)c3)c2cc1OCCCN1CCOCC1"
+        table = tmp_path / "egfr.csv"
+        table.write_text("\n".join(["smiles", gefitinib]))
+        options = {**config.data.options, "val_fraction": 0.0, "test_fraction": 0.0}
+        options["tasks"] = [{**options["tasks"][0], "source": str(table)}]
+        corpus = CORPORA.build(config.data.name, options, where="data")
+        [sample] = corpus.samples("train")
+        answers = [
+            "COCCOc1cc2ncnc(Nc3cccc(C#C)c3)c2cc1OCCOC",
+            "C1COCCN1CCCOc1c(OC)cc2c(c1)c(ncn2)Nc1cc(Cl)c(F)cc1",
+            "C",
+        ]
+        texts = [f"<reasoning>Like it.</reasoning><answer>{text}</answer>" for text in answers]
+        table_of = WeightedRewards.from_config(config.rewards)(texts, [sample] * 3)
+        another, same, small = table_of.parts["combined"]
+        assert another > 0.5
+        assert (same, small) == (0.0, 0.0)
+
     @pytest.mark.parametrize("name", ["txgemma_9b_bbbp", "sft_txgemma_9b_bbbp"])
     def test_answers_fit_their_limits(self, name: str) -> None:
         config = load(Path(f"configs/{name}.yaml"))
