@@ -93,8 +93,8 @@ class Forest:
         starts = self._starts()
         place = np.arange(len(self.node_child)) - np.repeat(starts, self.tree_nodes)
         inner = self.node_child > 0
-        before = np.cumsum(inner) - inner
-        rank = before - np.repeat(before[starts], self.tree_nodes)
+        before: NDArray[np.int64] = np.cumsum(inner) - inner
+        rank: NDArray[np.int64] = before - np.repeat(before[starts], self.tree_nodes)
         if (self.node_child[inner] != 1 + 2 * rank[inner]).any():
             raise ValueError("node_child: children do not follow each other in order")
         if (self.node_child[inner] <= place[inner]).any():
