@@ -1,0 +1,92 @@
+"""configs/molgpt_egfr.yaml: what its reward pays for, a short run with its report; the study."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from experiments.molgpt_egfr.study import CONFIG, VARIANTS, gain, inside_values, known_share
+from rl4bio.config import load_config
+from rl4bio.evaluation.goals import resolve_goal
+from rl4bio.fit import main
+from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.types import Sample, ScoreTable
+
+pytestmark = pytest.mark.usefixtures("no_traces")
+
+ANALOGUE = "CCOc1cc2ncnc(Nc3cccc(Cl)c3)c2cc1OC"
+"""An anilinoquinazoline, as gefitinib and erlotinib are."""
+ERLOTINIB = "COCCOc1cc2ncnc(Nc3cccc(C#C)c3)c2cc1OCCOC"
+IBUPROFEN = "CC(C)Cc1ccc(cc1)C(C)C(=O)O"
+TEXTS = [ANALOGUE, IBUPROFEN, "CCCCO", ERLOTINIB, "C1CC"]
+
+
+def score(variant: str = "whole") -> ScoreTable:
+    config = load_config(CONFIG, VARIANTS[variant])
+    sample = Sample(uid="a", prompt="", target=None)
+    return WeightedRewards.from_config(config.rewards)(TEXTS, [sample] * len(TEXTS))
+
+
+def test_the_reward_pays_for_new_binders_inside_the_domain() -> None:
+    table = score()
+    analogue, ibuprofen, butanol, drug, broken = table.total
+    assert analogue > 0.6
+    assert analogue > 2 * ibuprofen
+    assert (drug, broken) == (0.0, 0.0)
+    # Nothing like it was measured: the domain's factor is 0, what is left is 1e-8 ^ (2 / 11).
+    assert table.raw["combined.affinity_domain"][2] == 0.0
+    assert butanol < 1e-8 ** (2 / 11) * 1.001
+    assert table.raw["combined.affinity"][0] > 7.5
+
+
+def test_the_variant_without_domain_trusts_every_prediction() -> None:
+    domains = score("no_domain").raw["combined.affinity_domain"]
+    assert domains[:4] == [1.0] * 4
+
+
+def test_every_goal_has_a_number() -> None:
+    known = list(score().raw)
+    goals = load_config(CONFIG, []).evaluation.goals
+    assert [resolve_goal(name, known) for name in goals] == ["combined.affinity", "combined.sa"]
+
+
+def test_two_rollouts_and_their_report(tmp_path: Path) -> None:
+    overrides = [
+        "trainer.max_steps=4",
+        "trainer.accelerator=cpu",
+        "trainer.num_threads=1",
+        "grpo.group_size=10",
+        "callbacks=[]",
+        f"output_dir={tmp_path}",
+    ]
+    assert main(["--config", str(CONFIG), *overrides]) == 0
+    folder = tmp_path / "molgpt_egfr"
+    with (folder / "molecules.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 20
+    valid = [row for row in rows if row["canonical"]]
+    assert all(3 < float(row["raw_combined.affinity"]) < 11 for row in valid)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "against SA" in page
+    assert "affinity similarity" in page
+
+
+def test_numbers_of_the_study_by_hand(tmp_path: Path) -> None:
+    """Inside: base 5 and 6, tuned 7 and 8. One of the tuned ones has a training fingerprint."""
+    columns = "model,state,raw_combined.affinity,raw_combined.affinity_similarity"
+    lines = [
+        f"{columns},raw_combined.affinity_domain",
+        "base,valid,5,0.4,0.5",
+        "base,valid,6,0.4,0.5",
+        "base,valid,9,0.1,0",
+        "tuned,valid,7,0.6,1",
+        "tuned,duplicate,7,0.6,1",
+        "tuned,invalid,,,",
+        "tuned,valid,8,1,1",
+    ]
+    (tmp_path / "molecules.csv").write_text("\n".join(lines) + "\n")
+    assert inside_values(tmp_path, "base").tolist() == [5, 6]
+    assert gain(tmp_path) == "2.00 [1.00, 3.00]"
+    assert known_share(tmp_path) == 0.5
