@@ -71,9 +71,9 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
         plain = PolicyConfig(
             checkpoint=section.checkpoint, revision=section.revision, attention=section.attention
         )
-        policy = load_policy(plain, dtype=dtype)
+        policy = load_policy(plain, dtype=dtype, precision=precision.value)
     else:
-        policy = load_tuned(section, tuned, dtype=dtype)
+        policy = load_tuned(section, tuned, dtype=dtype, precision=precision.value)
     policy.model.to(device)
     policy.backend = config.rollout.backend
     with torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=mixed):

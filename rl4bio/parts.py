@@ -83,7 +83,9 @@ def prepare_policy(
     gpu = trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
     precision, dtype = choose_precision(config, cuda=gpu)
     log.info("precision: %s (%s)", precision.value, precision.reason)
-    policy = load_policy(config.policy, dtype=dtype, vocabulary=vocabulary)
+    policy = load_policy(
+        config.policy, dtype=dtype, precision=precision.value, vocabulary=vocabulary
+    )
     policy.backend = config.rollout.backend
     return policy, precision.value
 

@@ -44,6 +44,7 @@ def load_policy(
     config: PolicyConfig,
     *,
     dtype: torch.dtype | None = None,
+    precision: str = "bf16-mixed",
     vocabulary: Vocabulary | None = None,
 ) -> Policy:
     """The policy of a run: base model, tokenizer, and the adapter that will be trained.
@@ -51,18 +52,19 @@ def load_policy(
     Args:
         config: the `policy` section.
         dtype: of the base weights; None is float32. Adapter weights are always float32.
+        precision: that the model will run in; what the attention kernel is chosen for.
         vocabulary: collects the data's tokens, where a new model needs them.
 
     Raises:
         ModelError: missing, gated, offline or damaged checkpoint, or weights that do not fit.
     """
     if config.molgpt is not None:
-        attention = choose_attention(config, molgpt.MolGPTConfig.model_type)
+        attention = choose_attention(config, molgpt.MolGPTConfig.model_type, precision)
         tokenizer, model = new_molgpt(config.molgpt, vocabulary, attention=attention)
         folder = NEW
     else:
         folder = locate(config.checkpoint)
-        tokenizer, model = load_base(config, folder, dtype or torch.float32)
+        tokenizer, model = load_base(config, folder, dtype or torch.float32, precision)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
@@ -78,7 +80,13 @@ def load_policy(
     )
 
 
-def load_tuned(config: PolicyConfig, folder: Path, *, dtype: torch.dtype | None = None) -> Policy:
+def load_tuned(
+    config: PolicyConfig,
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    precision: str = "bf16-mixed",
+) -> Policy:
     """A finished run's policy for inference: an adapter folder on its base, or a whole model.
 
     Raises:
@@ -89,36 +97,39 @@ def load_tuned(config: PolicyConfig, folder: Path, *, dtype: torch.dtype | None 
             checkpoint=config.checkpoint, revision=config.revision, attention=config.attention
         )
         plain.adapter = AdapterConfig(path=str(folder))
-        return load_policy(plain, dtype=dtype)
+        return load_policy(plain, dtype=dtype, precision=precision)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"no adapter_config.json and no config.json in {folder}; name the adapter/ or model/ "
             "folder of a finished run"
         )
     whole = PolicyConfig(checkpoint=str(folder), attention=config.attention)
-    return load_policy(whole, dtype=dtype)
+    return load_policy(whole, dtype=dtype, precision=precision)
 
 
-def choose_attention(config: PolicyConfig, family: str) -> str:
+def choose_attention(config: PolicyConfig, family: str, precision: str) -> str:
     """The attention kernel that `policy.attention` means for this model on this machine."""
     choice = resolve_attention(
         config.attention,
         family=family,
         capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
         flash_available=flash_available(),
+        precision=precision,
     )
     log.info("attention: %s (%s)", choice.value, choice.reason)
     return choice.value
 
 
-def load_base(config: PolicyConfig, source: str, dtype: torch.dtype) -> tuple[Any, Any]:
+def load_base(
+    config: PolicyConfig, source: str, dtype: torch.dtype, precision: str = "bf16-mixed"
+) -> tuple[Any, Any]:
     """Tokenizer and model of a checkpoint, every weight found in its files."""
     disable_progress_bar()
     revision = config.revision
     try:
         model_config = AutoConfig.from_pretrained(source, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        attention = choose_attention(config, model_family(model_config.model_type))
+        attention = choose_attention(config, model_family(model_config.model_type), precision)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,

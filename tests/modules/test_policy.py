@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rl4bio.errors import ConfigError, ModelError
+from rl4bio.modules import loading
 from rl4bio.modules.loading import load_policy, load_tuned, read_family
 from rl4bio.modules.policy import Policy, evaluating, fold_system, has_system_role
 from rl4bio.sections import AdapterConfig, PolicyConfig
@@ -243,6 +244,33 @@ class TestLoading:
     def test_attention_that_the_family_lacks(self, tiny_folder: Callable[[str], Path]) -> None:
         with pytest.raises(ConfigError, match=r"policy\.attention"):
             load(tiny_folder("gemma2"), attention="sdpa")
+
+    @pytest.mark.parametrize(
+        ("family", "precision", "kernel"),
+        [
+            ("gemma2", "bf16-mixed", "flash_attention_2"),
+            ("gemma2", "32-true", "eager"),  # flash-attn has no float32, sdpa no soft cap
+            ("llama", "32-true", "sdpa"),
+        ],
+    )
+    def test_the_kernel_fits_the_precision(
+        self, family: str, precision: str, kernel: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+        monkeypatch.setattr(loading, "flash_available", lambda: True)
+        config = PolicyConfig(checkpoint="x")
+        assert loading.choose_attention(config, family, precision) == kernel
+
+    def test_a_kernel_without_float32_is_refused_before_the_weights_are_read(
+        self, tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+        monkeypatch.setattr(loading, "flash_available", lambda: True)
+        config = PolicyConfig(checkpoint=str(tiny_folder("gemma2")), attention="flash_attention_2")
+        with pytest.raises(ConfigError, match="needs sm_80 and bfloat16, this is sm_90 in 32-true"):
+            load_policy(config, precision="32-true")
 
     def test_unknown_lora_target(self, tiny_policy_folder: Path) -> None:
         adapter = AdapterConfig(targets=["nonsense"])
