@@ -20,6 +20,7 @@ TEST_SHARE = 0.2
 KINDS: tuple[SplitKind, ...] = ("random", "scaffold")
 SIMILARITY_EDGES = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
 """Of the bands of nearest-neighbour similarity that errors are listed by."""
+TOP_SHARE = 0.2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,22 +116,25 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ranks
 
 
-def similarity_bands(held: Sequence[HeldOut]) -> list[dict[str, float]]:
+def similarity_bands(held: Sequence[HeldOut]) -> list[dict[str, float | None]]:
     """Errors by how near the nearest training molecule is.
 
     Returns:
         per band that holds a molecule: low, high, n, mae, bias (predicted - true), constant_mae
-        (of the held-out mean) and the mean spread of the ensemble.
+        (of the held-out mean) and the mean spread of the ensemble; and top_n and top_bias of those
+        whose prediction is among the highest fifth of all, which a policy would look for.
     """
     truth, predicted, spread, near = (
         np.concatenate([getattr(one, name) for one in held])
         for name in ("truth", "predicted", "spread", "similarity")
     )
-    bands = []
+    top = predicted >= np.quantile(predicted, 1 - TOP_SHARE)
+    bands: list[dict[str, float | None]] = []
     for low, high in itertools.pairwise(SIMILARITY_EDGES):
         chosen = (near >= low) & ((near < high) | (high == SIMILARITY_EDGES[-1]))
         if chosen.any():
             error = predicted[chosen] - truth[chosen]
+            best = error[top[chosen]]
             bands.append(
                 {
                     "low": low,
@@ -140,6 +144,8 @@ def similarity_bands(held: Sequence[HeldOut]) -> list[dict[str, float]]:
                     "bias": float(error.mean()),
                     "constant_mae": float(np.abs(truth[chosen] - truth.mean()).mean()),
                     "spread": float(spread[chosen].mean()),
+                    "top_n": len(best),
+                    "top_bias": float(best.mean()) if len(best) else None,
                 }
             )
     return bands

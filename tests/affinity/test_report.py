@@ -52,6 +52,9 @@ def test_bands_of_similarity_by_hand() -> None:
     assert (far["low"], far["high"], far["n"], far["mae"], far["bias"]) == (0, 0.2, 1, 2, 2)
     assert (near["low"], near["high"], near["n"], near["spread"]) == (0.7, 1, 2, 3)
     assert (near["mae"], near["bias"], near["constant_mae"]) == (0.5, -0.5, 1)
+    # The highest fifth of three predictions, 7, is in the nearer band; its truth is 8.
+    assert (far["top_n"], far["top_bias"]) == (0, None)
+    assert (near["top_n"], near["top_bias"]) == (1, -1)
     assert [band["n"] for band in similarity_bands([held, held])] == [2, 4]
 
 

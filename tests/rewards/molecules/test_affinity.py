@@ -74,8 +74,8 @@ def test_value_is_the_transform_times_the_factor(stored: str, rewards_of: Reward
     options = {
         "predictor": stored,
         "transform": {"kind": "linear", "low": 6, "high": 8},
-        "domain_low": near - 0.05,
-        "domain_high": near + 0.05,
+        "domain_low": float(near) - 0.05,
+        "domain_high": float(near) + 0.05,
     }
     assert rewards_of("affinity", ["CCCCCO", *KNOWN], **options) == pytest.approx([0.25, 0.5, 0.5])
 
