@@ -10,8 +10,8 @@ import yaml
 
 from rl4bio.evaluation import charts
 from rl4bio.evaluation.charts import line_chart
-from rl4bio.evaluation.page import block, fact_list, html_page, text
 from rl4bio.evaluation.known_metrics import Metric
+from rl4bio.evaluation.page import block, fact_list, html_page, text
 from rl4bio.evaluation.run_metrics import Row, run_charts, run_metrics
 from rl4bio.evaluation.run_samples import sample_sections
 from rl4bio.evaluation.ticks import number_text
