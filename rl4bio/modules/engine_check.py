@@ -22,6 +22,10 @@ PROMPT_LENGTHS, NUM_TOKENS = (7, 4), 5
 LIMIT_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 """Mean difference of log-probabilities of one token by two ways of computing it, above which they
 are not the same: the engine is not used, or the self-check stops the run."""
+CAPPED = 2.0
+"""Times so much where half precision meets soft caps: a plain forward of Gemma 2 rounds each step
+of a cap to it, the engine none, so that they differ more than elsewhere: by 0.04 to 0.1 nats in
+bfloat16 on random models of 42 layers."""
 
 
 def engine_serves(policy: Policy) -> bool:
@@ -57,7 +61,9 @@ def find_problem(policy: Policy) -> str:
         gap = largest_gap(policy)
     except (NotImplementedError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         return f"{type(inner).__name__} does not run in it ({str(error).splitlines()[0]})"
-    if not gap <= LIMIT_NATS[_working_dtype(policy)]:
+    dtype = _working_dtype(policy)
+    capped = getattr(config, "attn_logit_softcapping", None) and dtype != torch.float32
+    if not gap <= LIMIT_NATS[dtype] * (CAPPED if capped else 1.0):
         return f"its log-probabilities differ by {gap:.2g} nats from a plain forward's"
     return ""
 

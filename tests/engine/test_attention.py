@@ -11,6 +11,7 @@ from torch import Tensor
 from rl4bio.engine import attention
 from rl4bio.engine.attention import PackedAttention, capped
 from rl4bio.engine.layout import Packed, pack
+from rl4bio.engine.scoring import Halves
 
 
 def test_caps_do_not_round_again() -> None:
@@ -18,6 +19,11 @@ def test_caps_do_not_round_again() -> None:
     scores = torch.tensor([320.0], dtype=torch.bfloat16)
     assert capped(scores, 0.125, 50.0).item() == pytest.approx(50 * math.tanh(0.8), abs=1e-4)
     assert capped(scores, 0.125, None).dtype == torch.bfloat16
+    head = torch.nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+    torch.nn.init.constant_(head.weight, 40.0)
+    parts = Halves(body=head, head=head, softcap=50.0)
+    logits = parts.logits(torch.ones(1, 1, dtype=torch.bfloat16))
+    assert logits.item() == pytest.approx(50 * math.tanh(0.8), abs=1e-4)
 
 
 def groups(prompts: int, group: int) -> Packed:

@@ -96,3 +96,27 @@ def test_short_contexts_are_not_exceeded(make_policy: MakePolicy) -> None:
     policy = make_policy("gpt2")
     policy.model.config.n_positions = 6
     assert find_problem(policy) == ""
+
+
+@pytest.mark.parametrize(
+    ("family", "dtype", "gap", "serves"),
+    [
+        ("gemma3", torch.bfloat16, 0.15, False),
+        ("gemma2", torch.bfloat16, 0.15, True),  # its plain forward rounds soft caps
+        ("gemma2", torch.bfloat16, 0.25, False),
+        ("gemma2", torch.float32, 0.0015, False),
+    ],
+)
+def test_gaps_that_rounding_explains(
+    make_policy: MakePolicy,
+    monkeypatch: pytest.MonkeyPatch,
+    family: str,
+    dtype: torch.dtype,
+    gap: float,
+    serves: bool,
+) -> None:
+    policy = make_policy(family)
+    policy.model.to(dtype)
+    policy.backend = "engine"
+    monkeypatch.setattr(engine_check, "largest_gap", lambda policy: gap)
+    assert engine_serves(policy) == serves
