@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,9 @@ _HEAD = """# {name}
 **Research use only.** A predicted affinity is a guess from similar molecules that were measured; it
 is no evidence that a molecule binds, works or is safe.
 
-{members} gradient-boosted ensembles of trees a target over counted fragments (ECFP4, FCFP4 and atom
-pairs, 2048 each) and 12 properties; the mean is the prediction, the spread says how sure it is. Of
-a salt the largest fragment is predicted.
+An ensemble of {members} gradient-boosted models a target, over counted fragments (ECFP4, FCFP4 and
+atom pairs, 2048 each) and 12 properties; their mean is the prediction, their spread says how far
+they agree. Of a salt the largest fragment is predicted.
 {source}
 | target | value | molecules | from | to |
 |---|---|---|---|---|
@@ -23,8 +24,9 @@ a salt the largest fragment is predicted.
 Measured on a fifth that was held out, then trained again on everything; mean (range) over seeds:
 """
 _TAIL = """
-Far from the training molecules it is little better than their mean: the reward multiplies by a
-factor of the applicability domain.
+The farther a molecule is from the training molecules the larger the error, and the fewer measured
+values there are to find it (`by_similarity` in report.json): the reward multiplies by a factor of
+the applicability domain.
 
 ```yaml
 rewards:
@@ -55,7 +57,7 @@ def write_card(
     text = _HEAD.format(
         name=name,
         members=max(members),
-        source=f"\nData: {source}\n" if source else "",
+        source="\n" + textwrap.fill(f"Data: {source}", 100) + "\n" if source else "",
         rows=rows,
     )
     lines = [

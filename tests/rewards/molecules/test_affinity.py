@@ -175,7 +175,7 @@ def test_several_targets_need_a_name(tmp_path: Path, build: Callable[..., Reward
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"domain_low": 0.5}, r"options\.domain_low: got 0\.5 with domain_high 0\.4"),
+        ({"domain_low": 0.6}, r"options\.domain_low: got 0\.6 with domain_high 0\.5"),
         ({"domain_high": 1.5}, "needs 0 <= domain_low <= domain_high <= 1"),
         ({"domain_low": -0.1}, "domain_low: got -0.1"),
         ({"max_spread": 0}, r"options\.max_spread: got 0"),
