@@ -50,6 +50,22 @@ class Corpus:
         return sample
 
 
+def check_shares(val_fraction: float, test_fraction: float) -> None:
+    """Raise a ValueError unless both are shares and leave something to train on."""
+    for name, share in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{name}: got {share}, needs a number in [0, 1)")
+    if val_fraction + test_fraction >= 1:
+        raise ValueError("test_fraction: with val_fraction it leaves nothing to train on")
+
+
+def check_limits(**limits: int | None) -> None:
+    """Raise a ValueError for a limit below 1; None is no limit."""
+    for name, limit in limits.items():
+        if limit is not None and limit < 1:
+            raise ValueError(f"{name}: got {limit}, needs at least 1 (or null for all)")
+
+
 def stratified_subset(samples: Sequence[Sample], size: int | None, *, seed: int) -> list[Sample]:
     """A seeded subset that keeps the label mix, in the corpus's own order.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rl4bio.data.base import Corpus, Split
+from rl4bio.data.base import Corpus, Split, check_limits, check_shares
 from rl4bio.data.medical_overlap import KnownQuestions, merge_duplicates
 from rl4bio.data.medical_records import MedicalRecord, read_records
 from rl4bio.data.medical_sources import MedicalSource, read_source
@@ -64,15 +64,8 @@ class MedicalReasoningCorpus(Corpus):
         super().__post_init__()
         if not self.sources:
             raise ValueError("sources: is empty; give a file, a folder or a Hub id")
-        for name in ("val_fraction", "test_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs a number in [0, 1)")
-        if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("test_fraction: with val_fraction it leaves nothing to train on")
-        for name in ("max_train", "max_test"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: got {value}, needs at least 1 (or null for all)")
+        check_shares(self.val_fraction, self.test_fraction)
+        check_limits(max_train=self.max_train, max_test=self.max_test)
         self._sources = _build_sources(self.sources, "sources")
         self._test_sources = _build_sources(self.test_sources, "test_sources")
         self._splits: dict[Split, list[Sample]] | None = None

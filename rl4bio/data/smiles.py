@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from rl4bio.chem.randomize import randomized_smiles
 from rl4bio.chem.tables import read_table
 from rl4bio.chem.tokens import END, split_smiles
-from rl4bio.data.base import Corpus, Split
+from rl4bio.data.base import Corpus, Split, check_limits, check_shares
 from rl4bio.data.smiles_context import (
     START,
     check_context,
@@ -95,14 +95,8 @@ class SmilesCorpus(Corpus):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_rows", "max_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: got {value}, needs at least 1 (or null for all)")
-        for name in ("val_fraction", "test_fraction"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name}: got {value}, needs a number in [0, 1)")
+        check_limits(max_rows=self.max_rows, max_tokens=self.max_tokens)
+        check_shares(self.val_fraction or 0.0, self.test_fraction or 0.0)
         check_ranges(self.where)
         check_context(self.context, self.first_tokens, data=self.source is not None)
         check_literal("scaffold", self._fixed_scaffold)

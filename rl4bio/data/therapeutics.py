@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rl4bio.answer_block import bin_of, bin_text
-from rl4bio.data.base import Corpus, Split
+from rl4bio.data.base import Corpus, Split, check_limits, check_shares
 from rl4bio.data.therapeutics_prompts import (
     Form,
     Template,
@@ -79,15 +79,8 @@ class TherapeuticsCorpus(Corpus):
         super().__post_init__()
         if not self.tasks:
             raise ValueError("tasks: is empty; give {task: BBB_Martins, source: bbbp.csv}")
-        for name in ("val_fraction", "test_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs a number in [0, 1)")
-        if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("test_fraction: with val_fraction it leaves nothing to train on")
-        for name in ("max_train", "max_test"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: got {value}, needs at least 1 (or null for all)")
+        check_shares(self.val_fraction, self.test_fraction)
+        check_limits(max_train=self.max_train, max_test=self.max_test)
         self._entries = build_entries(self.tasks)
         self._found: list[Template] | None = None
         self._splits: dict[Split, list[Sample]] | None = None
