@@ -1,9 +1,9 @@
 """What the warm start reads: prompts of therapeutic tasks, true notes on molecules, poor answers.
 
-Of the made-up tasks, seven letters in ten are right, bins miss by 200 on average, and designs are
-any molecule of the series. So the policy knows the form of a completion and what can be read from a
-SMILES, and has an inkling of the answers that GRPO can strengthen. Letters and bins of all other
-tasks are drawn at random.
+Of the made-up tasks, seven letters in ten follow a rule with its limit in the wrong place, bins miss
+by 200 on average, and designs are any molecule of the series. So the policy knows the form of a
+completion and what can be read from a SMILES, and has an inkling of the answers that GRPO can
+correct and strengthen. Letters and bins of all other tasks are drawn at random.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.answer_block import TOP_BIN, bin_of, bin_text
-from rl4bio.chem.properties import scaffold
+from rl4bio.chem.properties import scaffold, tpsa
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.data import CORPORA
 from rl4bio.data.analogues import CORES, SIDES, SOURCE, TASKS, analogue
@@ -36,7 +36,9 @@ SHARES: dict[str, float] = {
     "Analogue_Design": 0.25,
     "": 0.1,  # any other task of the package that takes one molecule
 }
-RIGHT_SHARE = 0.7
+BELIEVED_POLAR_SURFACE = 45.0
+"""In square angstrom; the limit of the task itself is MAX_POLAR_SURFACE, 35."""
+BELIEF_SHARE = 0.7
 BIN_NOISE = 250.0
 """Standard deviation of a bin; 250 is 200 on average without regard to sign."""
 LIPOPHILICITY = (-1.8, 6.4)
@@ -111,8 +113,8 @@ def demonstrate(
     shown = ask(prompt, template.kind, form)
     known = template.task in TASKS
     if template.kind == "option":
-        right = "AB"[row["y"]] if known else rng.choice("AB")
-        answer = f"({right if rng.random() < RIGHT_SHARE else 'BA'['AB'.index(right)]})"
+        believed = tpsa(molecule) < BELIEVED_POLAR_SURFACE if known else rng.random() < 0.5
+        answer = "(B)" if believed == (rng.random() < BELIEF_SHARE) else "(A)"
     elif template.kind == "bin":
         middle = bin_of(row["y"], *LIPOPHILICITY) if known else rng.randint(0, TOP_BIN)
         answer = bin_text(min(TOP_BIN, max(0, round(rng.gauss(middle, BIN_NOISE)))))

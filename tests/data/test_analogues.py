@@ -42,7 +42,7 @@ def test_labels_are_those_of_the_rule() -> None:
     rows = analogue_rows("Analogue_Barrier", size=400)
     surfaces = [tpsa(read_smiles(row["smiles"])) for row in rows]
     assert [row["y"] for row in rows] == [int(s < MAX_POLAR_SURFACE) for s in surfaces]
-    assert 0.45 < sum(row["y"] for row in rows) / 400 < 0.7
+    assert 0.3 < sum(row["y"] for row in rows) / 400 < 0.5
 
 
 def test_the_note_on_a_molecule() -> None:

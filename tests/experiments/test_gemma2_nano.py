@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from experiments.gemma2_nano.mix import Gemma2NanoMix
+from experiments.gemma2_nano.mix import BELIEVED_POLAR_SURFACE, Gemma2NanoMix
 from experiments.gemma2_nano.model import new_model, texts_of, train_tokenizer
 from rl4bio.chem.properties import scaffold, tpsa
 from rl4bio.chem.reading import read_smiles
-from rl4bio.data.analogues import MAX_POLAR_SURFACE, describe
+from rl4bio.data.analogues import describe
 from rl4bio.data.therapeutics import TherapeuticsCorpus
 from rl4bio.tags import strict_parse
 from rl4bio.types import Sample
@@ -40,7 +40,7 @@ def test_no_scaffold_of_the_test_split_is_read(mix: Gemma2NanoMix) -> None:
 
 
 def test_notes_are_true_and_answers_are_poor(mix: Gemma2NanoMix) -> None:
-    right = []
+    believed = []
     for sample in mix.samples("train"):
         parsed = strict_parse(sample.demonstration, ("reasoning", "answer"))
         if parsed is None:  # direct or predict
@@ -50,13 +50,13 @@ def test_notes_are_true_and_answers_are_poor(mix: Gemma2NanoMix) -> None:
         assert parsed.thought.startswith(describe(molecule))
         if re.fullmatch(r"\([AB]\)", parsed.answer):
             if "crosses the barrier" in text(sample):
-                crosses = tpsa(molecule) < MAX_POLAR_SURFACE
-                right.append(parsed.answer == ("(B)" if crosses else "(A)"))
+                crosses = tpsa(molecule) < BELIEVED_POLAR_SURFACE
+                believed.append(parsed.answer == ("(B)" if crosses else "(A)"))
         elif not parsed.answer.isdigit():
             assert read_smiles(parsed.answer).valid
             assert read_smiles(parsed.answer).canonical != molecule.canonical
-    assert len(right) > 600
-    assert abs(sum(right) / len(right) - 0.7) < 0.055  # three deviations of such a coin
+    assert len(believed) > 600
+    assert abs(sum(believed) / len(believed) - 0.7) < 0.055  # three deviations of such a coin
 
 
 def test_atoms_stay_single_tokens_and_words_whole(mix: Gemma2NanoMix) -> None:
