@@ -24,14 +24,13 @@ from rl4bio.evaluate import main as evaluate
 from rl4bio.fit import main as fit
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "molgpt_egfr.yaml"
+NO_DOMAIN = [f"rewards.0.options.parts.0.options.domain_{end}=0" for end in ("low", "high")]
 VARIANTS: dict[str, list[str]] = {
     "whole": [],
-    "no_domain": [
-        "rewards.0.options.parts.0.options.domain_low=0",
-        "rewards.0.options.parts.0.options.domain_high=0",
-    ],
-    "no_diversity": ["rewards.0.options.parts.2.weight=1.0e-6"],
+    "no_domain": NO_DOMAIN,
+    "bare": [*NO_DOMAIN, *(f"rewards.0.options.parts.{k}.weight=1.0e-6" for k in (1, 2))],
 }
+"""Overrides of the configuration; bare is paid for the predicted affinity alone."""
 AFFINITY = "combined.affinity"
 ROWS = {
     "predicted pIC50, inside the domain": ("raw", AFFINITY, "value"),
