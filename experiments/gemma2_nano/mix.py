@@ -1,8 +1,8 @@
 """What the warm start reads: prompts of therapeutic tasks, true notes on molecules, poor answers.
 
-Of the made-up tasks, seven letters in ten follow a rule with its limit in the wrong place, bins miss
-by 200 on average, and designs are any molecule of the series. So the policy knows the form of a
-completion and what can be read from a SMILES, and has an inkling of the answers that GRPO can
+Of the made-up tasks, seven letters in ten follow a rule with its limit in the wrong place, bins
+miss by 200 on average, and designs are any molecule of the series. So the policy knows the form of
+a completion and what can be read from a SMILES, and has an inkling of the answers that GRPO can
 correct and strengthen. Letters and bins of all other tasks are drawn at random.
 """
 

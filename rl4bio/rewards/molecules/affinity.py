@@ -23,7 +23,7 @@ class AffinityReward(TransformedReward):
     A policy finds where a predictor is wrong. So the factor of the applicability domain is 1 where
     the nearest training molecule has a Tanimoto similarity of `domain_high` or more, 0 at
     `domain_low` or less, linear between; 0 also where the ensemble disagrees by more than
-    `max_spread`.
+    `max_spread`, and above `max_similarity`, where the molecule is nearly a measured one.
 
     Raw values: the predicted affinity (-log10 mol/l), `_similarity` to the nearest training
     molecule, `_spread` of the ensemble, `_domain` the factor.
@@ -40,6 +40,9 @@ class AffinityReward(TransformedReward):
     held-out scaffolds of EGFR: below 0.4 no measured value backs a high prediction."""
     max_spread: float | None = None
     """Standard deviation of the ensemble, in units of the affinity, above which the value is 0."""
+    max_similarity: float | None = None
+    """Similarity above which the value is 0, at least domain_high: 0.99 refuses the training
+    molecules, which a policy may find again."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,6 +53,11 @@ class AffinityReward(TransformedReward):
             )
         if self.max_spread is not None and not self.max_spread > 0:
             raise ConfigError(f"max_spread: got {self.max_spread}, needs a number above 0")
+        if self.max_similarity is not None and not self.domain_high <= self.max_similarity <= 1:
+            raise ConfigError(
+                f"max_similarity: got {self.max_similarity}, needs a number from domain_high "
+                f"({self.domain_high}) to 1"
+            )
         try:
             find_predictor(self.predictor)
         except ModelError as error:
@@ -83,6 +91,8 @@ class AffinityReward(TransformedReward):
     def factor(self, prediction: Prediction) -> float:
         """The applicability domain's factor in [0, 1]."""
         if self.max_spread is not None and prediction.spread > self.max_spread:
+            return 0.0
+        if self.max_similarity is not None and prediction.similarity > self.max_similarity:
             return 0.0
         if prediction.similarity >= self.domain_high:
             return 1.0

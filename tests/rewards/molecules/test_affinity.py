@@ -113,6 +113,12 @@ def test_an_ensemble_that_disagrees_earns_nothing(stored: str, rewards_of: Rewar
     assert rewards_of("affinity", KNOWN[:1], predictor=stored, max_spread=0.49) == [0]
 
 
+def test_a_training_molecule_may_be_refused(rewards_of: Rewarded, stored: str) -> None:
+    # A training molecule has a similarity of 1 to itself.
+    assert rewards_of("affinity", KNOWN[:1], predictor=stored, max_similarity=1.0)[0] > 0
+    assert rewards_of("affinity", KNOWN[:1], predictor=stored, max_similarity=0.99) == [0]
+
+
 def test_raw_values(stored: str, build: Callable[..., Reward]) -> None:
     reward = build("affinity", predictor=stored)
     raw = reward.raw_values(["CC", "C(", KNOWN[0]], [Sample(uid="1", prompt="")] * 3)
@@ -179,6 +185,7 @@ def test_several_targets_need_a_name(tmp_path: Path, build: Callable[..., Reward
         ({"domain_high": 1.5}, "needs 0 <= domain_low <= domain_high <= 1"),
         ({"domain_low": -0.1}, "domain_low: got -0.1"),
         ({"max_spread": 0}, r"options\.max_spread: got 0"),
+        ({"max_similarity": 0.4}, r"options\.max_similarity: got 0\.4"),
         ({"transform": {"kind": "sgmoid"}}, "did you mean 'sigmoid'"),
         ({"tagret": "egfr"}, "did you mean 'target'"),
     ],
