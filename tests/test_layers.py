@@ -2,7 +2,8 @@
 
 3 assembly     the commands and what they are made of           sees everything
 2 pillars      data rewards modules callbacks evaluation        never import one another
-1 tools        chem affinity external functional engine storage, single files   see tools and the vocabulary
+1 tools        chem affinity external functional engine storage  see tools and the vocabulary
+               and single files
 0 vocabulary   types errors sections                            see errors at most
 """
 
