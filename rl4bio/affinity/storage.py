@@ -28,6 +28,8 @@ from rl4bio.storage.folders import new_folder
 
 ASSETS = Path(rl4bio.__file__).parent / "assets"
 FORMAT, VERSION = "rl4bio-affinity", 1
+SHIPPED = "rl4bio:"
+"""What the name of an asset begins with."""
 DESCRIPTION, NUMBERS = "predictor.json", "trees.safetensors"
 MAX_BYTES = 2**28
 """Of either file; a thousand times what a few thousand molecules need."""
@@ -94,11 +96,11 @@ def find_predictor(where: str) -> Path:
     Raises:
         ModelError: there is none, or it is a pickle.
     """
-    if where.startswith("rl4bio:"):
+    if where.startswith(SHIPPED):
         shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{DESCRIPTION}"))
-        name = where.removeprefix("rl4bio:")
+        name = where.removeprefix(SHIPPED)
         if name not in shipped:
-            known = ", ".join(f"rl4bio:{each}" for each in shipped) or "none"
+            known = ", ".join(SHIPPED + each for each in shipped) or "none"
             raise ModelError(
                 f"no shipped predictor {where!r}{did_you_mean(name, shipped)}; shipped: {known}"
             )

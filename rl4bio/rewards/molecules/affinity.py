@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl4bio.affinity.predictor import Prediction, Target
-from rl4bio.affinity.storage import find_predictor, load_predictor
+from rl4bio.affinity.storage import SHIPPED, find_predictor, load_predictor
 from rl4bio.chem.reading import Molecule
 from rl4bio.errors import ConfigError, ModelError
 from rl4bio.registry import did_you_mean
@@ -58,16 +58,20 @@ class AffinityReward(TransformedReward):
                 f"max_similarity: got {self.max_similarity}, needs a number from domain_high "
                 f"({self.domain_high}) to 1"
             )
-        try:
-            find_predictor(self.predictor)
-        except ModelError as error:
-            raise ModelError(f"predictor: {error}") from None
+        if self.predictor.startswith(SHIPPED):  # a folder is looked for in `prepare`, as files are
+            try:
+                find_predictor(self.predictor)
+            except ModelError as error:
+                raise ConfigError(f"predictor: {error}") from None
 
     def usual_transform(self) -> Transform:
         return Sigmoid(low=5.0, high=8.0)
 
     def prepare(self) -> None:
-        self._find_target()
+        try:
+            self._find_target()
+        except ModelError as error:
+            raise ModelError(f"reward affinity, option predictor: {error}") from None
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> list[float]:
         self.predictions(self.molecules(completions, samples))

@@ -197,16 +197,18 @@ def test_options_are_checked_at_construction(
         build("affinity", predictor=SHIPPED, **options)
 
 
-def test_a_missing_predictor_is_found_at_construction(
+def test_a_missing_predictor_is_found_before_the_first_prompt(
     tmp_path: Path, build: Callable[..., Reward]
 ) -> None:
     with pytest.raises(ConfigError, match=r"options\.predictor: this option is required"):
         build("affinity")
+    with pytest.raises(ConfigError, match=r"options\.predictor: .*did you mean 'affinity-egfr'"):
+        build("affinity", predictor="rl4bio:afinity-egfr")
     with pytest.raises(ModelError, match=r"predictor: .*; give one that `rl4bio affinity` wrote"):
-        build("affinity", predictor=str(tmp_path))
+        build("affinity", predictor=str(tmp_path)).prepare()
     (tmp_path / "forest.pkl").write_bytes(b"")
     with pytest.raises(ModelError, match=r"predictor: .*forest\.pkl: refused: a pickle"):
-        build("affinity", predictor=str(tmp_path / "forest.pkl"))
+        build("affinity", predictor=str(tmp_path / "forest.pkl")).prepare()
 
 
 def test_as_a_part_of_a_geometric_mean() -> None:
