@@ -43,7 +43,14 @@ def test_the_reward_pays_for_new_binders_inside_the_domain() -> None:
 
 def test_the_variant_without_domain_trusts_every_prediction() -> None:
     domains = score("no_domain").raw["combined.affinity_domain"]
-    assert domains[:4] == [1.0] * 4
+    assert domains[:3] == [1.0] * 3
+
+
+@pytest.mark.parametrize("variant", ["whole", "no_domain"])
+def test_a_measured_molecule_earns_nothing(variant: str) -> None:
+    raw = score(variant).raw
+    assert raw["combined.affinity_similarity"][3] == 1.0  # erlotinib
+    assert raw["combined.affinity_score"][3] == 0.0
 
 
 def test_every_goal_has_a_number() -> None:
