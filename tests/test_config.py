@@ -352,6 +352,10 @@ def test_plugins_register_parts(load, tmp_path: Path) -> None:
     assert ":2: plugins[0]: broken.py does not import: RuntimeError: planted" in message
 
 
+EDITS = 80
+"""Of each configuration; two thousand over all of them."""
+
+
 def mutations(
     text: str, spans: list[tuple[int, int]], count: int, seed: str
 ) -> list[tuple[str, int]]:
@@ -385,7 +389,7 @@ def test_mistyped_keys(name: str, load) -> None:
     code = re.sub(r"#.*", lambda m: " " * len(m[0]), text)
     spans = [m.span(1) for m in re.finditer(r"(?:^|[{,\n-])[ ]*([a-z]\w*): ?", code)]
     right = 0
-    cases = mutations(text, spans, 200, name)
+    cases = mutations(text, spans, EDITS, name)
     for changed, number in cases:
         key = text[slice(*spans[number])]
         message = error_of(load, changed)  # 100 % are refused
@@ -396,7 +400,7 @@ def test_mistyped_keys(name: str, load) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_any_single_edit_is_refused_or_harmless(name: str, load) -> None:
     messages = []
-    for changed, _ in mutations(TEXTS[name], [(0, len(TEXTS[name]))], 200, name):
+    for changed, _ in mutations(TEXTS[name], [(0, len(TEXTS[name]))], EDITS, name):
         try:
             config = load(changed)
         except ConfigError as error:
@@ -405,7 +409,7 @@ def test_any_single_edit_is_refused_or_harmless(name: str, load) -> None:
             assert load(to_yaml(config)) == config
             assert config.seed <= LARGEST_NUMBER
     assert all("run.yaml" in message and "\n" not in message for message in messages)
-    assert len(messages) >= 50  # most edits hit a key, a name or the syntax
+    assert len(messages) >= EDITS / 4  # most edits hit a key, a name or the syntax
 
 
 @pytest.mark.parametrize(
