@@ -40,6 +40,7 @@ TOOLS = {
     "config_schema",
     "plugins",
     "redaction",
+    "ranks",
 }
 PILLARS = {"data", "rewards", "modules", "callbacks", "evaluation"}
 # transformers brings safetensors along.

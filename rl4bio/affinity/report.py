@@ -15,6 +15,7 @@ from rl4bio.affinity.records import Measured
 from rl4bio.affinity.training import FEATURES, TreeOptions, grow_forest
 from rl4bio.chem.features import domain_bits, feature_rows
 from rl4bio.chem.splits import SplitKind, split_groups
+from rl4bio.ranks import spearman
 
 TEST_SHARE = 0.2
 KINDS: tuple[SplitKind, ...] = ("random", "scaffold")
@@ -99,21 +100,6 @@ def score(
         spearman=spearman(truth, predicted),
         constant_mae=float(np.abs(truth - training_mean).mean()),
     )
-
-
-def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Correlation of the ranks, equal values sharing their mean rank; NaN where one is constant."""
-    left, right = _ranks(first), _ranks(second)
-    if np.ptp(left) == 0 or np.ptp(right) == 0:
-        return float("nan")
-    return float(np.corrcoef(left, right)[0, 1])
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[place]
-    return ranks
 
 
 def similarity_bands(held: Sequence[HeldOut]) -> list[dict[str, float | None]]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rl4bio.evaluation.pareto import pareto_front
+from rl4bio.ranks import spearman
 
 CLEAR_RANK_CORRELATION = 0.3
 """Between a quantity and its score; below it, the score follows no direction, as with a range."""
@@ -130,13 +131,9 @@ def tradeoff(table: Mapping[str, ArrayLike]) -> Tradeoff | None:
 
 
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Spearman's rho with mean ranks for ties, over the rows where both are known; NaN without
-    spread."""
+    """`spearman` over the rows where both are known."""
     known = ~(np.isnan(first) | np.isnan(second))
-    ranks = np.stack([_ranks(first[known]), _ranks(second[known])])
-    ranks -= ranks.mean(axis=1, keepdims=True) if known.any() else 0.0
-    size = np.sqrt((ranks**2).sum(axis=1)).prod()
-    return float((ranks[0] * ranks[1]).sum() / size) if size > 0 else np.nan
+    return spearman(first[known], second[known])
 
 
 def _objective(
@@ -151,13 +148,6 @@ def _objective(
     if abs(rho) >= CLEAR_RANK_CORRELATION:
         return Objective(column=column, title=title, sign=1 if rho > 0 else -1)
     return Objective(column=score, title=f"score of {title}", sign=1)
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts - 1) / 2)[inverse], dtype=np.float64)
 
 
 def _num_values(values: NDArray[np.float64]) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl4bio.evaluation.labels import IndexStatistic
+from rl4bio.ranks import code_counts, distinct_codes
 
 
 def auroc_statistic(scores: Sequence[float], positive: Sequence[bool]) -> IndexStatistic:
@@ -26,7 +27,7 @@ def auroc_statistic(scores: Sequence[float], positive: Sequence[bool]) -> IndexS
     Returns:
         A statistic that is NaN for resamples of one class.
     """
-    codes, size = _score_codes(scores)
+    codes, size = distinct_codes(scores)
     is_positive = np.asarray(positive, dtype=bool)
 
     def statistic(index: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -54,7 +55,7 @@ def average_precision_statistic(
     Returns:
         A statistic that is NaN for resamples without a positive item.
     """
-    codes, size = _score_codes([-score for score in scores])
+    codes, size = distinct_codes([-score for score in scores])
     is_positive = np.asarray(positive, dtype=bool)
 
     def statistic(index: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -87,22 +88,11 @@ def balanced_accuracy_statistic(
     return statistic
 
 
-def _score_codes(scores: Sequence[float]) -> tuple[NDArray[np.int64], int]:
-    """The place of each score among the distinct ones, ascending, and their number."""
-    distinct, codes = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
-    return codes.astype(np.int64).reshape(-1), len(distinct)
-
-
 def _class_counts(
     codes: NDArray[np.int64], positive: NDArray[np.bool_], size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Positive and negative items of each resample at each distinct score, both [R, size]."""
-    rows = len(codes)
-    flat = (codes + size * np.arange(rows)[:, None]).ravel()  # one bin a resample and score
-    found = [
-        np.bincount(flat[chosen.ravel()], minlength=rows * size).reshape(rows, size)
-        for chosen in (positive, ~positive)
-    ]
+    found = [code_counts(codes, size, chosen) for chosen in (positive, ~positive)]
     return found[0].astype(np.float64), found[1].astype(np.float64)
 
 

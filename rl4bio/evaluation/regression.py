@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl4bio.evaluation.labels import IndexStatistic
+from rl4bio.ranks import distinct_codes, mean_ranks, row_correlation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +47,10 @@ def spearman_statistic(told: Sequence[float], labels: Sequence[float]) -> IndexS
     Returns:
         A statistic whose ranks are those inside each resample; NaN where either side is constant.
     """
-    sides = [_distinct(told), _distinct(labels)]
+    sides = [distinct_codes(told), distinct_codes(labels)]
 
     def statistic(index: NDArray[np.int64]) -> NDArray[np.float64]:
-        first, second = (_ranks(codes[index], size) for codes, size in sides)
-        return _pearson(first, second)
+        return row_correlation(*(mean_ranks(codes[index], size) for codes, size in sides))
 
     return statistic
 
@@ -76,26 +76,3 @@ def r2_statistic(told: Sequence[float], labels: Sequence[float]) -> IndexStatist
         return 1 - np.divide(residual, spread, out=share, where=varied)
 
     return statistic
-
-
-def _distinct(values: Sequence[float]) -> tuple[NDArray[np.int64], int]:
-    distinct, codes = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True)
-    return codes.astype(np.int64).reshape(-1), len(distinct)
-
-
-def _ranks(codes: NDArray[np.int64], size: int) -> NDArray[np.float64]:
-    """Mean rank of every item inside its resample, float [R, n], from 1."""
-    rows = len(codes)
-    flat = (codes + size * np.arange(rows)[:, None]).ravel()
-    counts = np.bincount(flat, minlength=rows * size).reshape(rows, size)
-    ranks = counts.cumsum(axis=1) - (counts - 1) / 2
-    return np.take_along_axis(ranks, codes, axis=1)
-
-
-def _pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of each row; NaN where one side is constant."""
-    x = first - first.mean(axis=1, keepdims=True)
-    y = second - second.mean(axis=1, keepdims=True)
-    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    share = np.full(len(first), np.nan)
-    return np.divide((x * y).sum(axis=1), scale, out=share, where=scale > 0)
