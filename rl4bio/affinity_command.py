@@ -7,8 +7,9 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from rl4bio.affinity.units import Unit
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from rl4bio.affinity.predictor import Target
     from rl4bio.affinity.records import Measured
     from rl4bio.affinity.training import TreeOptions
-
-UNITS = ("p", "M", "mM", "uM", "nM", "pM")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--smiles", metavar="COLUMN", help="of the molecules, where unclear")
     parser.add_argument(
         "--unit",
-        choices=UNITS,
+        choices=get_args(Unit),
         default="p",
         help="p: values are -log10 of mol/l already; else the concentration's unit (default: p)",
     )
@@ -81,7 +80,7 @@ def affinity(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
     check_target(output, force=arguments.force, marker="predictor.json")
 
-    from rl4bio.affinity.card import write_card
+    from rl4bio.affinity.card import reward_line, write_card
     from rl4bio.affinity.records import read_measured
     from rl4bio.affinity.storage import save_predictor
     from rl4bio.affinity.training import TreeOptions, check_lightgbm
@@ -114,8 +113,7 @@ def affinity(arguments: argparse.Namespace) -> None:
     save_predictor(output, targets, card=card, report=report)
     size = sum(path.stat().st_size for path in output.iterdir())
     print(f"written to {output} ({size / 1e6:.2f} MB); reward it with")
-    several = f", target: {next(iter(targets))}" if len(targets) > 1 else ""
-    print(f"{{name: affinity, options: {{predictor: {output}{several}}}}}")
+    print(reward_line(str(output), targets))
 
 
 def learn(measured: Measured, options: TreeOptions, seeds: int) -> tuple[Target, dict[str, Any]]:

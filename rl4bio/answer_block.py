@@ -20,6 +20,11 @@ TOP_BIN = 1000
 _BIN = re.compile(r"0\d\d|[1-9]\d\d|1000", re.ASCII)
 
 
+def write_blocks(reasoning: str, answer: str) -> str:
+    """A completion in the form `tags`."""
+    return f"<reasoning>{reasoning}</reasoning><answer>{answer}</answer>"
+
+
 def answer_of(completion: str, sample: Sample) -> str | None:
     """The answer that a completion gives, stripped; None where it does not keep its form.
 

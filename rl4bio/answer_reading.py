@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from rl4bio.answer_block import answer_of, read_bin
-from rl4bio.data.medical_text import TAGS, Form, read_completion
+from rl4bio.answer_block import TAGS, answer_of, read_bin
+from rl4bio.data.medical_text import Form, read_completion
 from rl4bio.evaluation.labels import ANSWERED, Kind
 from rl4bio.rewards.choice import MAX_CHARACTERS, read_choice
 from rl4bio.tags import (

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rl4bio.data.records import Row, raise_problems, read_rows
+from rl4bio.data.therapeutics_prompts import TaskKind
 from rl4bio.errors import DataError
 from rl4bio.redaction import shown
 from rl4bio.tags import LABELS
 from rl4bio.types import Sample
 
-KINDS = ("option", "bin", "reactants", "design")
+KINDS = get_args(TaskKind)
 """Of therapeutic tasks; a line that names one is read by `therapeutic_sample`."""
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from rl4bio.answer_block import TAGS
 from rl4bio.callbacks import CALLBACKS
 from rl4bio.config import load_config
 from rl4bio.data import CORPORA
 from rl4bio.data.medical import MedicalReasoningCorpus
-from rl4bio.data.medical_text import TAGS
 from rl4bio.fit import main
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.combine import WeightedRewards

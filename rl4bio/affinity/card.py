@@ -30,7 +30,7 @@ the applicability domain.
 
 ```yaml
 rewards:
-  - {{name: affinity, options: {{predictor: {place}{several}}}}}
+  - {line}
 ```
 
 `predictor.json` describes it, `trees.safetensors` holds its numbers (thresholds, leaves and the
@@ -74,5 +74,10 @@ def write_card(
             lines.append(f"| {key} | {split} | {' | '.join(cells)} |")
     if len(lines) == 2:
         lines = ["Not measured (`--seeds 0`)."]
+    return text + "\n".join(["", *lines, ""]) + _TAIL.format(line=reward_line(name, targets))
+
+
+def reward_line(place: str, targets: Mapping[str, Target]) -> str:
+    """The entry of `rewards` that asks the predictor of a folder, for its first target."""
     several = f", target: {next(iter(targets))}" if len(targets) > 1 else ""
-    return text + "\n".join(["", *lines, ""]) + _TAIL.format(place=name, several=several)
+    return f"{{name: affinity, options: {{predictor: {place}{several}}}}}"

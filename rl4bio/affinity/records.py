@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rl4bio.affinity.units import MOLAR, Unit
 from rl4bio.chem.fragments import largest_fragment
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.tables import Table, read_table
 from rl4bio.errors import DataError
 from rl4bio.redaction import shown
 
-Unit = Literal["p", "M", "mM", "uM", "nM", "pM"]
-MOLAR: dict[str, float] = {"M": 0.0, "mM": 3.0, "uM": 6.0, "nM": 9.0, "pM": 12.0}
-"""Minus the power of ten of a unit, in mol/l."""
 BOUNDS = (-2.0, 20.0)
 """Of a value that can be an affinity; a column of nM read as p values is far outside."""
 SHOWN_PROBLEMS = 3

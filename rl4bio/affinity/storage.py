@@ -127,7 +127,7 @@ def find_predictor(where: str) -> Path:
 
 def _starts_as_pickle(path: Path) -> bool:
     with path.open("rb") as stream:
-        return stream.read(2)[:1] == b"\x80" or path.suffix.lower() in _PICKLES
+        return stream.read(1) == b"\x80"
 
 
 @functools.lru_cache(maxsize=8)

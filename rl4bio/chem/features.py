@@ -15,7 +15,14 @@ from rdkit import rdBase
 from rdkit.Chem import rdFingerprintGenerator as generators
 from rdkit.Chem import rdMolDescriptors
 
-from rl4bio.chem.properties import heavy_atoms, molecular_weight
+from rl4bio.chem.properties import (
+    aromatic_rings,
+    heavy_atoms,
+    molecular_weight,
+    rings,
+    rotatable_bonds,
+    tpsa,
+)
 from rl4bio.chem.reading import Molecule
 
 Rows = NDArray[np.float32]
@@ -77,13 +84,13 @@ def _counts_and_properties(molecule: Molecule, row: Rows) -> None:
         heavy_atoms(molecule),
         logp,
         refractivity,
-        rdMolDescriptors.CalcTPSA(mol),
+        tpsa(molecule),
         rdMolDescriptors.CalcLabuteASA(mol),
         rdMolDescriptors.CalcNumHBD(mol),
         rdMolDescriptors.CalcNumHBA(mol),
-        rdMolDescriptors.CalcNumRotatableBonds(mol),
-        rdMolDescriptors.CalcNumRings(mol),
-        rdMolDescriptors.CalcNumAromaticRings(mol),
+        rotatable_bonds(molecule),
+        rings(molecule),
+        aromatic_rings(molecule),
         rdMolDescriptors.CalcFractionCSP3(mol),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rl4bio.chem.properties import heavy_atoms
 from rl4bio.chem.reading import Molecule, read_smiles
 
 
@@ -23,6 +24,6 @@ def largest_fragment(molecule: Molecule) -> Molecule:
     found = [part for part in parts if part.valid]
     return max(
         found,
-        key=lambda part: (part.mol.GetNumHeavyAtoms(), len(part.canonical), part.canonical),
+        key=lambda part: (heavy_atoms(part), len(part.canonical), part.canonical),
         default=molecule,
     )

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from rl4bio.answer_block import TAGS, write_blocks
 from rl4bio.tags import Parsed, has_content, strict_parse, strip_terminators
 
 Form = Literal["tags", "think", "direct"]
-
-TAGS = ("reasoning", "answer")
-"""The blocks of the form `tags`, for `tags.strict_parse` and for the rewards' option `tags`."""
 
 _SHAPE = {
     "tags": "First reason step by step inside <reasoning>...</reasoning>. Then give {what} inside "
@@ -46,7 +44,7 @@ def question_text(question: str, options: Mapping[str, str]) -> str:
 def write_completion(reasoning: str, answer: str, form: Form) -> str:
     """The completion that a model should write; the direct form has no reasoning."""
     if form == "tags":
-        return f"<reasoning>{reasoning}</reasoning><answer>{answer}</answer>"
+        return write_blocks(reasoning, answer)
     if form == "think":
         return f"{THINK_OPENS}{reasoning}{ANSWER_OPENS}{answer}"
     return answer

@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from rl4bio.answer_block import TAGS, write_blocks
 from rl4bio.errors import DataError
 from rl4bio.redaction import shown
 from rl4bio.registry import did_you_mean
@@ -181,8 +182,8 @@ def write_completion(answer: str, form: Form, *, reasoning: str = "") -> str:
         return f" {answer}"
     if not reasoning:
         return ""
-    text = f"<reasoning>{reasoning}</reasoning><answer>{answer}</answer>"
-    parsed = strict_parse(text, ("reasoning", "answer"))
+    text = write_blocks(reasoning, answer)
+    parsed = strict_parse(text, TAGS)
     if parsed is None or parsed.thought != reasoning or parsed.answer != answer:
         raise ValueError("the reasoning has no words, or holds a tag of the form tags")
     return text

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.chem.tables import read_table
+from rl4bio.data import analogues
 from rl4bio.data.medical_cells import is_missing
 from rl4bio.data.records import Row, read_rows
 from rl4bio.data.smiles_rows import MISSING
@@ -16,8 +17,6 @@ from rl4bio.errors import DataError
 from rl4bio.redaction import shown
 from rl4bio.registry import did_you_mean
 
-MADE_UP = "rl4bio:analogues"
-"""Rows that the package makes itself (`rl4bio.data.analogues`)."""
 _ROW_FILES = (".parquet", ".json", ".jsonl")
 _TAILS = (" SMILES", " amino acid sequence", " sequence", " description")
 _LABELS = ("y", "label")
@@ -28,10 +27,8 @@ _ANSWERS: dict[TaskKind, tuple[str, ...]] = {"reactants": ("reactants", "output"
 def read_table_rows(entry: TherapeuticsTask, seed: int) -> list[Row]:
     """The rows of an entry's source under lower-cased column names."""
     source = str(entry.source)
-    if source == MADE_UP:
-        from rl4bio.data.analogues import analogue_rows
-
-        made = analogue_rows(task=entry.task, seed=seed)
+    if source == analogues.SOURCE:
+        made = analogues.analogue_rows(task=entry.task, seed=seed)
         return [Row(fields=row, place=f"{source}:{n}") for n, row in enumerate(made, start=1)]
     path = Path(source).expanduser()
     if path.suffix.lower() not in _ROW_FILES:
