@@ -11,16 +11,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
-from transformers.generation import GenerationConfig
 
 from experiments.gemma2_nano.mix import Gemma2NanoMix
+from rl4bio.answer_block import TAGS
+from rl4bio.modules.new_gemma import (
+    MAX_TOKENS,
+    sample_texts,
+    train_bpe,
+    turn_ends,
+    wrap_tokenizer,
+)
 
 VOCABULARY = 1024
-SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
-TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
+MARKS = [f"<{slash}{name}>" for name in TAGS for slash in ("", "/")]
 ATOMS = ["Cl", "Br"]
 """Tokens that no text of the warm start needs."""
 
@@ -44,37 +50,19 @@ CHAT_TEMPLATE = (
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A byte-level BPE that merges letters inside English words alone."""
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    pieces = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PIECES), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(TAGS) - len(ATOMS),
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer = train_bpe(texts, pieces, size=VOCABULARY - len(MARKS) - len(ATOMS))
     tokenizer.add_tokens(
-        [AddedToken(word, special=False, normalized=False) for word in (*TAGS, *ATOMS)]
+        [AddedToken(word, special=False, normalized=False) for word in (*MARKS, *ATOMS)]
     )
     bos = ("<bos>", tokenizer.token_to_id("<bos>"))
     tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<bos>",
-        eos_token="<eos>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        chat_template=CHAT_TEMPLATE,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-        model_max_length=2048,
-    )
+    return wrap_tokenizer(tokenizer, chat_template=CHAT_TEMPLATE)
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Gemma2ForCausalLM:
@@ -91,30 +79,21 @@ def new_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Gemma2ForCaus
         sliding_window=64,
         attn_logit_softcapping=50.0,
         final_logit_softcapping=30.0,
-        max_position_embeddings=2048,
+        max_position_embeddings=MAX_TOKENS,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(seed)
     model = Gemma2ForCausalLM(config)
-    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=[tokenizer.eos_token_id, end],
-    )
+    model.generation_config = turn_ends(tokenizer)
     return model
 
 
 def texts_of(corpus: Gemma2NanoMix) -> list[str]:
     """Prompts and demonstrations, for the tokenizer."""
     samples = random.Random(0).sample(list(corpus.samples("train")), 2000)
-    found = []
-    for sample in samples:
-        turns = sample.prompt if isinstance(sample.prompt, list) else []
-        found += [*(turn["content"] for turn in turns), sample.demonstration]
-    return found
+    return [text for sample in samples for text in sample_texts(sample)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

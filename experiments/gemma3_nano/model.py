@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, pre_tokenizers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
-from transformers.generation import GenerationConfig
 
 from experiments.gemma3_nano.mix import WarmStartMix
+from rl4bio.modules.new_gemma import (
+    MAX_TOKENS,
+    sample_texts,
+    train_bpe,
+    turn_ends,
+    wrap_tokenizer,
+)
 from rl4bio.types import Sample
 
 VOCABULARY = 2048
-SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 WORDS = ["<thought>", "</thought>", "<answer>", "</answer>", "yes", "no", "maybe"]
 
 CHAT_TEMPLATE = (
@@ -36,40 +41,17 @@ def train_tokenizer(records: Sequence[Sample], *, seed: int) -> PreTrainedTokeni
     """A byte-level BPE with single digits, trained on real abstracts and on plain trials."""
     mix = WarmStartMix(records, seed=seed)
     trials = itertools.islice(mix.samples(copy=0.0, real=0.0), 4000)
-    texts = [text for sample in (*records, *records, *trials) for text in _texts(sample)]
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    texts = [text for sample in (*records, *records, *trials) for text in sample_texts(sample)]
+    pieces = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
     )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(WORDS),
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer = train_bpe(texts, pieces, size=VOCABULARY - len(WORDS))
     tags = [AddedToken(word, special=False, normalized=False) for word in WORDS[:4]]
     verdicts = [
         AddedToken(word, special=False, normalized=False, single_word=True) for word in WORDS[4:]
     ]
     tokenizer.add_tokens([*tags, *verdicts])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<bos>",
-        eos_token="<eos>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        chat_template=CHAT_TEMPLATE,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-        model_max_length=2048,
-    )
-
-
-def _texts(sample: Sample) -> list[str]:
-    turns = sample.prompt if isinstance(sample.prompt, list) else []
-    return [*(turn["content"] for turn in turns), sample.demonstration]
+    return wrap_tokenizer(tokenizer, chat_template=CHAT_TEMPLATE)
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Gemma3ForCausalLM:
@@ -85,7 +67,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Gemma3ForCaus
         query_pre_attn_scalar=48,
         sliding_window=512,
         layer_types=["sliding_attention", "full_attention"] * 2,
-        max_position_embeddings=2048,
+        max_position_embeddings=MAX_TOKENS,
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
@@ -93,12 +75,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Gemma3ForCaus
     )
     torch.manual_seed(seed)
     model = Gemma3ForCausalLM(config)
-    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=[tokenizer.eos_token_id, end],
-    )
+    model.generation_config = turn_ends(tokenizer)
     return model
 
 
