@@ -16,6 +16,7 @@ from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
 from rl4bio.engine.scoring import Halves, fused_is_better, halves
 from rl4bio.engine.static_decode import StaticDecodeAttention, StaticLoop
+from rl4bio.engine.tape import CannotRecord, Tape
 from rl4bio.engine.weights import rollout_weights
 
 log = logging.getLogger("rl4bio")
@@ -92,6 +93,7 @@ def _lockstep(
 ) -> None:
     """The tokens after the first; rows that have ended leave the batch."""
     position = layout.lengths[layout.members]
+    step = _Step(parts, **options)
     for t in range(1, record.tokens.shape[1]):
         if not bool(keep.any()):
             break
@@ -100,8 +102,49 @@ def _lockstep(
             layout.keep(index)
             token, position = token[index], position[index]
         layout.advance()
-        logits = parts.logits(parts.hidden(token[None], position[None]))
         column = None if noise is None else noise[record.alive, t]
-        token, logprobs = sample_tokens(logits, column, **options)
+        token, logprobs = step(token, position, column)
         keep = record.note(t, token, logprobs)
         position = position + 1
+
+
+class _Step:
+    """From the last token of every row to the next one; on a CPU from a tape.
+
+    A step is recorded when its rows are met for the second time: while rows leave the batch quickly
+    no recording would be replayed. What cannot be recorded is run as it is.
+    """
+
+    def __init__(self, parts: Halves, **options: Any) -> None:
+        self.parts, self.options = parts, options
+        self.record = True
+        self.tape: Tape | None = None
+        self.inputs: list[Tensor] = []
+
+    def __call__(
+        self, token: Tensor, position: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        given = [token, position, *([] if noise is None else [noise])]
+        if not self.inputs or len(self.inputs[0]) != len(token):
+            self.inputs, self.tape = [tensor.clone() for tensor in given], None
+            return self._plain()
+        for own, tensor in zip(self.inputs, given, strict=True):
+            own.copy_(tensor)
+        if self.tape is None and self.record and token.device.type == "cpu":
+            try:
+                self.tape = Tape(self._plain)
+            except CannotRecord as error:
+                log.debug("engine: steps are not recorded, %s", error)
+                self.record = False
+                return self._plain()
+            token, logprobs = self.tape.result
+        elif self.tape is not None:
+            token, logprobs = self.tape.replay()
+        else:
+            return self._plain()
+        return token, logprobs
+
+    def _plain(self) -> tuple[Tensor, Tensor]:
+        token, position, *noise = self.inputs
+        logits = self.parts.logits(self.parts.hidden(token[None], position[None]))
+        return sample_tokens(logits, noise[0] if noise else None, **self.options)

@@ -21,6 +21,10 @@ from rl4bio.engine.attention import Layout
 
 NAME = "rl4bio_engine"
 
+WARNING = "warn_if_padding_and_no_attention_mask"
+"""A method of GPT-2 and others that looks for padding in the ids of every call. There is none in a
+packed row, and a look at values waits for a GPU and cannot be recorded."""
+
 _in_force: list[Layout] = []
 
 
@@ -84,12 +88,21 @@ def attending(model: nn.Module, layout: Layout) -> Iterator[None]:
 
     for module, func in plain:
         module._gradient_checkpointing_func = _carrying(func, scope)
+    warning = [module for module in model.modules() if hasattr(module, WARNING)]
+    for module in warning:
+        setattr(module, WARNING, _no_warning)
     try:
         with scope():
             yield
     finally:
         for module, func in plain:
             module._gradient_checkpointing_func = func
+        for module in warning:
+            delattr(module, WARNING)
+
+
+def _no_warning(*args: Any) -> None:
+    pass
 
 
 def _carrying(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.nn.functional import pad
 from rl4bio.engine.attention import PackedAttention, capped, probabilities
 from rl4bio.engine.attention_bias import seen_bias
 from rl4bio.engine.layout import Packed
+from rl4bio.engine.tape import live
 
 SHORT_PROMPT = 16
 """Prompts up to this many tokens are copied in front of each completion: one product, not two, in
@@ -80,13 +82,25 @@ class DecodeAttention:
             return self.prompts.attend(
                 layer, query, key, value, scale=scale, window=window, softcap=softcap
             )
-        states = self.layers[layer]
+        mixed = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+        options = {"scale": scale, "window": window, "softcap": softcap}
+        live(self._attend_once, self.layers[layer], mixed, query, key, value, options)
+        return mixed
+
+    def _attend_once(
+        self,
+        states: LayerStates,
+        mixed: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        options: dict[str, Any],
+    ) -> None:
+        """One token of every row; what is in force and where it stands changes with every step."""
         self.write(states, key, value)
-        dtype = query.dtype
         with torch.autocast(query.device.type, enabled=False):
             query = query.to(states.key.dtype).unflatten(1, (key.shape[1], -1))  # [N, K, R, D]
-            mixed = self._mix(states, query, scale=scale, window=window, softcap=softcap)
-        return mixed.flatten(1, 2).to(dtype)
+            mixed.copy_(self._mix(states, query, **options).flatten(1, 2))
 
     @property
     def now(self) -> int | Tensor:
@@ -171,17 +185,20 @@ class DecodeAttention:
     ) -> Tensor:
         """Attention of one token of every row, [N, K, R, D]."""
         end = self.offset + self.places
-        own = torch.matmul(query, states.key[:, :, :end].mT)
-        parts = [own]
-        if states.front_key is not None:
-            parts.insert(0, self._rows(torch.matmul(self._blocks(query), states.front_key.mT)))
-        scores = capped(torch.cat(parts, dim=-1) if len(parts) > 1 else own, scale, softcap)
-        bias = self._bias(window, scores.dtype)
-        weights = probabilities(scores + bias[:, None, None], states.value.dtype)
-        if states.front_value is None:
-            return torch.matmul(weights, states.value[:, :, :end])
-        front, behind = weights.split([self.width, end], dim=-1)
-        mixed = torch.matmul(behind, states.value[:, :, :end])
+        bias = self._bias(window, query.dtype)[:, None, None]  # [1 or N, 1, 1, P + places]
+        options: dict[str, Any] = {"scale": scale, "softcap": softcap}
+        own_key, own_value = states.key[:, :, :end], states.value[:, :, :end]
+        if states.front_key is None or states.front_value is None:
+            scores = biased_scores(query, own_key, bias, **options)
+            return torch.matmul(probabilities(scores, own_value.dtype), own_value)
+        front_bias, own_bias = bias.split([self.width, end], dim=-1)
+        if len(bias) > 1:
+            front_bias = self._blocks(front_bias.expand(*query.shape[:-1], -1))
+        front = biased_scores(self._blocks(query), states.front_key, front_bias, **options)
+        own = biased_scores(query, own_key, own_bias, **options)
+        weights = probabilities(torch.cat([self._rows(front), own], dim=-1), own_value.dtype)
+        front, own = weights.split([self.width, end], dim=-1)
+        mixed = torch.matmul(own, own_value)
         return mixed + self._rows(torch.matmul(self._blocks(front), states.front_value))
 
     def _blocks(self, rows: Tensor) -> Tensor:
@@ -199,7 +216,7 @@ class DecodeAttention:
     def _bias(self, window: int | None, dtype: torch.dtype) -> Tensor:
         """[1 or N, P + places], made once a step: 0 where a key is seen, else -inf."""
         if self._all_seen(window):
-            return self.seen
+            return self.seen.to(dtype)
         if window not in self._biases:
             steps = torch.arange(self.width, device=self.members.device)
             lengths = self.lengths[self.members][:, None]
@@ -214,3 +231,21 @@ class DecodeAttention:
         """Whether every row sees its whole prompt block and all that it has written."""
         far = window is not None and window <= self.width + self.step
         return not far and self.packed.even_prompts
+
+
+def biased_scores(
+    query: Tensor, key: Tensor, bias: Tensor, *, scale: float, softcap: float | None
+) -> Tensor:
+    """Scores of queries [N, K, R, D] and keys [N, K, L, D], scaled, capped, with a bias.
+
+    In one pass without a soft cap: with few rows a pass costs what starting it costs.
+    """
+    if softcap is not None:
+        return capped(torch.matmul(query, key.mT), scale, softcap) + bias
+    shape = (*query.shape[:-1], key.shape[2])
+    if len(bias) > 1:
+        bias = bias.expand(shape)
+    scores = torch.baddbmm(
+        bias.flatten(0, 1), query.flatten(0, 1), key.flatten(0, 1).mT, alpha=scale
+    )
+    return scores.view(shape)

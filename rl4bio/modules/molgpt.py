@@ -143,12 +143,6 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         if position_ids is None:
             position_ids = torch.arange(done, done + input_ids.shape[1], device=input_ids.device)
             position_ids = position_ids.unsqueeze(0)
-        longest = config.block_size
-        if done + input_ids.shape[1] > longest and int(position_ids.max()) >= longest:
-            raise ValueError(
-                f"a string of {int(position_ids.max()) + 1} tokens is longer than the model's "
-                f"block of {longest}"
-            )
         hidden = self._embed(input_ids, position_ids)
         if past == 0:
             hidden = torch.cat([*self._prefix(properties, scaffold_ids, hidden), hidden], dim=1)
@@ -194,12 +188,26 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
 
     def _embed(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         """Token + position + type embeddings of SMILES tokens: [B, T, width]."""
-        positions = self.pos_emb[0, position_ids]
+        positions = self._positions(position_ids)
         hidden = self.tok_emb(input_ids) + positions + self.type_emb.weight[SMILES_TYPE]
         device = hidden.device.type
         if torch.is_autocast_enabled(device):  # the residual stream in the fast type
             hidden = hidden.to(torch.get_autocast_dtype(device))
         return self.drop(hidden)
+
+    def _positions(self, position_ids: Tensor) -> Tensor:
+        """Position embeddings; on a CPU without a look at the largest, which costs as much."""
+        longest = self.config.block_size
+        try:
+            if position_ids.is_cuda and not torch.cuda.is_current_stream_capturing():
+                if int(position_ids.max()) >= longest:
+                    raise IndexError
+            return self.pos_emb[0, position_ids]
+        except IndexError:
+            raise ValueError(
+                f"a string of {int(position_ids.max()) + 1} tokens is longer than the model's "
+                f"block of {longest}"
+            ) from None
 
     def _prefix(
         self, properties: Tensor | None, scaffold_ids: Tensor | None, like: Tensor

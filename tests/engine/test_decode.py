@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from rl4bio.engine import decode as engine_decode
 from rl4bio.engine import key_values, static_decode
 from rl4bio.engine.decode import decode
 from rl4bio.engine.record import Decoded
+from rl4bio.engine.tape import CannotRecord, Tape
 from rl4bio.errors import NonFiniteError
 from rl4bio.functional.masking import pad_left
 from rl4bio.modules.policy import evaluating
@@ -100,6 +102,58 @@ def test_fixed_shapes_give_the_same_tokens(
     assert torch.equal(plain.tokens, fixed.tokens)
     assert torch.equal(plain.ended, fixed.ended)
     torch.testing.assert_close(plain.logprobs, fixed.logprobs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("short", [0, 16])
+def test_recorded_steps_are_bit_for_bit_those_of_the_code(
+    family: str,
+    short: int,
+    make_model: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over growing stores, windows that prompts leave and rows that are dropped."""
+    monkeypatch.setattr(key_values, "SHORT_PROMPT", short)
+    monkeypatch.setattr(key_values, "BLOCK", 4)
+    model = make_model(family)
+    replays = []
+
+    class Counted(Tape):
+        def replay(self) -> tuple[torch.Tensor, ...]:
+            replays.append(len(self.result[0]))
+            return super().replay()
+
+    def refuse(function: object) -> Tape:
+        raise CannotRecord("not this time")
+
+    monkeypatch.setattr(engine_decode, "Tape", Counted)
+    stops = [3, 11]
+    recorded = run(model, PROMPTS, stops)
+    assert len(replays) > 4
+    assert len(set(replays)) > 1 or recorded.lengths.min() == WIDTH  # again with fewer rows
+    monkeypatch.setattr(engine_decode, "Tape", refuse)
+    plain = run(model, PROMPTS, stops)
+    assert torch.equal(recorded.tokens, plain.tokens)
+    assert torch.equal(recorded.logprobs, plain.logprobs)
+    assert torch.equal(recorded.lengths, plain.lengths)
+
+
+def test_a_step_that_looks_at_values_is_run_as_it_is(
+    make_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("llama")
+    expected = run(model, PROMPTS, [0])
+    norm = model.get_base_model().model.norm
+    looks, own = [], norm.forward
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        looks.append(float(x.abs().max()))
+        return own(x)
+
+    monkeypatch.setattr(norm, "forward", forward)
+    found = run(model, PROMPTS, [0])
+    assert torch.equal(found.tokens, expected.tokens)
+    torch.testing.assert_close(found.logprobs, expected.logprobs)
+    assert len(looks) >= WIDTH - 1
 
 
 @pytest.mark.parametrize("static", [False, True])

@@ -349,7 +349,7 @@ def test_a_frozen_matrix_is_packed_once_until_it_changes(monkeypatch: pytest.Mon
     assert rollout() == [frozen, trained]
     frozen.weight = nn.Parameter(frozen.weight * 2, requires_grad=False)
     assert rollout() == [frozen, trained]
-    assert rollout(rows=64) == [frozen, trained]
+    assert rollout(rows=65) == [frozen, trained]
     assert len(weights._FROZEN) == 1
     model[0] = nn.Identity()
     del frozen

@@ -1,0 +1,224 @@
+"""The operators of a decoding step, recorded once and called again without the Python around them.
+
+On a CPU what a CUDA graph is on a GPU: most of a step of few rows goes into modules, wrappers and
+checks. While a tape records, every operator's inputs and outputs are noted; they become one
+straight function of operator calls, in which tensors of the step are local variables and all others
+(weights, key-value stores, the step's inputs) are held. What changes from step to step must lie in
+tensors that are written in place, or in `live` calls. Numbers are those of the recorded code.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_recording: Tape | None = None
+
+
+class CannotRecord(RuntimeError):
+    """The step looks at a value, or at a shape that depends on one."""
+
+
+def live(function: Callable[..., None], *args: Any) -> None:
+    """Call the function; a tape that records calls it at this point of every replay as well.
+
+    Args:
+        function: may do anything, but leaves its results in tensors that it is given.
+        args: its arguments; tensors among them hold the replayed step's values then.
+    """
+    if _recording is not None:
+        _recording.note_live(function, args)
+    else:
+        function(*args)
+
+
+class Tape(TorchDispatchMode):
+    """What a function of no arguments does.
+
+    Args:
+        function: run once, and recorded. It returns tensors.
+
+    Raises:
+        CannotRecord: see there; the function has then run in part.
+    """
+
+    def __init__(self, function: Callable[[], tuple[Tensor, ...]]) -> None:
+        super().__init__()
+        self._calls: list[_Call] = []
+        self._paused = False
+        self.result = self._record(function)
+        """What the function returned."""
+        self._run = _program(self._calls, self.result)
+        self._calls = []
+
+    def replay(self) -> tuple[Tensor, ...]:
+        """Do it again: what the function would return."""
+        with torch.autocast(self.result[0].device.type, enabled=False):  # casts are on the tape
+            return self._run()
+
+    def _record(self, function: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        global _recording
+        _recording = self
+        try:
+            with self:
+                return function()
+        finally:
+            _recording = None
+
+    def note_live(self, function: Callable[..., None], args: Sequence[Any]) -> None:
+        """See `live`."""
+        self._paused = True
+        try:
+            function(*args)
+        finally:
+            self._paused = False
+        self._calls.append(_Call(function, args, {}, None))
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._paused:
+            return func(*args, **kwargs)
+        _refuse(func, args)
+        result = func(*args, **kwargs)
+        self._calls.append(_Call(func, args, kwargs, result))
+        return result
+
+
+class _Call:
+    """One operator, or the function of a `live` call, as it was called."""
+
+    def __init__(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        self.function, self.args, self.kwargs, self.result = function, args, kwargs, result
+        self.inputs = list(_tensors([*args, *kwargs.values()]))
+        self.outputs = list(_tensors([result]))
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes a tensor that it is given; live calls do."""
+        return not isinstance(self.function, OpOverload) or self.function._schema.is_mutable
+
+
+def _wanted(calls: Sequence[_Call], result: Sequence[Tensor]) -> list[_Call]:
+    """Calls that write in place, and those whose outputs a wanted call reads."""
+    read = set(map(id, result))
+    found: list[_Call] = []
+    for call in reversed(calls):
+        if call.writes or not read.isdisjoint(map(id, call.outputs)):
+            found.append(call)
+            read.update(map(id, call.inputs))
+    return found[::-1]
+
+
+def _program(
+    calls: Sequence[_Call], result: tuple[Tensor, ...]
+) -> Callable[[], tuple[Tensor, ...]]:
+    """The wanted calls in their order, as one function."""
+    made = (_memory(c.outputs) - _memory(c.inputs) for c in calls if not c.writes)
+    text = _Text(made=set[int]().union(*made))
+    for call in _wanted(calls, result):
+        text.add(call)
+    text.lines.append(f"return {text.of(result)}")
+    for name, line in text.last_use.items():  # what is freed early stays in the processor's cache
+        if line < len(text.lines) - 1:
+            text.lines[line] += f"; del {name}"
+    exec(_compiled("\n ".join(["def run():", *text.lines])), text.held)
+    return text.held["run"]
+
+
+@functools.lru_cache(maxsize=64)  # a model's steps look alike in each rollout
+def _compiled(source: str) -> CodeType:
+    return compile(source, "<tape>", "exec")
+
+
+class _Text:
+    """Source text of calls, and the objects that it names.
+
+    Args:
+        made: memory of the tensors that recorded operators have made.
+    """
+
+    def __init__(self, *, made: set[int]) -> None:
+        self.lines: list[str] = []
+        self.held: dict[str, Any] = {}
+        """What is not made by the calls."""
+        self.last_use: dict[str, int] = {}
+        """Line in which each local variable is used last."""
+        self._names: dict[int, str] = {}
+        """Of local variables, by the recorded tensor's id."""
+        self._made = made
+
+    def add(self, call: _Call) -> None:
+        """One line for a call; what it returns gets a name, unless that is what it wrote to."""
+        function = call.function._op if isinstance(call.function, OpOverload) else call.function
+        given = [self.of(value) for value in call.args]
+        given += [f"{key}={self.of(value)}" for key, value in call.kwargs.items()]
+        line = f"{self._hold(function)}({', '.join(given)})"
+        if not call.writes:
+            line = f"{self._name(call.result)} = {line}"
+        self.lines.append(line)
+
+    def of(self, value: Any) -> str:
+        """An argument.
+
+        Raises:
+            CannotRecord: a tensor of the step that no recorded operator has returned.
+        """
+        if isinstance(value, list):
+            return f"[{', '.join(map(self.of, value))}]"
+        if isinstance(value, tuple):
+            return f"({''.join(f'{self.of(one)}, ' for one in value)})"
+        if isinstance(value, Tensor):
+            name = self._names.get(id(value))
+            if name is not None:
+                self.last_use[name] = len(self.lines)
+                return name
+            if self._made & _memory([value]):
+                raise CannotRecord("it makes tensors past the operators")
+        return self._hold(value)
+
+    def _name(self, result: Any) -> str:
+        if not isinstance(result, Tensor):
+            return f"[{', '.join(map(self._name, result))}]"
+        name = self._names[id(result)] = f"t{len(self._names)}"
+        self.last_use[name] = len(self.lines)
+        return name
+
+    def _hold(self, value: Any) -> str:
+        name = f"c{len(self.held)}"
+        self.held[name] = value
+        return name
+
+
+def _refuse(func: OpOverload, args: Sequence[Any]) -> None:
+    if torch.Tag.data_dependent_output in func.tags:
+        raise CannotRecord(f"{func} reads a value")
+    if torch.Tag.dynamic_output_shape in func.tags:
+        by_number = func is torch.ops.aten.index.Tensor and not any(
+            t.dtype in (torch.bool, torch.uint8) for t in _tensors(args[1:])
+        )
+        if not by_number:
+            raise CannotRecord(f"the shape that {func} returns depends on values")
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
+def _memory(tensors: Iterable[Tensor]) -> set[int]:
+    """Addresses; packed matrices give none, and never change."""
+    return {t.untyped_storage().data_ptr() for t in tensors if not t.is_mkldnn} - {0}
