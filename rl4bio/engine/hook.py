@@ -5,6 +5,9 @@ AttentionInterface calls `engine_attention`, which hands queries, keys and value
 force. No mask object is made (the name below has no mask function on purpose) and no cache.
 Activation checkpointing runs layers again during the backward, when the `with` block is long left;
 the scope therefore travels with every checkpointed call.
+
+A compiled layer calls an operator instead, whose inside the compiler does not see: what it compiled
+depends neither on the layout nor on the layer's number.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import AttentionInterface
 
@@ -26,6 +30,8 @@ WARNING = "warn_if_padding_and_no_attention_mask"
 packed row, and a look at values waits for a GPU and cannot be recorded."""
 
 _in_force: list[Layout] = []
+_compiled_layer = 0
+"""Number of the compiled layer that runs; the operator below takes tensors and constants alone."""
 
 
 def engine_attention(
@@ -47,14 +53,49 @@ def engine_attention(
     """
     if dropout or kwargs.get("s_aux") is not None:
         raise NotImplementedError("the engine has neither attention dropout nor attention sinks")
-    mixed = _in_force[-1].attend(
-        module.layer_idx,
-        *(states[0].transpose(0, 1) for states in (query, key, value)),
-        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
-        window=sliding_window,
-        softcap=softcap,
-    )
-    return mixed[None], None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if torch.compiler.is_compiling():
+        return _attend_unseen(query, key, value, scale, sliding_window, softcap), None
+    return _attend(module.layer_idx, query, key, value, scale, sliding_window, softcap), None
+
+
+def _attend(
+    layer: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    rows = [states[0].transpose(0, 1) for states in (query, key, value)]
+    options: dict[str, Any] = {"scale": scale, "window": window, "softcap": softcap}
+    return _in_force[-1].attend(layer, *rows, **options)[None]
+
+
+@torch.library.custom_op("rl4bio::attend", mutates_args=())
+def _attend_unseen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """`_attend` in the layer that `enter_compiled` has named."""
+    mixed = _attend(_compiled_layer, query, key, value, scale, window, softcap)
+    return mixed.to(query.dtype).contiguous()
+
+
+@_attend_unseen.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, *options: Any) -> Tensor:
+    return query.new_empty(query.transpose(1, 2).shape)
+
+
+def enter_compiled(layer: int) -> None:
+    """Say which layer's compiled code is called next."""
+    global _compiled_layer
+    _compiled_layer = layer
 
 
 AttentionInterface.register(NAME, engine_attention)

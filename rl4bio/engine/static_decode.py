@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.engine.compiled import compiled_layers
 from rl4bio.engine.key_values import DecodeAttention, LayerStates
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.record import Decoded, Record
@@ -90,6 +91,10 @@ class StaticLoop:
 
     def run(self) -> Decoded:
         """All tokens up to the limit or until every row has ended."""
+        with compiled_layers(self.parts.body, rows=len(self.token)):
+            return self._run()
+
+    def _run(self) -> Decoded:
         limit = self.record.tokens.shape[1]
         step: Callable[[], None] | None = None
         for t in range(1, limit):
