@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ def decode(
     noise: Tensor | None,
     stop_ids: Sequence[int],
     top_k: int | None = None,
+    conditions: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
     static: bool | None = None,
 ) -> Decoded:
@@ -49,13 +50,15 @@ def decode(
         noise: float64 [N, max_new_tokens] in [0, 1) on the CPU; None decodes greedily.
         stop_ids: tokens that end a completion.
         top_k: sample among the k likeliest tokens.
+        conditions: of a conditioned model, each [B, ...].
         dtype: of the weights' copies; None is the model's own (or autocast's).
         static: fixed shapes, in CUDA graphs where there is CUDA; None is on CUDA alone.
 
     Raises:
         NonFiniteError: the model returned NaN or infinite logits.
     """
-    packed = pack(prompt_ids, prompt_mask)
+    parts = halves(model)
+    packed = pack(prompt_ids, prompt_mask, front=parts.front)
     device = packed.ids.device
     static = device.type == "cuda" if static is None else static
     options: dict[str, Any] = {"group_size": group_size, "fused": fused_is_better(device)}
@@ -64,36 +67,34 @@ def decode(
         layout = StaticDecodeAttention(packed, room=max_new_tokens, **options)
     else:
         layout = DecodeAttention(packed, room=min(BLOCK, max_new_tokens), **options)
-    parts = halves(model)
     record = Record(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(device)
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k}
     weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
     with attending(model, layout), weights as copies:
         log.debug("engine: %s", copies)
-        hidden = parts.hidden(packed.ids, packed.positions)
+        hidden = parts.hidden(packed.ids, packed.positions, conditions or {})
         hidden = hidden[packed.prompt_lengths.cumsum(0) - 1].repeat_interleave(group_size, 0)
         first = None if noise is None else noise[:, 0]
         token, logprobs = sample_tokens(parts.logits(hidden), first, **sampling)
         keep = record.note(0, token, logprobs)
         if isinstance(layout, StaticDecodeAttention):
             return StaticLoop(parts, layout, record, noise, **sampling).run()
-        _lockstep(parts, layout, record, token, keep, noise, **sampling)
+        step = _Step(parts, record=_can_record(model), **sampling)
+        _lockstep(step, layout, record, token, keep, noise)
     return record.finish()
 
 
 def _lockstep(
-    parts: Halves,
+    step: _Step,
     layout: DecodeAttention,
     record: Record,
     token: Tensor,
     keep: Tensor,
     noise: Tensor | None,
-    **options: Any,
 ) -> None:
     """The tokens after the first; rows that have ended leave the batch."""
     position = layout.lengths[layout.members]
-    step = _Step(parts, **options)
     for t in range(1, record.tokens.shape[1]):
         if not bool(keep.any()):
             break
@@ -108,6 +109,12 @@ def _lockstep(
         position = position + 1
 
 
+def _can_record(model: nn.Module) -> bool:
+    """Whether a CPU runs it, and no hook may do something else in each step."""
+    cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
+    return cpu and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
 class _Step:
     """From the last token of every row to the next one; on a CPU from a tape.
 
@@ -115,34 +122,31 @@ class _Step:
     no recording would be replayed. What cannot be recorded is run as it is.
     """
 
-    def __init__(self, parts: Halves, **options: Any) -> None:
-        self.parts, self.options = parts, options
-        self.record = True
+    def __init__(self, parts: Halves, *, record: bool, **options: Any) -> None:
+        self.parts, self.record, self.options = parts, record, options
         self.tape: Tape | None = None
         self.inputs: list[Tensor] = []
 
-    def __call__(
-        self, token: Tensor, position: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, token: Tensor, position: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
         given = [token, position, *([] if noise is None else [noise])]
         if not self.inputs or len(self.inputs[0]) != len(token):
             self.inputs, self.tape = [tensor.clone() for tensor in given], None
             return self._plain()
         for own, tensor in zip(self.inputs, given, strict=True):
             own.copy_(tensor)
-        if self.tape is None and self.record and token.device.type == "cpu":
+        if self.tape is not None:
+            try:
+                return self.tape.replay()
+            except IndexError:  # a position that the model lacks: its own code says so
+                pass
+        elif self.record:
             try:
                 self.tape = Tape(self._plain)
+                return self.tape.result
             except CannotRecord as error:
                 log.debug("engine: steps are not recorded, %s", error)
                 self.record = False
-                return self._plain()
-            token, logprobs = self.tape.result
-        elif self.tape is not None:
-            token, logprobs = self.tape.replay()
-        else:
-            return self._plain()
-        return token, logprobs
+        return self._plain()
 
     def _plain(self) -> tuple[Tensor, Tensor]:
         token, position, *noise = self.inputs

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rl4bio.errors import ShapeError
 
@@ -68,6 +69,8 @@ def pack(
     prompt_index: Tensor | None = None,
     completion_ids: Tensor | None = None,
     completion_mask: Tensor | None = None,
+    *,
+    front: int = 0,
 ) -> Packed:
     """The layout of padded prompts and completions.
 
@@ -80,11 +83,16 @@ def pack(
         prompt_index: int [n], the prompt of each completion, in ascending order.
         completion_ids: int [n, c], right-padded.
         completion_mask: bool [n, c]; True up to the last token of a row.
+        front: places ahead of each prompt for what a conditioned model is given, counted as tokens
+            of the prompt; their ids mean nothing.
 
     Raises:
         ShapeError: a prompt is empty, or prompt_index descends.
     """
-    prompts = _pack_prompts(prompt_ids, prompt_mask)
+    if front:
+        prompt_ids = pad(prompt_ids, (front, 0))
+        prompt_mask = pad(prompt_mask, (front, 0), value=True)
+    prompts = _pack_prompts(prompt_ids, prompt_mask, front)
     if prompt_index is None or completion_ids is None or completion_mask is None:
         return prompts
     if bool((prompt_index.diff() < 0).any()):
@@ -119,11 +127,11 @@ def pack(
     )
 
 
-def _pack_prompts(prompt_ids: Tensor, prompt_mask: Tensor) -> Packed:
+def _pack_prompts(prompt_ids: Tensor, prompt_mask: Tensor, front: int) -> Packed:
     """The layout of prompts alone; nothing is scored."""
     device = prompt_ids.device
     lengths = prompt_mask.sum(-1)
-    if not bool(lengths.all()):
+    if not bool((lengths > front).all()):
         raise ShapeError("pack: a prompt has no token, so nothing predicts its first completion's")
     batch, width = len(lengths), int(lengths.max())
     starts = lengths.cumsum(0) - lengths

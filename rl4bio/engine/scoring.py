@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -20,15 +21,31 @@ class Halves(NamedTuple):
     body: nn.Module
     head: nn.Module
     softcap: float | None
+    front: int
+    """Places ahead of a prompt that a conditioned model fills itself."""
 
-    def hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
+    def hidden(
+        self, ids: Tensor, positions: Tensor, conditions: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """Last hidden states [T, d] of a row of T tokens; the layout in force does the attention.
 
         Args:
             ids: int [1, T].
             positions: int [1, T].
+            conditions: of the prompts in the row, each [B, ...], where the model takes them; None
+                for a row without prompts.
+
+        Raises:
+            ValueError: the model is conditioned, and there are none for the row's prompts.
         """
-        out = self.body(input_ids=ids, attention_mask=None, position_ids=positions, use_cache=False)
+        given: dict[str, Any] = {}
+        if self.front:
+            if conditions is not None and not conditions:
+                raise ValueError("a conditioned model is given prompts without conditions")
+            given["packed_conditions"] = conditions or {}
+        out = self.body(
+            input_ids=ids, attention_mask=None, position_ids=positions, use_cache=False, **given
+        )
         return out.last_hidden_state[0]
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -45,7 +62,8 @@ def halves(model: Any) -> Halves:
     body = getattr(inner, "layers_only", None) or inner.base_model
     config = inner.config.get_text_config()
     softcap = getattr(config, "final_logit_softcapping", None)
-    return Halves(body=body, head=inner.get_output_embeddings(), softcap=softcap)
+    front = getattr(config, "prefix_length", 0)
+    return Halves(body=body, head=inner.get_output_embeddings(), softcap=softcap, front=front)
 
 
 def fused_is_better(device: torch.device) -> bool:
@@ -54,7 +72,12 @@ def fused_is_better(device: torch.device) -> bool:
 
 
 def packed_logprobs(
-    model: nn.Module, packed: Packed, *, temperature: float, top_k: int | None = None
+    model: nn.Module,
+    packed: Packed,
+    *,
+    temperature: float,
+    top_k: int | None = None,
+    conditions: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies of the scored tokens.
 
@@ -63,6 +86,7 @@ def packed_logprobs(
         packed: T tokens, M of them scored.
         temperature: logits are divided by it.
         top_k: truncates the distribution to the k likeliest tokens, and the given one.
+        conditions: of a conditioned model, each [B, ...]; the layout has places for them in front.
 
     Returns:
         float32 [M] and float32 [M]; the entropies have no gradient.
@@ -70,7 +94,7 @@ def packed_logprobs(
     parts = halves(model)
     layout = PackedAttention(packed, fused=fused_is_better(packed.ids.device))
     with attending(model, layout):
-        hidden = parts.hidden(packed.ids, packed.positions)
+        hidden = parts.hidden(packed.ids, packed.positions, conditions or {})
     return linear_logprobs(
         hidden.index_select(0, packed.scored),
         parts.head,

@@ -34,8 +34,8 @@ def replace_norms(model: nn.Module) -> list[nn.Module]:
 class _NormForward:
     """x / rms(x) * scale, with the scale in float32: what stands in for a norm's `forward`.
 
-    It is a LayerNorm of (x, -x), whose mean is 0 and whose variance is the mean of x^2: one kernel
-    that reads any dtype, where rms_norm on a CPU is six. Whether the scale is w or 1 + w is found
+    It is a LayerNorm of (x, -x), whose mean is 0 and whose variance is the mean of x^2: two kernels
+    for any dtype, where rms_norm on a CPU is six. Whether the scale is w or 1 + w is found
     by trying, for each dtype; the module's own forward runs where neither fits.
     """
 
@@ -44,8 +44,9 @@ class _NormForward:
         self.weight: Tensor = module.weight.detach()
         # None, as in nn.RMSNorm, is the dtype's own.
         self.eps: Any = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-        self.shape = (2 * len(self.weight),)
+        self.shape = (2, len(self.weight))
         self.shift = torch.zeros(self.shape)
+        self.signs = torch.tensor([[1.0], [-1.0]])
         self.scales: dict[torch.dtype, Tensor | None] = {}
         """By the input's dtype: the scale, twice; None if the module computes something else."""
 
@@ -58,9 +59,8 @@ class _NormForward:
         return self.own(x) if scale is None else self._normed(x, scale)
 
     def _normed(self, x: Tensor, scale: Tensor) -> Tensor:
-        both = torch.cat([x, -x], dim=-1)
-        y = F.layer_norm(both, self.shape, scale, self.shift, self.eps)
-        return y[..., : self.shape[0] // 2]
+        both = x.unsqueeze(-2) * self.signs.to(x.dtype)
+        return F.layer_norm(both, self.shape, scale, self.shift, self.eps)[..., 0, :]
 
     def _fitting(self, dtype: torch.dtype) -> Tensor | None:
         if not isinstance(self.eps, float) or dtype not in (torch.float32, torch.bfloat16):
@@ -70,7 +70,7 @@ class _NormForward:
         x[1] *= self.eps**0.5  # where eps counts
         expected = self.own(x)
         for once in (weight, 1 + weight):
-            scale = torch.cat([once, once])
+            scale = torch.stack([once, once])
             if _same(self._normed(x, scale), expected):
                 return scale
         return None

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.engine.compiled import backend_on, compiling
 from rl4bio.engine.decode import decode
 from rl4bio.engine.layout import pack
 from rl4bio.engine.scoring import packed_logprobs
 from rl4bio.functional.masking import lengths_to_mask
+from rl4bio.modules.conditions import pick_conditions
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.modules.scoring import completion_logprobs
 
@@ -55,15 +57,18 @@ def find_problem(policy: Policy) -> str:
     if unknown or getattr(config, "use_bidirectional_attention", False):
         kinds = ", ".join(sorted(unknown)) or "bidirectional attention"
         return f"{type(inner).__name__} has {kinds}"
-    if getattr(config, "prefix_length", 0):
-        return "the model is conditioned on a prefix"
-    try:
-        gap = largest_gap(policy)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        return f"{type(inner).__name__} does not run in it ({str(error).splitlines()[0]})"
     dtype = _working_dtype(policy)
     capped = getattr(config, "attn_logit_softcapping", None) and dtype != torch.float32
-    if not gap <= LIMIT_NATS[dtype] * (CAPPED if capped else 1.0):
+    limit = LIMIT_NATS[dtype] * (CAPPED if capped else 1.0)
+    try:
+        gap = largest_gap(policy)
+        if not gap <= limit and policy.compile and backend_on(policy.device):
+            log.info("engine: layers are not compiled (they would differ by %.2g nats)", gap)
+            policy.compile = False
+            gap = largest_gap(policy)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        return f"{type(inner).__name__} does not run in it ({str(error).splitlines()[0]})"
+    if not gap <= limit:
         return f"its log-probabilities differ by {gap:.2g} nats from a plain forward's"
     return ""
 
@@ -81,7 +86,8 @@ def largest_gap(policy: Policy) -> float:
     noise = torch.rand(2 * group, NUM_TOKENS, generator=generator, dtype=torch.float64)
     ids, mask = ids.to(policy.device), lengths_to_mask(lengths, width).flip(-1).to(policy.device)
     index = torch.arange(2, device=policy.device).repeat_interleave(group)
-    with evaluating(policy.model):
+    conditions = _random_conditions(policy, len(ids), generator)
+    with evaluating(policy.model), compiling("auto" if policy.compile else None):
         found = decode(
             policy.model,
             ids,
@@ -91,15 +97,34 @@ def largest_gap(policy: Policy) -> float:
             temperature=1.0,
             noise=noise,
             stop_ids=policy.stop_ids,
+            conditions=conditions,
         )
         rows = lengths_to_mask(found.lengths, NUM_TOKENS)
-        packed = pack(ids, mask, index, found.tokens, rows)
-        scored, _ = packed_logprobs(policy.model, packed, temperature=1.0)
+        packed = pack(ids, mask, index, found.tokens, rows, front=policy.prefix_length)
+        scored, _ = packed_logprobs(policy.model, packed, temperature=1.0, conditions=conditions)
         plain, _ = completion_logprobs(
-            policy.model, ids[index], mask[index], found.tokens, rows, temperature=1.0
+            policy.model,
+            ids[index],
+            mask[index],
+            found.tokens,
+            rows,
+            temperature=1.0,
+            conditions=pick_conditions(conditions, index),
         )
     both = torch.stack([found.logprobs[rows], scored])
     return float((both - plain[rows]).abs().mean(-1).max())
+
+
+def _random_conditions(policy: Policy, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Conditions as `Policy.conditions` gives them, made up; {} where the model takes none."""
+    config: Any = policy.model.config
+    found: dict[str, Tensor] = {}
+    if size := getattr(config, "num_properties", 0):
+        found["properties"] = torch.rand(count, size, generator=generator)
+    if length := getattr(config, "scaffold_length", 0):
+        words = (count, length)
+        found["scaffold_ids"] = torch.randint(config.vocab_size, words, generator=generator)
+    return {name: value.to(policy.device) for name, value in found.items()}
 
 
 def _working_dtype(policy: Policy) -> torch.dtype:

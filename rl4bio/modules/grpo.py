@@ -59,6 +59,7 @@ class GRPOLightningModule(RewardValidation):
         self.rollout = rollout
         self.grpo = grpo
         self.seed = seed
+        policy.compile = rollout.compile
         self.sampler = build_sampler(policy, rollout)
         self.reference = Reference(policy) if grpo.kl_coef or grpo.monitor_kl else None
         switch_off_dropout(self.model)

@@ -37,15 +37,18 @@ def row_logprobs(
         float32 [n, c] and float32 [n, c] (no gradient), both 0 where the mask is False.
     """
     model = policy.model if model is None else model
-    if not rows.conditions and engine_serves(policy):
+    if engine_serves(policy):
         packed = pack(
             rows.prompt_ids,
             rows.prompt_mask,
             rows.prompt_index,
             rows.completion_ids,
             rows.completion_mask,
+            front=policy.prefix_length,
         )
-        found = packed_logprobs(model, packed, temperature=temperature, top_k=top_k)
+        found = packed_logprobs(
+            model, packed, temperature=temperature, top_k=top_k, conditions=rows.conditions
+        )
         count, width = rows.completion_ids.shape
         logprobs, entropy = (packed.unpack(values, (count, width)) for values in found)
         return logprobs, entropy

@@ -9,6 +9,7 @@ the classes with AutoConfig, AutoModelForCausalLM and AutoTokenizer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -129,9 +130,16 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         properties: Tensor | None = None,
         scaffold_ids: Tensor | None = None,
+        packed_conditions: Mapping[str, Tensor] | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """`forward` without the head: normalised hidden states of the SMILES positions."""
+        """`forward` without the head: normalised hidden states of the SMILES positions.
+
+        Args:
+            packed_conditions: the conditions (properties, scaffold_ids) where they belong into the
+                input: one row of several strings with `prefix_length` places ahead of each, which
+                position_ids count. Empty where no place is in the input. Others as `forward`.
+        """
         config = self.config
         if use_cache is None:
             use_cache = config.use_cache and not self.training
@@ -143,8 +151,11 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         if position_ids is None:
             position_ids = torch.arange(done, done + input_ids.shape[1], device=input_ids.device)
             position_ids = position_ids.unsqueeze(0)
-        hidden = self._embed(input_ids, position_ids)
-        if past == 0:
+        if packed_conditions is not None:
+            hidden = self._embed_packed(input_ids, position_ids, packed_conditions)
+        else:
+            hidden = self._embed(input_ids, position_ids)
+        if past == 0 and packed_conditions is None:
             hidden = torch.cat([*self._prefix(properties, scaffold_ids, hidden), hidden], dim=1)
         if attention_mask is not None and prefix_length:
             seen = attention_mask.new_ones(len(attention_mask), prefix_length)
@@ -195,13 +206,24 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
             hidden = hidden.to(torch.get_autocast_dtype(device))
         return self.drop(hidden)
 
+    def _embed_packed(
+        self, input_ids: Tensor, position_ids: Tensor, conditions: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Embeddings [1, T, width] of a row in which each string begins with its prefix."""
+        positions = position_ids - self.config.prefix_length
+        hidden = self._embed(input_ids, positions.clamp(min=0))
+        if not conditions:
+            return hidden
+        prefix = self._prefix(conditions.get("properties"), conditions.get("scaffold_ids"), hidden)
+        return hidden.masked_scatter((positions < 0).unsqueeze(-1), torch.cat(prefix, dim=1))
+
     def _positions(self, position_ids: Tensor) -> Tensor:
         """Position embeddings; on a CPU without a look at the largest, which costs as much."""
         longest = self.config.block_size
+        look = position_ids.is_cuda and not torch.cuda.is_current_stream_capturing()
         try:
-            if position_ids.is_cuda and not torch.cuda.is_current_stream_capturing():
-                if int(position_ids.max()) >= longest:
-                    raise IndexError
+            if look and int(position_ids.max()) >= longest:
+                raise IndexError
             return self.pos_emb[0, position_ids]
         except IndexError:
             raise ValueError(

@@ -42,6 +42,8 @@ class Policy:
     """Of the checkpoint on the hub."""
     backend: Backend = "engine"
     """What rollouts and log-probabilities are computed with."""
+    compile: bool = False
+    """Whether the engine samples with compiled layers on CUDA; GRPO sets it (`rollout.compile`)."""
     engine_problem: str | None = field(default=None, init=False)
     """Why the engine does not serve the model, "" where it does; None = not asked yet."""
 
@@ -64,6 +66,12 @@ class Policy:
         """Longest sequence that the model's positions allow, in tokens."""
         config: Any = self.model.config
         return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+    @property
+    def prefix_length(self) -> int:
+        """Places ahead of every prompt that a conditioned model fills itself."""
+        config: Any = self.model.config
+        return getattr(config.get_text_config(), "prefix_length", 0)
 
     def completion_room(self, prompt_tokens: int) -> int | None:
         """Longest completion behind a prompt, in tokens; None where positions set no limit.

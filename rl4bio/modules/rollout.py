@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.engine.compiled import compiling
 from rl4bio.engine.decode import decode
 from rl4bio.errors import ConfigError
 from rl4bio.functional.masking import lengths_to_mask, pad_left
@@ -123,12 +124,13 @@ def sample_completions(
         "top_k": top_k,
         "noise": None if seeds is None else draw_noise(seeds, group_size, max_new_tokens),
         "stop_ids": policy.stop_ids,
+        "conditions": conditions,
     }
-    with evaluating(policy.model):
-        if not conditions and engine_serves(policy):
+    with evaluating(policy.model), compiling("auto" if policy.compile else None):
+        if engine_serves(policy):
             found = decode(policy.model, ids, mask, dtype=dtype, **options)
         else:
-            found = decode_plainly(policy.model, ids, mask, conditions=conditions, **options)
+            found = decode_plainly(policy.model, ids, mask, **options)
     width = int(found.lengths.max())
     completion_mask = lengths_to_mask(found.lengths, width)
     rows = zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)

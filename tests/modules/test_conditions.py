@@ -12,8 +12,10 @@ from torch import Tensor
 from rl4bio.chem.tokens import vocabulary_of
 from rl4bio.errors import DataError, ModelError
 from rl4bio.functional.masking import pad_left, pad_right
-from rl4bio.modules.batching import cut
+from rl4bio.modules.batching import Rows, cut
+from rl4bio.modules.engine_check import find_problem
 from rl4bio.modules.grpo import GRPOLightningModule
+from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import Completions, sample_completions
@@ -166,6 +168,42 @@ class TestLogprobs:
                 module.attention_dropout = 0.0  # type: ignore
         for one, other in zip(run(everything, given, index), apart, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+
+    def test_the_engine_gives_the_same_numbers_and_gradients(
+        self, properties: int, scaffold: int
+    ) -> None:
+        """Three prompts of other lengths in one row, each behind its own conditions."""
+        policy = smiles_policy(properties, scaffold)
+        assert find_problem(policy) == ""
+        found = draw(policy)
+        rows = Rows(
+            prompt_ids=found.prompt_ids[::3],
+            prompt_mask=found.prompt_mask[::3],
+            prompt_index=torch.arange(3).repeat_interleave(3),
+            completion_ids=found.ids,
+            completion_mask=found.mask,
+            conditions=policy.conditions(SAMPLES),
+        )
+        weights = torch.linspace(-1, 2, found.ids.numel()).view_as(found.ids)
+        results = []
+        for backend in ("engine", "generate"):
+            policy.backend = backend  # type: ignore[assignment]
+            policy.model.zero_grad()
+            logprobs, entropy = row_logprobs(policy, rows, temperature=0.8)
+            (logprobs * weights).sum().backward()
+            gradients = [p.grad for p in policy.model.parameters() if p.grad is not None]
+            results.append([logprobs, entropy, *gradients])
+        assert len(results[0]) == len(results[1])
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+        torch.testing.assert_close(results[0][0], found.logprobs, rtol=0, atol=1e-5)
+
+    def test_the_engine_wants_the_conditions(self, properties: int, scaffold: int) -> None:
+        policy = smiles_policy(properties, scaffold)
+        with pytest.raises(ValueError, match="without conditions"):
+            sample_completions(
+                policy, [[1]], group_size=1, max_new_tokens=2, temperature=1.0, seeds=[0]
+            )
 
     def test_a_full_block_can_be_sampled_and_scored(self, properties: int, scaffold: int) -> None:
         """1 prompt token and BLOCK sampled ones: the last of them needs no position."""

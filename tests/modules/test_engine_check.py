@@ -73,9 +73,6 @@ def test_refused_models(make_policy: MakePolicy, monkeypatch: pytest.MonkeyPatch
     assert "chunked_attention" in find_problem(policy)
     policy.model.config.layer_types[0] = "sliding_attention"
     assert find_problem(policy) == ""
-    policy.model.config.prefix_length = 3
-    assert "conditioned" in find_problem(policy)
-    policy.model.config.prefix_length = 0
     monkeypatch.setattr(type(policy.model), "_supports_attention_backend", False)
     assert "attention of its own" in find_problem(policy)
 
