@@ -118,6 +118,9 @@ class RolloutConfig:
     with transformers' cache. vllm: training samples with vLLM; everything else uses the engine."""
     dtype: Literal["same", "bf16"] = "same"
     """Of the weights that the engine samples with; bf16 is cheaper under a float32 policy."""
+    compile: bool = True
+    """Where the engine trains on CUDA: compile the layers that it samples with, which takes tens of
+    seconds in the first step; False is for runs of few steps."""
     correction_cap: float = 2.0
     """Cap of the importance weights exp(logprob - sampled logprob) where sampling has kernels or a
     precision of its own: backend vllm or dtype bf16."""
