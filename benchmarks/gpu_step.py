@@ -8,8 +8,10 @@ A Gemma 3 of the 1B model's sizes (26 layers, width 1152, 4 heads of 256, 1 KV h
 vocabulary 262,144, window 512) with random weights, LoRA of rank 16, bfloat16 base; everything else
 as in grpo_step.py. Variants run one after another, each in a process that has the card for itself;
 TRL generates all rows of a step at once and trains in micro-batches of `--trl-rows`, ours of
-`--tokens-per-micro-batch`. Times are wall seconds between synchronisations of the card; memory is
-torch's largest allocation above model, data and trainer. Read the figures on a quiet machine.
+`--tokens-per-micro-batch`. The engine samples with compiled layers, which are compiled before the
+measured steps; engine-uncompiled does not. Times are wall seconds between synchronisations of the
+card; memory is torch's largest allocation above model, data and trainer. Read the figures on a
+quiet machine.
 """
 
 from __future__ import annotations

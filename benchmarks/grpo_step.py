@@ -105,7 +105,7 @@ def main() -> None:
     )
     parser.add_argument("--settings", default="A,B,C")
     parser.add_argument("--precision", default="fp32,bf16")
-    parser.add_argument("--variants", default=",".join(get_args(Variant)))
+    parser.add_argument("--variants", default="trl-best,trl-default,engine,generate")
     parser.add_argument("--rounds", type=int, default=2, help="measured steps, after one warm-up")
     parser.add_argument(
         "--ragged", action="store_true", help="completions end by themselves, half-way on average"

@@ -17,14 +17,19 @@ NEVER = 10**6
 
 
 def overrides(spec: StepSpec) -> list[str]:
-    """The run's configuration; what is not named keeps its default."""
+    """The run's configuration; what is not named keeps its default.
+
+    Of the variants, engine-uncompiled is the engine without compiled layers.
+    """
+    backend, _, suffix = spec.variant.partition("-")
     return [
         "name=bench",
         f"output_dir={spec.workspace}",
         "plugins=[benchmarks.lab]",
         f"policy.checkpoint={spec.checkpoint}",
         "policy.adapter={rank: 16, alpha: 32}",
-        f"rollout.backend={spec.variant}",
+        f"rollout.backend={backend}",
+        f"rollout.compile={'false' if suffix else 'true'}",
         f"rollout.max_prompt_tokens={spec.prompt_tokens}",
         f"rollout.max_completion_tokens={spec.completion_tokens}",
         f"grpo.group_size={spec.group_size}",

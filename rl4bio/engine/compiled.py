@@ -55,6 +55,11 @@ def compiling(backend: str | Callable[..., Any] | None) -> Iterator[None]:
         _backend.reset(token)
 
 
+def compiling_if(allowed: bool) -> contextlib.AbstractContextManager[None]:
+    """What layers are compiled with outside; nothing where it is not allowed."""
+    return compiling(_backend.get() if allowed else None)
+
+
 @contextlib.contextmanager
 def compiled_layers(body: Any, *, rows: int) -> Iterator[None]:
     """Inside, the decoder layers run compiled, for calls of one shape.
@@ -145,14 +150,20 @@ def _room_for_codes() -> contextlib.AbstractContextManager[Any]:
     return dynamo.config.patch(recompile_limit=MAX_CODES, accumulated_recompile_limit=MAX_CODES)
 
 
+def backend_on(device: torch.device) -> Any:
+    """What layers on a device are compiled with; None if they are not."""
+    backend = None if _problem is not None else _backend.get()
+    if backend == "auto":
+        fit = device.type == "cuda" and importlib.util.find_spec("triton")
+        backend = "inductor" if fit else None
+    return backend
+
+
 def _chosen(body: Any, rows: int) -> Any:
     """The backend for calls of so many rows; None if they are not to be compiled."""
-    backend = _backend.get()
-    if backend == "auto":
-        model: nn.Module = getattr(body, "__self__", body)
-        cuda = next(model.parameters()).device.type == "cuda"
-        backend = "inductor" if cuda and importlib.util.find_spec("triton") else None
-    if backend is None or _problem is not None:
+    model: nn.Module = getattr(body, "__self__", body)
+    backend = backend_on(next(model.parameters()).device)
+    if backend is None:
         return None
     if rows not in _rows_met and len(_rows_met) >= MAX_ROW_COUNTS:
         log.debug(

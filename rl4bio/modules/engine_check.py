@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.engine.compiled import backend_on, compiling
+from rl4bio.engine.compiled import backend_on, compiling_if
 from rl4bio.engine.decode import decode
 from rl4bio.engine.layout import pack
 from rl4bio.engine.scoring import packed_logprobs
@@ -87,7 +87,7 @@ def largest_gap(policy: Policy) -> float:
     ids, mask = ids.to(policy.device), lengths_to_mask(lengths, width).flip(-1).to(policy.device)
     index = torch.arange(2, device=policy.device).repeat_interleave(group)
     conditions = _random_conditions(policy, len(ids), generator)
-    with evaluating(policy.model), compiling("auto" if policy.compile else None):
+    with evaluating(policy.model), compiling_if(policy.compile):
         found = decode(
             policy.model,
             ids,

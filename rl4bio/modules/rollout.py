@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.engine.compiled import compiling
+from rl4bio.engine.compiled import compiling_if
 from rl4bio.engine.decode import decode
 from rl4bio.errors import ConfigError
 from rl4bio.functional.masking import lengths_to_mask, pad_left
@@ -126,9 +126,10 @@ def sample_completions(
         "stop_ids": policy.stop_ids,
         "conditions": conditions,
     }
-    with evaluating(policy.model), compiling("auto" if policy.compile else None):
+    with evaluating(policy.model):
         if engine_serves(policy):
-            found = decode(policy.model, ids, mask, dtype=dtype, **options)
+            with compiling_if(policy.compile):  # the engine's check may have said no
+                found = decode(policy.model, ids, mask, dtype=dtype, **options)
         else:
             found = decode_plainly(policy.model, ids, mask, **options)
     width = int(found.lengths.max())

@@ -106,6 +106,32 @@ def test_both_trainers_take_steps(variant: Any, tmp_path: Path) -> None:
     assert "aten::" in profile.read_text()
 
 
+@pytest.mark.parametrize(
+    ("variant", "backend", "compiled"),
+    [
+        ("engine", "engine", True),
+        ("engine-uncompiled", "engine", False),
+        ("generate", "generate", True),
+    ],
+)
+def test_variants_of_ours(variant: Any, backend: str, compiled: bool, tmp_path: Path) -> None:
+    from benchmarks.rl4bio_step import overrides
+    from rl4bio.config import load_config
+
+    spec = StepSpec(
+        variant=variant,
+        checkpoint=str(tmp_path),
+        workspace=str(tmp_path),
+        num_prompts=1,
+        group_size=2,
+        prompt_tokens=4,
+        completion_tokens=4,
+        precision="fp32",
+    )
+    rollout = load_config(None, overrides(spec)).rollout
+    assert (rollout.backend, rollout.compile) == (backend, compiled)
+
+
 def step(cpu: float, *, rollout: float, memory: float, wall: float = 1.0) -> Measured:
     return Measured(
         wall_s=wall,

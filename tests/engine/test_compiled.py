@@ -310,12 +310,11 @@ def test_more_codes_than_dynamo_keeps_by_itself(monkeypatch: pytest.MonkeyPatch)
 def test_compiled_by_default_on_cuda_with_triton(
     device: str, triton: bool, backend: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = SimpleNamespace(parameters=lambda: iter([SimpleNamespace(device=torch.device(device))]))
     spec = SimpleNamespace(name="triton") if triton else None
     monkeypatch.setattr(importlib.util, "find_spec", {"triton": spec}.get)
-    assert compiled._chosen(body, 8) == backend
+    assert compiled.backend_on(torch.device(device)) == backend
     with compiling(None):
-        assert compiled._chosen(body, 8) is None
+        assert compiled.backend_on(torch.device(device)) is None
 
 
 def test_decoder_layers_of_every_family(family: str, make_model: Callable[..., Any]) -> None:
