@@ -19,7 +19,7 @@ NEVER = 10**6
 def overrides(spec: StepSpec) -> list[str]:
     """The run's configuration; what is not named keeps its default.
 
-    Of the variants, engine-uncompiled is the engine without compiled layers.
+    Of the variants, engine-eager is the engine without compiled layers.
     """
     backend, _, suffix = spec.variant.partition("-")
     return [

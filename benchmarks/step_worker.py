@@ -34,7 +34,7 @@ from typing import Any, Literal, TextIO
 
 import torch
 
-Variant = Literal["trl-best", "trl-default", "engine", "engine-uncompiled", "generate"]
+Variant = Literal["trl-best", "trl-default", "engine", "engine-eager", "generate"]
 Precision = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PHASES = ("rollout", "reference", "backward")

@@ -110,7 +110,7 @@ def test_both_trainers_take_steps(variant: Any, tmp_path: Path) -> None:
     ("variant", "backend", "compiled"),
     [
         ("engine", "engine", True),
-        ("engine-uncompiled", "engine", False),
+        ("engine-eager", "engine", False),
         ("generate", "generate", True),
     ],
 )
