@@ -10,7 +10,8 @@ as in grpo_step.py. Variants run one after another, each in a process that has t
 TRL generates all rows of a step at once and trains in micro-batches of `--trl-rows`, ours of
 `--tokens-per-micro-batch`. The engine samples with compiled layers, which are compiled before the
 measured steps; engine-eager does not. Times are wall seconds between synchronisations of the card;
-memory is torch's largest allocation above model, data and trainer. Read the figures on a quiet machine.
+memory is torch's largest allocation above model, data and trainer. Read the figures on a quiet
+machine.
 """
 
 from __future__ import annotations

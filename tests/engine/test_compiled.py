@@ -328,9 +328,28 @@ def test_decoder_layers_of_every_family(family: str, make_model: Callable[..., A
 def test_lists_without_one_attention_each_are_no_decoder_layers() -> None:
     model = wide_molgpt(2)
     model.tower = nn.ModuleList([nn.Linear(1000, 1000)])  # more parameters, no attention
-    model.pairs = nn.ModuleList([nn.ModuleList(list(model.blocks))])  # as many, two attentions
+    pair = nn.ModuleList([*model.blocks, model.tower])  # the same, two attentions
+    model.pairs = nn.ModuleList([pair])
     assert decoder_layers(model) == list(model.blocks)
     assert decoder_layers(nn.Sequential(nn.Linear(2, 2))) == []
+    draft = wide_molgpt(1)
+    assert decoder_layers(nn.Sequential(draft, model)) == list(model.blocks)
+    assert decoder_layers(nn.Sequential(draft)) == list(draft.blocks)
+
+
+def test_layers_that_need_pieces_are_not_compiled() -> None:
+    class Break(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            torch._dynamo.graph_break()
+            return x
+
+    model, backend = wide_molgpt(2), Counting()
+    block: Any = model.blocks[0]
+    block.mlp.append(Break())
+    expected = rollout(model, None)
+    assert_same(rollout(model, backend), expected)
+    assert backend.count == 0
+    assert str(compiled._problem).startswith("Unsupported: ")
 
 
 def test_what_cannot_be_traced_is_not_compiled(
@@ -369,6 +388,8 @@ def test_reasons_not_to_trace() -> None:
 def test_an_adapter_that_is_off_or_merged_leaves_the_base(make_model: Callable[..., Any]) -> None:
     model, backend = make_model("llama"), Counting()
     with model.disable_adapter():
+        twin: Any = traceable.traceable(decoder_layers(halves(model).body)[0])
+        assert type(twin.mlp.up_proj) is nn.Linear
         expected = rollout(model, None)
         assert_same(rollout(model, backend), expected)
     model.merge_adapter()
