@@ -82,25 +82,23 @@ class DecodeAttention:
             return self.prompts.attend(
                 layer, query, key, value, scale=scale, window=window, softcap=softcap
             )
-        mixed = torch.empty(query.shape, dtype=query.dtype, device=query.device)
         options = {"scale": scale, "window": window, "softcap": softcap}
-        live(self._attend_once, self.layers[layer], mixed, query, key, value, options)
-        return mixed
+        return live(self._attend_once, self.layers[layer], query, key, value, options)
 
     def _attend_once(
         self,
         states: LayerStates,
-        mixed: Tensor,
         query: Tensor,
         key: Tensor,
         value: Tensor,
         options: dict[str, Any],
-    ) -> None:
+    ) -> Tensor:
         """One token of every row; what is in force and where it stands changes with every step."""
         self.write(states, key, value)
+        dtype = query.dtype
         with torch.autocast(query.device.type, enabled=False):
             query = query.to(states.key.dtype).unflatten(1, (key.shape[1], -1))  # [N, K, R, D]
-            mixed.copy_(self._mix(states, query, **options).flatten(1, 2))
+            return self._mix(states, query, **options).flatten(1, 2).to(dtype)
 
     @property
     def now(self) -> int | Tensor:

@@ -26,17 +26,14 @@ class CannotRecord(RuntimeError):
     """The step looks at a value, or at a shape that depends on one."""
 
 
-def live(function: Callable[..., None], *args: Any) -> None:
+def live(function: Callable[..., Tensor], *args: Any) -> Tensor:
     """Call the function; a tape that records calls it at this point of every replay as well.
 
     Args:
-        function: may do anything, but leaves its results in tensors that it is given.
+        function: may do other things each time; what it returns must have the same shape and type.
         args: its arguments; tensors among them hold the replayed step's values then.
     """
-    if _recording is not None:
-        _recording.note_live(function, args)
-    else:
-        function(*args)
+    return function(*args) if _recording is None else _recording.note_live(function, args)
 
 
 class Tape(TorchDispatchMode):
@@ -72,14 +69,15 @@ class Tape(TorchDispatchMode):
         finally:
             _recording = None
 
-    def note_live(self, function: Callable[..., None], args: Sequence[Any]) -> None:
+    def note_live(self, function: Callable[..., Tensor], args: Sequence[Any]) -> Tensor:
         """See `live`."""
         self._paused = True
         try:
-            function(*args)
+            result = function(*args)
         finally:
             self._paused = False
-        self._calls.append(_Call(function, args, {}, None))
+        self._calls.append(_Call(function, args, {}, result))
+        return result
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -104,17 +102,21 @@ class _Call:
         self.outputs = list(_tensors([result]))
 
     @property
+    def is_live(self) -> bool:
+        return not isinstance(self.function, OpOverload)
+
+    @property
     def writes(self) -> bool:
-        """Whether it changes a tensor that it is given; live calls do."""
-        return not isinstance(self.function, OpOverload) or self.function._schema.is_mutable
+        """Whether it changes a tensor that it is given, and returns that."""
+        return not self.is_live and self.function._schema.is_mutable  # type: ignore[attr-defined]
 
 
 def _wanted(calls: Sequence[_Call], result: Sequence[Tensor]) -> list[_Call]:
-    """Calls that write in place, and those whose outputs a wanted call reads."""
+    """Live calls, calls that write in place, and those whose outputs a wanted call reads."""
     read = set(map(id, result))
     found: list[_Call] = []
     for call in reversed(calls):
-        if call.writes or not read.isdisjoint(map(id, call.outputs)):
+        if call.is_live or call.writes or not read.isdisjoint(map(id, call.outputs)):
             found.append(call)
             read.update(map(id, call.inputs))
     return found[::-1]

@@ -36,7 +36,9 @@ from rl4bio.functional.shapes import at_least_float32
 MIN_PACKED_FLOAT32 = 2**17
 """Fewest elements of a matrix that is packed in float32, where the packed op starts 11 us later
 than `F.linear`: 256x256 runs at 0.8 of its speed with 8 rows, 1.04 with 128; 384x1536 at 1.6 and
-1.7. In bfloat16 `F.linear` goes through oneDNN as well, and packing gains at every size."""
+1.7. Half of it with `MANY_ROWS`. In bfloat16 `F.linear` goes through oneDNN as well, and packing
+gains at every size."""
+MANY_ROWS = 64
 
 # Packed copies of frozen matrices by parameter, so that a run packs its frozen head once.
 _FROZEN = WeakTensorKeyDictionary()
@@ -110,9 +112,10 @@ class _Forward:
         # A hint at which oneDNN chooses its layout: any number serves any other, but that of one
         # row takes up to twice as long with more, as a prompt has. In float32 the layout for many
         # rows is the faster one even with eight, by 8 %.
-        self.rows = max(64 if dtype == torch.float32 else 8, 1 << (rows - 1).bit_length())
+        self.rows = max(MANY_ROWS if dtype == torch.float32 else 8, 1 << (rows - 1).bit_length())
         self.keep = keep and not weight.requires_grad and not weight.is_inference()
-        large = dtype != torch.float32 or weight.numel() >= MIN_PACKED_FLOAT32
+        fewest = MIN_PACKED_FLOAT32 // (2 if rows >= MANY_ROWS else 1)
+        large = dtype != torch.float32 or weight.numel() >= fewest
         self.kind: str | None = None
         if self.device_type == "cpu" and large and can_pack(dtype):
             self.kind = "packed"
