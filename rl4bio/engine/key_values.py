@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from rl4bio.engine.attention import PackedAttention, capped, probabilities
 from rl4bio.engine.attention_bias import seen_bias
 from rl4bio.engine.layout import Packed
-from rl4bio.engine.tape import live
+from rl4bio.engine.tape import live, no_autocast
 
 SHORT_PROMPT = 16
 """Prompts up to this many tokens are copied in front of each completion: one product, not two, in
@@ -95,9 +95,9 @@ class DecodeAttention:
     ) -> Tensor:
         """One token of every row; what is in force and where it stands changes with every step."""
         self.write(states, key, value)
-        dtype = query.dtype
-        with torch.autocast(query.device.type, enabled=False):
-            query = query.to(states.key.dtype).unflatten(1, (key.shape[1], -1))  # [N, K, R, D]
+        dtype, device = query.dtype, query.device.type
+        query = query.to(states.key.dtype).unflatten(1, (key.shape[1], -1))  # [N, K, R, D]
+        with no_autocast(device):
             return self._mix(states, query, **options).flatten(1, 2).to(dtype)
 
     @property
@@ -185,7 +185,9 @@ class DecodeAttention:
         end = self.offset + self.places
         bias = self._bias(window, query.dtype)[:, None, None]  # [1 or N, 1, 1, P + places]
         options: dict[str, Any] = {"scale": scale, "softcap": softcap}
-        own_key, own_value = states.key[:, :, :end], states.value[:, :, :end]
+        own_key, own_value = states.key, states.value
+        if end < own_key.shape[2]:
+            own_key, own_value = own_key[:, :, :end], own_value[:, :, :end]
         if states.front_key is None or states.front_value is None:
             scores = biased_scores(query, own_key, bias, **options)
             return torch.matmul(probabilities(scores, own_value.dtype), own_value)

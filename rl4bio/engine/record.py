@@ -48,10 +48,12 @@ class Record:
         """
         if not bool(torch.isfinite(logprobs).all()):
             raise NonFiniteError(NOT_FINITE.format(t=t))
-        rows = self.alive
+        rows: Tensor | slice = self.alive
+        if len(self.alive) == len(self.ended):  # several times cheaper
+            rows = slice(None)
         self.tokens[rows, t] = token
         self.logprobs[rows, t] = logprobs
-        self.lengths[rows] += (~self.ended[rows]).long()
+        self.lengths[rows] += ~self.ended[rows]
         self.ended[rows] |= torch.isin(token, self.stops)
         return ~self.ended[rows]
 

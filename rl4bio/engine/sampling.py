@@ -32,7 +32,8 @@ def sample_tokens(
         logits = keep_top_k(logits, top_k)
     # One buffer, since pages that are touched for the first time cost more than the arithmetic.
     scaled = logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True)
-    scaled.div_(temperature)
+    if temperature != 1.0:
+        scaled.div_(temperature)
     if noise is None:
         top, token = scaled.max(dim=-1, keepdim=True)
     else:
