@@ -21,7 +21,7 @@ class Halves(NamedTuple):
     body: nn.Module
     head: nn.Module
     softcap: float | None
-    front: int
+    front: int = 0
     """Places ahead of a prompt that a conditioned model fills itself."""
 
     def hidden(
