@@ -80,7 +80,7 @@ def decode(
         keep = record.note(0, token, logprobs)
         if isinstance(layout, StaticDecodeAttention):
             return StaticLoop(parts, layout, record, noise, **sampling).run()
-        step = _Step(parts, record=_can_record(model), **sampling)
+        step = _Step(parts, record=device.type == "cpu" and not _has_hooks(model), **sampling)
         _lockstep(step, layout, record, token, keep, noise)
     return record.finish()
 
@@ -109,10 +109,9 @@ def _lockstep(
         position = position + 1
 
 
-def _can_record(model: nn.Module) -> bool:
-    """Whether a CPU runs it, and no hook may do something else in each step."""
-    cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-    return cpu and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+def _has_hooks(model: nn.Module) -> bool:
+    """Whether something may be done in a step that no recording would do again."""
+    return any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
 class _Step:

@@ -106,12 +106,15 @@ def attending(model: nn.Module, layout: Layout) -> Iterator[None]:
     """Inside, the model attends by the layout; afterwards by its own attention again."""
     configs: dict[int, Any] = {}
     checkpointed: list[Any] = []
+    warning: list[Any] = []
     for module in model.modules():
         config = getattr(module, "config", None)
         if hasattr(config, "_attn_implementation_internal"):
             configs[id(config)] = config
         if "_gradient_checkpointing_func" in module.__dict__ and module.training:
             checkpointed.append(module)
+        if hasattr(type(module), WARNING):
+            warning.append(module)
     plain = [(module, module._gradient_checkpointing_func) for module in checkpointed]
 
     @contextlib.contextmanager
@@ -129,7 +132,6 @@ def attending(model: nn.Module, layout: Layout) -> Iterator[None]:
 
     for module, func in plain:
         module._gradient_checkpointing_func = _carrying(func, scope)
-    warning = [module for module in model.modules() if hasattr(module, WARNING)]
     for module in warning:
         setattr(module, WARNING, _no_warning)
     try:
@@ -139,7 +141,7 @@ def attending(model: nn.Module, layout: Layout) -> Iterator[None]:
         for module, func in plain:
             module._gradient_checkpointing_func = func
         for module in warning:
-            delattr(module, WARNING)
+            vars(module).pop(WARNING, None)
 
 
 def _no_warning(*args: Any) -> None:

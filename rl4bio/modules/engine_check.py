@@ -11,7 +11,7 @@ from torch import Tensor
 from rl4bio.engine.compiled import backend_on, compiling_if
 from rl4bio.engine.decode import decode
 from rl4bio.engine.layout import pack
-from rl4bio.engine.scoring import packed_logprobs
+from rl4bio.engine.scoring import halves, packed_logprobs
 from rl4bio.functional.masking import lengths_to_mask
 from rl4bio.modules.conditions import pick_conditions
 from rl4bio.modules.policy import Policy, evaluating
@@ -100,7 +100,8 @@ def largest_gap(policy: Policy) -> float:
             conditions=conditions,
         )
         rows = lengths_to_mask(found.lengths, NUM_TOKENS)
-        packed = pack(ids, mask, index, found.tokens, rows, front=policy.prefix_length)
+        front = halves(policy.model).front
+        packed = pack(ids, mask, index, found.tokens, rows, front=front)
         scored, _ = packed_logprobs(policy.model, packed, temperature=1.0, conditions=conditions)
         plain, _ = completion_logprobs(
             policy.model,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rl4bio.engine.layout import pack
-from rl4bio.engine.scoring import packed_logprobs
+from rl4bio.engine.scoring import halves, packed_logprobs
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.engine_check import engine_serves
@@ -44,7 +44,7 @@ def row_logprobs(
             rows.prompt_index,
             rows.completion_ids,
             rows.completion_mask,
-            front=policy.prefix_length,
+            front=halves(model).front,
         )
         found = packed_logprobs(
             model, packed, temperature=temperature, top_k=top_k, conditions=rows.conditions

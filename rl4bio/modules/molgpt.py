@@ -151,12 +151,13 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         if position_ids is None:
             position_ids = torch.arange(done, done + input_ids.shape[1], device=input_ids.device)
             position_ids = position_ids.unsqueeze(0)
+        longest = done + input_ids.shape[1]  # of what one string may be
         if packed_conditions is not None:
-            hidden = self._embed_packed(input_ids, position_ids, packed_conditions)
+            hidden = self._embed_packed(input_ids, position_ids, longest, packed_conditions)
         else:
-            hidden = self._embed(input_ids, position_ids)
-        if past == 0 and packed_conditions is None:
-            hidden = torch.cat([*self._prefix(properties, scaffold_ids, hidden), hidden], dim=1)
+            hidden = self._embed(input_ids, position_ids, longest)
+            if past == 0:
+                hidden = torch.cat([*self._prefix(properties, scaffold_ids, hidden), hidden], dim=1)
         if attention_mask is not None and prefix_length:
             seen = attention_mask.new_ones(len(attention_mask), prefix_length)
             attention_mask = torch.cat([seen, attention_mask], dim=1)
@@ -197,9 +198,9 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
             **inputs,
         }
 
-    def _embed(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+    def _embed(self, input_ids: Tensor, position_ids: Tensor, longest: int) -> Tensor:
         """Token + position + type embeddings of SMILES tokens: [B, T, width]."""
-        positions = self._positions(position_ids)
+        positions = self._positions(position_ids, longest)
         hidden = self.tok_emb(input_ids) + positions + self.type_emb.weight[SMILES_TYPE]
         device = hidden.device.type
         if torch.is_autocast_enabled(device):  # the residual stream in the fast type
@@ -207,28 +208,37 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         return self.drop(hidden)
 
     def _embed_packed(
-        self, input_ids: Tensor, position_ids: Tensor, conditions: Mapping[str, Tensor]
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        longest: int,
+        conditions: Mapping[str, Tensor],
     ) -> Tensor:
         """Embeddings [1, T, width] of a row in which each string begins with its prefix."""
         positions = position_ids - self.config.prefix_length
-        hidden = self._embed(input_ids, positions.clamp(min=0))
+        hidden = self._embed(input_ids, positions.clamp(min=0), longest)
         if not conditions:
             return hidden
         prefix = self._prefix(conditions.get("properties"), conditions.get("scaffold_ids"), hidden)
         return hidden.masked_scatter((positions < 0).unsqueeze(-1), torch.cat(prefix, dim=1))
 
-    def _positions(self, position_ids: Tensor) -> Tensor:
-        """Position embeddings; on a CPU without a look at the largest, which costs as much."""
-        longest = self.config.block_size
-        look = position_ids.is_cuda and not torch.cuda.is_current_stream_capturing()
+    def _positions(self, position_ids: Tensor, longest: int) -> Tensor:
+        """Position embeddings; a look at the largest position only where a GPU needs one.
+
+        A CPU refuses a position that is not there itself; a GPU is asked, and waited for, where a
+        string may be longer than the block.
+        """
+        block = self.config.block_size
+        asked = longest > block and position_ids.is_cuda
+        asked = asked and not torch.cuda.is_current_stream_capturing()
         try:
-            if look and int(position_ids.max()) >= longest:
+            if asked and int(position_ids.max()) >= block:
                 raise IndexError
             return self.pos_emb[0, position_ids]
         except IndexError:
             raise ValueError(
                 f"a string of {int(position_ids.max()) + 1} tokens is longer than the model's "
-                f"block of {longest}"
+                f"block of {block}"
             ) from None
 
     def _prefix(

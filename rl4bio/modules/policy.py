@@ -67,12 +67,6 @@ class Policy:
         config: Any = self.model.config
         return getattr(config.get_text_config(), "max_position_embeddings", None)
 
-    @property
-    def prefix_length(self) -> int:
-        """Places ahead of every prompt that a conditioned model fills itself."""
-        config: Any = self.model.config
-        return getattr(config.get_text_config(), "prefix_length", 0)
-
     def completion_room(self, prompt_tokens: int) -> int | None:
         """Longest completion behind a prompt, in tokens; None where positions set no limit.
 
