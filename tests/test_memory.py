@@ -58,7 +58,7 @@ def llama(tiny_folder: Callable[[str], Path]) -> Callable[..., Policy]:
 
 
 def test_an_adapter_on_a_half_precision_base(llama, run) -> None:
-    found = estimate_memory(llama(dtype=torch.bfloat16), run())
+    found = estimate_memory(llama(dtype=torch.bfloat16), run(rollout={"backend": "engine"}))
     assert found.weights == 2 * WEIGHTS + 4 * LORA
     assert found.gradients == 4 * LORA
     assert found.optimizer == 8 * LORA

@@ -200,6 +200,7 @@ class TestLogprobs:
 
     def test_the_engine_wants_the_conditions(self, properties: int, scaffold: int) -> None:
         policy = smiles_policy(properties, scaffold)
+        policy.backend = "engine"
         with pytest.raises(ValueError, match="without conditions"):
             sample_completions(
                 policy, [[1]], group_size=1, max_new_tokens=2, temperature=1.0, seeds=[0]

@@ -45,6 +45,12 @@ class Wrong:
         return lambda *args: [y * self.factor for y in graph(*args)]
 
 
+def on_engine(make_policy: MakePolicy) -> Policy:
+    policy = make_policy()
+    policy.backend = "engine"
+    return policy
+
+
 def sample(policy: Policy, backend: Any) -> Any:
     prompts = [policy.encode_prompt(text) for text in ("Does the drug work?", "yes")]
     with compiling(backend):
@@ -56,7 +62,7 @@ def sample(policy: Policy, backend: Any) -> Any:
 @pytest.mark.parametrize("compile_layers", [False, True])
 def test_the_policy_decides(compile_layers: bool, make_policy: MakePolicy) -> None:
     """The check has four rows and the rollout six; there are two kinds of layers."""
-    policy, backend = make_policy(), Wrong()
+    policy, backend = on_engine(make_policy), Wrong()
     plain = sample(policy, None)
     policy.compile, policy.engine_problem = compile_layers, None
     found = sample(policy, backend)
@@ -69,7 +75,7 @@ def test_the_policy_decides(compile_layers: bool, make_policy: MakePolicy) -> No
 def test_wrong_code_is_left_and_the_engine_kept(
     make_policy: MakePolicy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    policy, backend = make_policy(), Wrong(3.0)
+    policy, backend = on_engine(make_policy), Wrong(3.0)
     plain = sample(policy, None)
     policy.compile, policy.engine_problem = True, None
     with caplog.at_level(logging.INFO, logger="rl4bio"):
@@ -83,7 +89,7 @@ def test_wrong_code_is_left_and_the_engine_kept(
 
 
 def test_a_compiler_that_fails_in_the_check(make_policy: MakePolicy) -> None:
-    policy = make_policy()
+    policy = on_engine(make_policy)
     policy.compile = True
 
     def failing(graph: Any, inputs: Any) -> Any:
