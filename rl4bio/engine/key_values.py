@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,14 +22,46 @@ BLOCK = 16
 masked: with whole blocks in one piece they are two to three times faster than with parts."""
 
 
-@dataclass(slots=True)
 class LayerStates:
-    """Keys and values of one layer."""
+    """Keys and values of one layer.
 
-    front_key: Tensor | None  # [B, K, P, D]; None where prompts stand in the rows
-    front_value: Tensor | None
-    key: Tensor  # [N, K, offset + room, D]
-    value: Tensor
+    Args:
+        front_key: of the prompts, [B, K, P, D]; None where prompts stand in the rows.
+        front_value: as front_key.
+        key: of the rows, [N, K, offset + room, D].
+        value: as key.
+    """
+
+    def __init__(
+        self, front_key: Tensor | None, front_value: Tensor | None, key: Tensor, value: Tensor
+    ) -> None:
+        self.front_key, self.front_value = front_key, front_value
+        self.key, self.value = key, value
+        self._operands: tuple[int, list[Tensor]] | None = None
+
+    def change(self, own: Callable[[Tensor], Tensor], front: Tensor | None = None) -> None:
+        """Put others in their place: the function's of the rows', the chosen ones of the prompts'.
+
+        Args:
+            own: from keys or values of the rows to the new ones.
+            front: int, numbers of the prompts that stay; None = all.
+        """
+        self.key, self.value = own(self.key), own(self.value)
+        if front is not None and self.front_key is not None and self.front_value is not None:
+            self.front_key, self.front_value = self.front_key[front], self.front_value[front]
+        self._operands = None
+
+    def operands(self, end: int) -> list[Tensor]:
+        """What batched products take, views made once: keys [N*K, D, end], values [N*K, end, D];
+
+        then, where prompts are apart, theirs: [B*K, D, P] and [B*K, P, D].
+        """
+        if self._operands is None or self._operands[0] != end:
+            found = [self.key[:, :, :end].flatten(0, 1).mT, self.value[:, :, :end].flatten(0, 1)]
+            if self.front_key is not None and self.front_value is not None:
+                found += [self.front_key.flatten(0, 1).mT, self.front_value.flatten(0, 1)]
+            self._operands = end, found
+        return self._operands[1]
 
 
 class DecodeAttention:
@@ -82,7 +114,7 @@ class DecodeAttention:
             return self.prompts.attend(
                 layer, query, key, value, scale=scale, window=window, softcap=softcap
             )
-        options = {"scale": scale, "window": window, "softcap": softcap}
+        options = (scale, window, softcap)
         return live(self._attend_once, self.layers[layer], query, key, value, options)
 
     def _attend_once(
@@ -91,14 +123,14 @@ class DecodeAttention:
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        options: dict[str, Any],
+        options: tuple[float, int | None, float | None],
     ) -> Tensor:
         """One token of every row; what is in force and where it stands changes with every step."""
         self.write(states, key, value)
-        dtype, device = query.dtype, query.device.type
-        query = query.to(states.key.dtype).unflatten(1, (key.shape[1], -1))  # [N, K, R, D]
-        with no_autocast(device):
-            return self._mix(states, query, **options).flatten(1, 2).to(dtype)
+        working = query.to(states.key.dtype)
+        with no_autocast(query.device.type):
+            mixed = self._mix(states, working, key.shape[1], *options)
+        return mixed.view(query.shape).to(query.dtype)
 
     @property
     def now(self) -> int | Tensor:
@@ -113,19 +145,17 @@ class DecodeAttention:
     def write(self, states: LayerStates, key: Tensor, value: Tensor) -> None:
         """Note the fed token's keys and values, [N, K, D]."""
         place = self.offset + self.step
-        states.key[:, :, place] = key
-        states.value[:, :, place] = value
+        states.key.select(2, place).copy_(key)
+        states.value.select(2, place).copy_(value)
 
     def advance(self) -> None:
         """The next token is fed."""
         self.step += 1
-        self._biases: dict[int | None, Tensor] = {}
+        self._biases: dict[Any, list[Tensor]] = {}
         if self.step == self.room:
             self.room += BLOCK
             for states in self.layers.values():
-                empty = torch.zeros_like(states.key[:, :, :BLOCK])
-                states.key = torch.cat([states.key, empty], dim=2)
-                states.value = torch.cat([states.value, empty], dim=2)
+                states.change(_longer)
             self.seen = pad(self.seen, (0, BLOCK), value=float("-inf"))
         self.seen[:, self.width + self.step] = 0.0
 
@@ -133,12 +163,9 @@ class DecodeAttention:
         """Drop all rows but these (int, ascending); prompts without rows go too."""
         self.members = self.members[rows]
         live, members = torch.unique(self.members, return_inverse=True)
-        fewer = len(live) < len(self.lengths)
+        fronts = live if len(live) < len(self.lengths) else None
         for states in self.layers.values():
-            states.key, states.value = states.key[rows], states.value[rows]
-            if fewer and states.front_key is not None and states.front_value is not None:
-                states.front_key = states.front_key[live]
-                states.front_value = states.front_value[live]
+            states.change(lambda own: own[rows], fronts)
         self.members, self.lengths = members, self.lengths[live]
         self._arrange()
 
@@ -176,56 +203,80 @@ class DecodeAttention:
         self,
         states: LayerStates,
         query: Tensor,
-        *,
+        key_heads: int,
         scale: float,
         window: int | None,
         softcap: float | None,
     ) -> Tensor:
-        """Attention of one token of every row, [N, K, R, D]."""
-        end = self.offset + self.places
-        bias = self._bias(window, query.dtype)[:, None, None]  # [1 or N, 1, 1, P + places]
-        options: dict[str, Any] = {"scale": scale, "softcap": softcap}
-        own_key, own_value = states.key, states.value
-        if end < own_key.shape[2]:
-            own_key, own_value = own_key[:, :, :end], own_value[:, :, :end]
-        if states.front_key is None or states.front_value is None:
-            scores = biased_scores(query, own_key, bias, **options)
-            return torch.matmul(probabilities(scores, own_value.dtype), own_value)
-        front_bias, own_bias = bias.split([self.width, end], dim=-1)
-        if len(bias) > 1:
-            front_bias = self._blocks(front_bias.expand(*query.shape[:-1], -1))
-        front = biased_scores(self._blocks(query), states.front_key, front_bias, **options)
-        own = biased_scores(query, own_key, own_bias, **options)
-        weights = probabilities(torch.cat([self._rows(front), own], dim=-1), own_value.dtype)
-        front, own = weights.split([self.width, end], dim=-1)
-        mixed = torch.matmul(own, own_value)
-        return mixed + self._rows(torch.matmul(self._blocks(front), states.front_value))
+        """Attention of one token of every row, [N, heads, D] to [N*K, R, D] in one piece."""
+        num_rows, heads, size = query.shape
+        shape = (num_rows, key_heads, heads // key_heads)
+        rows = query.reshape(num_rows * key_heads, -1, size)
+        key, value, *front = states.operands(self.offset + self.places)
+        bias, *front_bias = self._bias(window, shape, rows.dtype)
+        scores = biased_scores(rows, key, bias, scale=scale, softcap=softcap)
+        if not front:
+            return torch.bmm(probabilities(scores, value.dtype), value)
+        front_key, front_value = front
+        blocks = self._blocks(rows, shape)
+        ahead = biased_scores(blocks, front_key, front_bias[0], scale=scale, softcap=softcap)
+        together = torch.cat([self._rows(ahead, shape), scores], dim=-1)
+        weights = probabilities(together, value.dtype)
+        mixed = torch.bmm(weights[:, :, self.width :], value)
+        ahead = self._blocks(weights[:, :, : self.width], shape)
+        return mixed + self._rows(torch.bmm(ahead, front_value), shape)
 
-    def _blocks(self, rows: Tensor) -> Tensor:
-        """[N, K, R, X] as [B, K, G*R, X]: the rows of a prompt together."""
+    def _blocks(self, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        """[N*K, R, X] as [B*K, G*R, X]: the rows of a prompt together."""
+        _, key_heads, ratio = shape
         if not self.even:
-            rows = rows[self.slots]
-        blocks = rows.unflatten(0, (-1, self.group)).transpose(1, 2)  # [B, K, G, R, X]
-        return blocks.flatten(2, 3)
+            rows = rows.unflatten(0, shape[:2])[self.slots].flatten(0, 1)
+        if key_heads > 1:
+            rows = rows.view(-1, self.group, key_heads, ratio, rows.shape[-1]).transpose(1, 2)
+        return rows.reshape(len(self.lengths) * key_heads, self.group * ratio, -1)
 
-    def _rows(self, blocks: Tensor) -> Tensor:
+    def _rows(self, blocks: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """The inverse of `_blocks`."""
-        rows = blocks.unflatten(2, (self.group, -1)).transpose(1, 2).flatten(0, 1)
-        return rows if self.even else rows[self.cells]
+        _, key_heads, ratio = shape
+        if key_heads > 1:
+            blocks = blocks.view(-1, key_heads, self.group, ratio, blocks.shape[-1]).transpose(1, 2)
+        rows = blocks.reshape(-1, ratio, blocks.shape[-1])
+        return rows if self.even else rows.unflatten(0, (-1, key_heads))[self.cells].flatten(0, 1)
 
-    def _bias(self, window: int | None, dtype: torch.dtype) -> Tensor:
-        """[1 or N, P + places], made once a step: 0 where a key is seen, else -inf."""
+    def _bias(
+        self, window: int | None, shape: tuple[int, int, int], dtype: torch.dtype
+    ) -> list[Tensor]:
+        """0 where a key is seen, else -inf; made once a step.
+
+        Returns:
+            For the rows' own keys, [1, 1, places] or [N*K, R, places]; then, where prompts are
+            apart, for theirs, [1, 1, P] or [B*K, G*R, P].
+        """
+        name = window, shape
+        if name not in self._biases:
+            end = self.offset + self.places
+            bias = self._seen(window, dtype)[:, None]  # [1 or N, 1, P + places]
+            if len(bias) > 1:
+                bias = bias.repeat_interleave(shape[1], 0).expand(-1, shape[2], -1)
+            own = bias[:, :, -end:]
+            parts = [own if len(bias) == 1 else own.contiguous()]
+            if self.shared:
+                ahead = bias[:, :, : self.width]
+                parts.append(ahead if len(bias) == 1 else self._blocks(ahead.contiguous(), shape))
+            self._biases[name] = parts
+        return self._biases[name]
+
+    def _seen(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        """[1 or N, P + places]: 0 where a key is seen, else -inf."""
         if self._all_seen(window):
             return self.seen.to(dtype)
-        if window not in self._biases:
-            steps = torch.arange(self.width, device=self.members.device)
-            lengths = self.lengths[self.members][:, None]
-            front = seen_bias(lengths + self.now - steps, window, dtype)
-            front = front.masked_fill(steps >= lengths, float("-inf"))
-            own = self.now - torch.arange(self.places, device=self.members.device)
-            own = seen_bias(own, window, dtype).expand(len(lengths), -1)
-            self._biases[window] = torch.cat([front, own], dim=-1)
-        return self._biases[window]
+        steps = torch.arange(self.width, device=self.members.device)
+        lengths = self.lengths[self.members][:, None]
+        front = seen_bias(lengths + self.now - steps, window, dtype)
+        front = front.masked_fill(steps >= lengths, float("-inf"))
+        own = self.now - torch.arange(self.places, device=self.members.device)
+        own = seen_bias(own, window, dtype).expand(len(lengths), -1)
+        return torch.cat([front, own], dim=-1)
 
     def _all_seen(self, window: int | None) -> bool:
         """Whether every row sees its whole prompt block and all that it has written."""
@@ -233,19 +284,21 @@ class DecodeAttention:
         return not far and self.packed.even_prompts
 
 
+def _longer(own: Tensor) -> Tensor:
+    """With a block of empty places behind, [N, K, places, D]."""
+    return torch.cat([own, torch.zeros_like(own[:, :, :BLOCK])], dim=2)
+
+
 def biased_scores(
     query: Tensor, key: Tensor, bias: Tensor, *, scale: float, softcap: float | None
 ) -> Tensor:
-    """Scores of queries [N, K, R, D] and keys [N, K, L, D], scaled, capped, with a bias.
+    """Scores of queries [M, R, D] and keys [M, D, L], scaled, capped, with a bias.
 
     In one pass without a soft cap: with few rows a pass costs what starting it costs.
+
+    Args:
+        bias: [M, R, L], or [1, 1, L].
     """
     if softcap is not None:
-        return capped(torch.matmul(query, key.mT), scale, softcap) + bias
-    shape = (*query.shape[:-1], key.shape[2])
-    if len(bias) > 1:
-        bias = bias.expand(shape)
-    scores = torch.baddbmm(
-        bias.flatten(0, 1), query.flatten(0, 1), key.flatten(0, 1).mT, alpha=scale
-    )
-    return scores.view(shape)
+        return capped(torch.bmm(query, key), scale, softcap) + bias
+    return torch.baddbmm(bias, query, key, alpha=scale)

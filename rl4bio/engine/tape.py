@@ -31,7 +31,8 @@ def live(function: Callable[..., Tensor], *args: Any) -> Tensor:
     """Call the function; a tape that records calls it at this point of every replay as well.
 
     Args:
-        function: may do other things each time; what it returns must have the same shape and type.
+        function: may do other things each time; what it returns must be of the same type, shape and
+            strides.
         args: its arguments; tensors among them hold the replayed step's values then.
     """
     return function(*args) if _recording is None else _recording.note_live(function, args)
@@ -107,19 +108,47 @@ class _Call:
         return not isinstance(self.function, OpOverload)
 
     @property
+    def is_view(self) -> bool:
+        """Whether it makes nothing, but looks at its first input in another shape."""
+        if self.is_live or not self.function.is_view:  # type: ignore[attr-defined]
+            return False
+        source = self.inputs[0]
+        return all(
+            one.dtype == source.dtype and one.layout == torch.strided and not one.is_complex()
+            for one in [source, *self.outputs]
+        )
+
+    @property
     def writes(self) -> bool:
         """Whether it changes a tensor that it is given, and returns that."""
         return not self.is_live and self.function._schema.is_mutable  # type: ignore[attr-defined]
 
 
-def _wanted(calls: Sequence[_Call], result: Sequence[Tensor]) -> list[_Call]:
-    """Live calls, calls that write in place, and those whose outputs a wanted call reads."""
-    read = set(map(id, result))
+def _sources(calls: Sequence[_Call]) -> dict[int, Tensor]:
+    """What each view looks at, by the view's id, through views of views."""
+    found: dict[int, Tensor] = {}
+    for call in calls:
+        if call.is_view:
+            source = found.get(id(call.inputs[0]), call.inputs[0])
+            found.update(dict.fromkeys(map(id, call.outputs), source))
+    return found
+
+
+def _wanted(
+    calls: Sequence[_Call], result: Sequence[Tensor], sources: dict[int, Tensor]
+) -> list[_Call]:
+    """Live calls, calls that write in place, and those whose outputs a wanted call reads.
+
+    No views: where one is read, its source is.
+    """
+    read = {id(sources.get(id(one), one)) for one in result}
     found: list[_Call] = []
     for call in reversed(calls):
+        if call.is_view:
+            continue
         if call.is_live or call.writes or not read.isdisjoint(map(id, call.outputs)):
             found.append(call)
-            read.update(map(id, call.inputs))
+            read.update(id(sources.get(id(one), one)) for one in call.inputs)
     return found[::-1]
 
 
@@ -128,9 +157,11 @@ def _program(
 ) -> Callable[[], tuple[Tensor, ...]]:
     """The wanted calls in their order, as one function."""
     made = (_memory(c.outputs) - _memory(c.inputs) for c in calls if not c.writes)
-    text = _Text(made=set[int]().union(*made))
-    for call in _wanted(calls, result):
+    sources = _sources(calls)
+    text = _Text(made=set[int]().union(*made), sources=sources)
+    for call in _wanted(calls, result, sources):
         text.add(call)
+    text.reach(result)
     text.lines.append(f"return {text.of(result)}")
     for name, line in text.last_use.items():  # what is freed early stays in the processor's cache
         if line < len(text.lines) - 1:
@@ -149,9 +180,10 @@ class _Text:
 
     Args:
         made: memory of the tensors that recorded operators have made.
+        sources: of views, by id.
     """
 
-    def __init__(self, *, made: set[int]) -> None:
+    def __init__(self, *, made: set[int], sources: dict[int, Tensor]) -> None:
         self.lines: list[str] = []
         self.held: dict[str, Any] = {}
         """What is not made by the calls."""
@@ -159,10 +191,11 @@ class _Text:
         """Line in which each local variable is used last."""
         self._names: dict[int, str] = {}
         """Of local variables, by the recorded tensor's id."""
-        self._made = made
+        self._made, self._sources = made, sources
 
     def add(self, call: _Call) -> None:
         """One line for a call; what it returns gets a name, unless that is what it wrote to."""
+        self.reach(call.inputs)
         function = call.function._op if isinstance(call.function, OpOverload) else call.function
         given = [self.of(value) for value in call.args]
         given += [f"{key}={self.of(value)}" for key, value in call.kwargs.items()]
@@ -171,8 +204,21 @@ class _Text:
             line = f"{self._name(call.result)} = {line}"
         self.lines.append(line)
 
+    def reach(self, tensors: Iterable[Tensor]) -> None:
+        """A line for each that is a view of a local variable and has no name yet.
+
+        One line, whatever views of views it came from: as_strided takes as long as one of them.
+        """
+        for one in tensors:
+            source = self._names.get(id(self._sources.get(id(one))))
+            if source is not None and id(one) not in self._names:
+                size, stride, offset = tuple(one.shape), one.stride(), one.storage_offset()
+                self.last_use[source] = len(self.lines)
+                view = f"{self._hold(torch.as_strided)}({source}, {size}, {stride}, {offset})"
+                self.lines.append(f"{self._name(one)} = {view}")
+
     def of(self, value: Any) -> str:
-        """An argument.
+        """An argument; see `reach` for views.
 
         Raises:
             CannotRecord: a tensor of the step that no recorded operator has returned.
@@ -212,6 +258,8 @@ def no_autocast(device: str) -> contextlib.AbstractContextManager[object]:
 def _refuse(func: OpOverload, args: Sequence[Any]) -> None:
     if torch.Tag.data_dependent_output in func.tags:
         raise CannotRecord(f"{func} reads a value")
+    if torch.Tag.inplace_view in func.tags:
+        raise CannotRecord(f"{func} changes the shape of a tensor in place")
     if torch.Tag.dynamic_output_shape in func.tags:
         by_number = func is torch.ops.aten.index.Tensor and not any(
             t.dtype in (torch.bool, torch.uint8) for t in _tensors(args[1:])
