@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rl4bio.engine.hook import attending
-from rl4bio.engine.key_values import BLOCK, DecodeAttention
+from rl4bio.engine.key_values import DecodeAttention
 from rl4bio.engine.layout import pack
 from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
@@ -66,7 +66,7 @@ def decode(
     if static:
         layout = StaticDecodeAttention(packed, room=max_new_tokens, **options)
     else:
-        layout = DecodeAttention(packed, room=min(BLOCK, max_new_tokens), **options)
+        layout = DecodeAttention(packed, room=1, **options)
     record = Record(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(device)
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k}

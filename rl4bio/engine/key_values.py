@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from rl4bio.engine.attention import PackedAttention, capped, probabilities
 from rl4bio.engine.attention_bias import seen_bias
+from rl4bio.engine.layer_states import LayerStates
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.tape import live, no_autocast
 
@@ -18,50 +19,8 @@ SHORT_PROMPT = 16
 """Prompts up to this many tokens are copied in front of each completion: one product, not two, in
 every layer."""
 BLOCK = 16
-"""Places by which the rows' keys and values grow. Products run over all of them, what is not in use
-masked: with whole blocks in one piece they are two to three times faster than with parts."""
-
-
-class LayerStates:
-    """Keys and values of one layer.
-
-    Args:
-        front_key: of the prompts, [B, K, P, D]; None where prompts stand in the rows.
-        front_value: as front_key.
-        key: of the rows, [N, K, offset + room, D].
-        value: as key.
-    """
-
-    def __init__(
-        self, front_key: Tensor | None, front_value: Tensor | None, key: Tensor, value: Tensor
-    ) -> None:
-        self.front_key, self.front_value = front_key, front_value
-        self.key, self.value = key, value
-        self._operands: tuple[int, list[Tensor]] | None = None
-
-    def change(self, own: Callable[[Tensor], Tensor], front: Tensor | None = None) -> None:
-        """Put others in their place: the function's of the rows', the chosen ones of the prompts'.
-
-        Args:
-            own: from keys or values of the rows to the new ones.
-            front: int, numbers of the prompts that stay; None = all.
-        """
-        self.key, self.value = own(self.key), own(self.value)
-        if front is not None and self.front_key is not None and self.front_value is not None:
-            self.front_key, self.front_value = self.front_key[front], self.front_value[front]
-        self._operands = None
-
-    def operands(self, end: int) -> list[Tensor]:
-        """What batched products take, views made once: keys [N*K, D, end], values [N*K, end, D];
-
-        then, where prompts are apart, theirs: [B*K, D, P] and [B*K, P, D].
-        """
-        if self._operands is None or self._operands[0] != end:
-            found = [self.key[:, :, :end].flatten(0, 1).mT, self.value[:, :, :end].flatten(0, 1)]
-            if self.front_key is not None and self.front_value is not None:
-                found += [self.front_key.flatten(0, 1).mT, self.front_value.flatten(0, 1)]
-            self._operands = end, found
-        return self._operands[1]
+"""Places by which the rows' keys and values grow. Products run over whole blocks, what is not in
+use masked: parts of a block that lie apart in memory take two to three times as long."""
 
 
 class DecodeAttention:
@@ -127,7 +86,7 @@ class DecodeAttention:
     ) -> Tensor:
         """One token of every row; what is in force and where it stands changes with every step."""
         self.write(states, key, value)
-        working = query.to(states.key.dtype)
+        working = query.to(states.last[0].dtype)
         with no_autocast(query.device.type):
             mixed = self._mix(states, working, key.shape[1], *options)
         return mixed.view(query.shape).to(query.dtype)
@@ -144,9 +103,7 @@ class DecodeAttention:
 
     def write(self, states: LayerStates, key: Tensor, value: Tensor) -> None:
         """Note the fed token's keys and values, [N, K, D]."""
-        place = self.offset + self.step
-        states.key.select(2, place).copy_(key)
-        states.value.select(2, place).copy_(value)
+        states.write(self.offset + self.step, key, value)
 
     def advance(self) -> None:
         """The next token is fed."""
@@ -155,7 +112,7 @@ class DecodeAttention:
         if self.step == self.room:
             self.room += BLOCK
             for states in self.layers.values():
-                states.change(_longer)
+                states.grow(BLOCK)
             self.seen = pad(self.seen, (0, BLOCK), value=float("-inf"))
         self.seen[:, self.width + self.step] = 0.0
 
@@ -165,7 +122,7 @@ class DecodeAttention:
         live, members = torch.unique(self.members, return_inverse=True)
         fronts = live if len(live) < len(self.lengths) else None
         for states in self.layers.values():
-            states.change(lambda own: own[rows], fronts)
+            states.keep(rows, fronts)
         self.members, self.lengths = members, self.lengths[live]
         self._arrange()
 
@@ -191,13 +148,13 @@ class DecodeAttention:
         ]  # [B, K, P, D]
         _, key_heads, _, size = fronts[0].shape
         shape = (len(self.members), key_heads, self.offset + self.room, size)
-        own = [key.new_zeros(shape, dtype=dtype) for _ in fronts]
+        own = key.new_zeros(shape, dtype=dtype), key.new_zeros(shape, dtype=dtype)
         if self.shared:
-            self.layers[layer] = LayerStates(fronts[0], fronts[1], own[0], own[1])
+            self.layers[layer] = LayerStates((fronts[0], fronts[1]), own)
             return
         for block, front in zip(own, fronts, strict=True):
             block[:, :, : self.offset] = front[self.members]
-        self.layers[layer] = LayerStates(None, None, own[0], own[1])
+        self.layers[layer] = LayerStates(None, own)
 
     def _mix(
         self,
@@ -212,19 +169,26 @@ class DecodeAttention:
         num_rows, heads, size = query.shape
         shape = (num_rows, key_heads, heads // key_heads)
         rows = query.reshape(num_rows * key_heads, -1, size)
-        key, value, *front = states.operands(self.offset + self.places)
-        bias, *front_bias = self._bias(window, shape, rows.dtype)
-        scores = biased_scores(rows, key, bias, scale=scale, softcap=softcap)
-        if not front:
-            return torch.bmm(probabilities(scores, value.dtype), value)
-        front_key, front_value = front
-        blocks = self._blocks(rows, shape)
-        ahead = biased_scores(blocks, front_key, front_bias[0], scale=scale, softcap=softcap)
-        together = torch.cat([self._rows(ahead, shape), scores], dim=-1)
-        weights = probabilities(together, value.dtype)
-        mixed = torch.bmm(weights[:, :, self.width :], value)
-        ahead = self._blocks(weights[:, :, : self.width], shape)
-        return mixed + self._rows(torch.bmm(ahead, front_value), shape)
+        operands = states.operands(self.offset + self.places)
+        sizes = [len(value[0]) for _, value in operands]
+        biases = self._bias(window, shape, sizes, rows.dtype)
+        scores = []
+        for number, ((key, _), bias) in enumerate(zip(operands, biases, strict=True)):
+            apart = self.shared and number == 0
+            queries = self._blocks(rows, shape) if apart else rows
+            found = biased_scores(queries, key, bias, scale=scale, softcap=softcap)
+            scores.append(self._rows(found, shape) if apart else found)
+        together = scores[0] if len(scores) == 1 else torch.cat(scores, dim=-1)
+        weights = probabilities(together, rows.dtype).split(sizes, dim=-1)
+        mixed = torch.bmm(weights[-1], operands[-1][1])
+        for number, part in enumerate(weights[:-1]):
+            value = operands[number][1]
+            if self.shared and number == 0:
+                blocks = torch.bmm(self._blocks(part, shape), value)
+                mixed = mixed + self._rows(blocks, shape)
+            else:
+                mixed = torch.baddbmm(mixed, part, value)
+        return mixed
 
     def _blocks(self, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """[N*K, R, X] as [B*K, G*R, X]: the rows of a prompt together."""
@@ -244,26 +208,29 @@ class DecodeAttention:
         return rows if self.even else rows.unflatten(0, (-1, key_heads))[self.cells].flatten(0, 1)
 
     def _bias(
-        self, window: int | None, shape: tuple[int, int, int], dtype: torch.dtype
+        self,
+        window: int | None,
+        shape: tuple[int, int, int],
+        sizes: Sequence[int],
+        dtype: torch.dtype,
     ) -> list[Tensor]:
         """0 where a key is seen, else -inf; made once a step.
 
         Returns:
-            For the rows' own keys, [1, 1, places] or [N*K, R, places]; then, where prompts are
-            apart, for theirs, [1, 1, P] or [B*K, G*R, P].
+            For each part of so many keys, [1, 1, keys] or [N*K, R, keys]; for prompts that are
+            apart [1, 1, P] or [B*K, G*R, P].
         """
-        name = window, shape
+        name = window, shape, *sizes
         if name not in self._biases:
-            end = self.offset + self.places
             bias = self._seen(window, dtype)[:, None]  # [1 or N, 1, P + places]
-            if len(bias) > 1:
+            if len(bias) == 1:
+                self._biases[name] = list(bias.split(sizes, dim=-1))
+            else:
                 bias = bias.repeat_interleave(shape[1], 0).expand(-1, shape[2], -1)
-            own = bias[:, :, -end:]
-            parts = [own if len(bias) == 1 else own.contiguous()]
-            if self.shared:
-                ahead = bias[:, :, : self.width]
-                parts.append(ahead if len(bias) == 1 else self._blocks(ahead.contiguous(), shape))
-            self._biases[name] = parts
+                parts = [part.contiguous() for part in bias.split(sizes, dim=-1)]
+                if self.shared:
+                    parts[0] = self._blocks(parts[0], shape)
+                self._biases[name] = parts
         return self._biases[name]
 
     def _seen(self, window: int | None, dtype: torch.dtype) -> Tensor:
@@ -282,11 +249,6 @@ class DecodeAttention:
         """Whether every row sees its whole prompt block and all that it has written."""
         far = window is not None and window <= self.width + self.step
         return not far and self.packed.even_prompts
-
-
-def _longer(own: Tensor) -> Tensor:
-    """With a block of empty places behind, [N, K, places, D]."""
-    return torch.cat([own, torch.zeros_like(own[:, :, :BLOCK])], dim=2)
 
 
 def biased_scores(

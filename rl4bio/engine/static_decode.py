@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from rl4bio.engine.compiled import compiled_layers
-from rl4bio.engine.key_values import DecodeAttention, LayerStates
+from rl4bio.engine.key_values import DecodeAttention
+from rl4bio.engine.layer_states import LayerStates
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
@@ -56,8 +57,8 @@ class StaticDecodeAttention(DecodeAttention):
 
     def write(self, states: LayerStates, key: Tensor, value: Tensor) -> None:
         place = self.clock + self.offset
-        states.key.index_copy_(2, place, key.unsqueeze(2).to(states.key.dtype))
-        states.value.index_copy_(2, place, value.unsqueeze(2).to(states.value.dtype))
+        for store, new in zip(states.last, (key, value), strict=True):
+            store.index_copy_(2, place, new.unsqueeze(2).to(store.dtype))
 
     def _all_seen(self, window: int | None) -> bool:
         return False

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rl4bio.engine import decode as engine_decode
-from rl4bio.engine import key_values, static_decode
+from rl4bio.engine import key_values, layer_states, static_decode
 from rl4bio.engine.decode import decode
 from rl4bio.engine.record import Decoded
 from rl4bio.engine.tape import CannotRecord, Tape
@@ -47,16 +47,21 @@ def run(
         )
 
 
+@pytest.mark.parametrize("sealed", [1, 2**21])
 @pytest.mark.parametrize("short", [0, 16])
 @pytest.mark.parametrize("even", [False, True])
 def test_log_probabilities_are_those_of_a_forward(
     family: str,
     even: bool,
     short: int,
+    sealed: int,
     make_model: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Keys and values in one part that grows by 4 places, and in parts of 4."""
     monkeypatch.setattr(key_values, "SHORT_PROMPT", short)
+    monkeypatch.setattr(key_values, "BLOCK", 4)
+    monkeypatch.setattr(layer_states, "SEALED", sealed)
     model = make_model(family)
     prompts = [PROMPTS[0], PROMPTS[0][::-1], [19, *PROMPTS[0][1:]]] if even else PROMPTS
     stops = list(range(0, model.config.vocab_size, 9))  # rows end one by one and are dropped
@@ -104,16 +109,19 @@ def test_fixed_shapes_give_the_same_tokens(
     torch.testing.assert_close(plain.logprobs, fixed.logprobs, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("sealed", [1, 2**21])
 @pytest.mark.parametrize("short", [0, 16])
 def test_recorded_steps_are_bit_for_bit_those_of_the_code(
     family: str,
     short: int,
+    sealed: int,
     make_model: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Over growing stores, windows that prompts leave and rows that are dropped."""
     monkeypatch.setattr(key_values, "SHORT_PROMPT", short)
     monkeypatch.setattr(key_values, "BLOCK", 4)
+    monkeypatch.setattr(layer_states, "SEALED", sealed)
     model = make_model(family)
     replays = []
 

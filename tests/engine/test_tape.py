@@ -35,12 +35,22 @@ def several_outputs(x: Tensor) -> Tensors:
     return (torch.cat([*parts[0].unbind(-1), parts[1]]), places)
 
 
+def views_of_views(x: Tensor) -> Tensors:
+    whole = torch.stack([x, x * 2])  # [2, 3, 4]
+    corner = whole.transpose(0, 2)[1:].flatten(1, 2).unbind(0)[1].view(3, 2).mT[None, 1:]
+    corner += 1  # seen through the others
+    wide = whole.select(0, 1).diagonal().unsqueeze(-1).expand(-1, 5)
+    given = x.view(2, 6)[1].view(2, 3).mT
+    given *= 1.5
+    return (corner.squeeze(0), wide, whole, given.sum(-1), whole.view(torch.int32)[0, 1:])
+
+
 def numbers(x: Tensor) -> Tensors:
     index = torch.tensor([2, 0])
     return (x[index] / 3 + torch.arange(4), torch.where(x > 0, x, -1.5).softmax(-1, torch.float64))
 
 
-@pytest.mark.parametrize("function", [views, in_place, several_outputs, numbers])
+@pytest.mark.parametrize("function", [views, in_place, several_outputs, views_of_views, numbers])
 def test_replays_are_what_the_code_would_do(function: Callable[[Tensor], Tensors]) -> None:
     given, own = X.clone(), X.clone()
     tape = Tape(lambda: function(own))
@@ -111,9 +121,27 @@ def test_what_nothing_reads_is_not_done_again() -> None:
     assert Count.names == ["aten.add.Tensor"]
 
 
+def test_a_view_of_views_is_one_call() -> None:
+    x = X.clone()
+    weight = torch.ones(4, 8)
+
+    class Count(TorchDispatchMode):
+        names: list[str] = []  # noqa: RUF012
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            self.names.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    tape = Tape(lambda: ((x + 1).view(3, 2, 2).transpose(0, 1)[1].mT @ weight.T[:3, :2],))
+    with Count():
+        tape.replay()
+    assert Count.names == ["aten.add.Tensor", "aten.as_strided.default", "aten.mm.default"]
+
+
 @pytest.mark.parametrize(
     "function",
     [
+        lambda x: (x.clone().unsqueeze_(0) + 1,),
         lambda x: (x * x.max().item(),),
         lambda x: (x if bool(x.sum() > 0) else -x,),
         lambda x: (x[x > 0],),
