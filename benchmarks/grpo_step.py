@@ -19,12 +19,13 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
-from benchmarks.floor import measure_rates, step_floor
+from benchmarks.floor import PACKED_BYTES, measure_rates, step_floor
 from benchmarks.lab import LAB, TINY, ModelShape, write_checkpoint
 from benchmarks.step_result import Result, check_tokens, record, show, take_turns
 from benchmarks.step_worker import DTYPES, Precision, StepSpec, Variant
@@ -73,19 +74,23 @@ def measure(
     rates = before.best(measure_rates(DTYPES[precision]))
     if not ragged:
         check_tokens(steps, group * completion)
-    floor = step_floor(
-        shape,
-        rates,
-        num_prompts=1,
-        group_size=group,
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        weight_bytes=DTYPES[precision].itemsize,
+    floor, packed_floor = (
+        step_floor(
+            shape,
+            one,
+            num_prompts=1,
+            group_size=group,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            weight_bytes=DTYPES[precision].itemsize,
+        )
+        for one in (rates, replace(rates, bytes=PACKED_BYTES))
     )
     return Result(
         title=f"{name} {prompt}/{group}/{completion}, {precision}",
         steps=steps,
         floor=None if ragged else floor,
+        packed_floor=None if ragged else packed_floor,
         rates=rates,
     )
 

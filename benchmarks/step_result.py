@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.floor import Floor, Rates
+from benchmarks.floor import PACKED_BYTES, Floor, Rates
 from benchmarks.step_worker import PHASES, Measured, StepSpec, Worker
 
 Figure = Callable[[Measured], float]
@@ -36,6 +36,8 @@ class Result:
     steps: dict[str, list[Measured]]
     floor: Floor | None
     """None where completions end by themselves."""
+    packed_floor: Floor | None = None
+    """The same with weights read at `PACKED_BYTES`."""
     rates: Rates
 
 
@@ -144,6 +146,12 @@ def show(result: Result, seconds: Figure = cpu_seconds) -> None:
         f"{floor.reference_s:.2f} + update {floor.update_s:.2f}"
     )  # fmt: skip
     print(f"measured {rates.flops / 1e9:.0f} GFLOP/s, {rates.bytes / 1e9:.1f} GB/s{least}")
+    if result.packed_floor is not None:
+        least = result.packed_floor.step_s
+        ours = [v for v in result.steps if not v.startswith("trl")]
+        times = [f"{v} {median(result.steps[v], seconds) / least:.1f}x" for v in ours]
+        rate = f"{PACKED_BYTES / 1e9:.0f} GB/s"
+        print(f"with weights read at {rate}: floor {least:.2f} s; {', '.join(times)}")
     print("\n".join(ratios(result.steps, seconds)), flush=True)
 
 

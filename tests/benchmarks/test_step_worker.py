@@ -19,6 +19,7 @@ from benchmarks.step_result import (
     cpu_seconds,
     ratios,
     record,
+    show,
     table,
     wall_seconds,
 )
@@ -151,6 +152,7 @@ def example() -> Result:
             "engine": [step(2.0, rollout=1.0, memory=50), step(4.0, rollout=1.0, memory=50)],
         },
         floor=Floor(rollout_s=0.5, reference_s=0.25, update_s=0.25),
+        packed_floor=Floor(rollout_s=1.0, reference_s=0.25, update_s=0.25),
         rates=Rates(flops=1e9, bytes=1e9),
     )
 
@@ -160,6 +162,13 @@ def test_the_table_has_medians_ranges_and_the_floor() -> None:
     # rollout, reference, backward, rest, step, range, user, wall, MiB, x floor, tokens
     assert trl == "trl-best 4.00 0.25 0.25 5.50 10.00 8.00-12.00 9.50 1.00 200 10.0 12"
     assert ours == "engine 1.00 0.25 0.25 1.50 3.00 2.00-4.00 2.50 1.00 50 3.0 12"
+
+
+def test_both_floors_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show(example())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].endswith("floor 1.00 s = rollout 0.50 + reference 0.25 + update 0.25")
+    assert lines[-2] == "with weights read at 10 GB/s: floor 1.50 s; engine 2.0x"
 
 
 def test_ratios_compare_steps_of_the_same_round() -> None:
