@@ -78,9 +78,11 @@ def decode(
         first = None if noise is None else noise[:, 0]
         token, logprobs = sample_tokens(parts.logits(hidden), first, **sampling)
         keep = record.note(0, token, logprobs)
+        hooked = _has_hooks(model)
         if isinstance(layout, StaticDecodeAttention):
-            return StaticLoop(parts, layout, record, noise, **sampling).run()
-        step = _Step(parts, record=device.type == "cpu" and not _has_hooks(model), **sampling)
+            loop = StaticLoop(parts, layout, record, noise, may_record=not hooked, **sampling)
+            return loop.run()
+        step = _Step(parts, may_record=device.type == "cpu" and not hooked, **sampling)
         _lockstep(step, layout, record, token, keep, noise)
     return record.finish()
 
@@ -110,7 +112,7 @@ def _lockstep(
 
 
 def _has_hooks(model: nn.Module) -> bool:
-    """Whether something may be done in a step that no recording would do again."""
+    """Whether something may be done in a step that no recording would do again, tape or graph."""
     return any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
@@ -121,8 +123,8 @@ class _Step:
     no recording would be replayed. What cannot be recorded is run as it is.
     """
 
-    def __init__(self, parts: Halves, *, record: bool, **options: Any) -> None:
-        self.parts, self.record, self.options = parts, record, options
+    def __init__(self, parts: Halves, *, may_record: bool, **options: Any) -> None:
+        self.parts, self.may_record, self.options = parts, may_record, options
         self.tape: Tape | None = None
         self.inputs: list[Tensor] = []
 
@@ -138,13 +140,13 @@ class _Step:
                 return self.tape.replay()
             except IndexError:  # a position that the model lacks: its own code says so
                 pass
-        elif self.record:
+        elif self.may_record:
             try:
                 self.tape = Tape(self._plain)
                 return self.tape.result
             except CannotRecord as error:
                 log.debug("engine: steps are not recorded, %s", error)
-                self.record = False
+                self.may_record = False
         return self._plain()
 
     def _plain(self) -> tuple[Tensor, Tensor]:

@@ -72,6 +72,7 @@ class StaticLoop:
         layout: with the prompts' keys and values in it.
         record: with the first token in it.
         noise: float64 [N, C]; None decodes greedily.
+        may_record: whether a step may be recorded at all.
         options: temperature and top_k.
     """
 
@@ -81,9 +82,12 @@ class StaticLoop:
         layout: StaticDecodeAttention,
         record: Record,
         noise: Tensor | None,
+        *,
+        may_record: bool,
         **options: Any,
     ) -> None:
         self.parts, self.layout, self.record, self.noise = parts, layout, record, noise
+        self.may_record = may_record
         self.options = options
         self.token = record.tokens[:, 0].clone()
         self.position = layout.packed.prompt_lengths[layout.members].clone()
@@ -116,7 +120,7 @@ class StaticLoop:
             self.advance()
 
         self.layout.enter(bucket)
-        if self.token.device.type != "cuda":
+        if self.token.device.type != "cuda" or not self.may_record:
             return plain
         kept = [t.clone() for t in self._state]
         try:

@@ -12,6 +12,7 @@ from rl4bio.engine import decode as engine_decode
 from rl4bio.engine import key_values, layer_states, static_decode
 from rl4bio.engine.decode import decode
 from rl4bio.engine.record import Decoded
+from rl4bio.engine.static_decode import StaticLoop
 from rl4bio.engine.tape import CannotRecord, Tape
 from rl4bio.errors import NonFiniteError
 from rl4bio.functional.masking import pad_left
@@ -143,6 +144,27 @@ def test_recorded_steps_are_bit_for_bit_those_of_the_code(
     assert torch.equal(recorded.tokens, plain.tokens)
     assert torch.equal(recorded.logprobs, plain.logprobs)
     assert torch.equal(recorded.lengths, plain.lengths)
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_steps_of_a_model_with_hooks_are_not_recorded_for_a_gpu(
+    hooked: bool, make_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Noted(StaticLoop):
+        def recorded(self, bucket: int) -> Callable[[], None]:
+            asked.append(self.may_record)
+            return super().recorded(bucket)
+
+    monkeypatch.setattr(engine_decode, "StaticLoop", Noted)
+    model = make_model("llama")
+    seen = []
+    if hooked:
+        model.get_base_model().model.norm.register_forward_hook(lambda *_: seen.append(1))
+    run(model, PROMPTS, [0], static=True)
+    assert asked == [not hooked]
+    assert len(seen) == (WIDTH if hooked else 0)
 
 
 def test_a_step_that_looks_at_values_is_run_as_it_is(
