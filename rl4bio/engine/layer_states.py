@@ -63,7 +63,7 @@ class LayerStates:
         """What batched products take, views made once.
 
         Args:
-            end: places of the last part's that are wanted, with those of the parts ahead of it.
+            end: places that are wanted, the sealed ones among them.
 
         Returns:
             Keys [N*K, D, places] and values [N*K, places, D] of each part; where prompts are apart
