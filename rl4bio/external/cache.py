@@ -9,6 +9,7 @@ crash or a full disk cut off is skipped, and what is appended behind it begins o
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
@@ -106,9 +107,14 @@ class ScoreCache:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    """Append whole lines in one write, which lands in one piece beside those of other processes."""
+    """Append whole lines in one write, which lands in one piece beside those of other processes.
+
+    The lock keeps a line that another process is still writing from being taken for a torn one.
+    """
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
+        with contextlib.suppress(OSError):  # a file system without locks: a blank line at worst
+            fcntl.flock(handle, fcntl.LOCK_EX)  # until it is closed
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
             lines = b"\n" + lines
