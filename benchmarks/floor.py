@@ -21,8 +21,6 @@ from benchmarks.lab import ModelShape
 
 RANK = 16
 """Of the adapter."""
-
-
 PACKED_BYTES = 10e9
 """Bytes of weights a second that a CPU's packed products of eight rows get through while decoding,
 in bfloat16; a third of what a sum reads."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import platform
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -123,17 +124,21 @@ def ratios(steps: Mapping[str, Sequence[Measured]], seconds: Figure) -> list[str
         "memory": lambda m: m.memory_mib,
     }
     lines = []
-    theirs = [name for name in steps if name.startswith("trl")]
-    for trl in theirs:
-        for ours in (name for name in steps if name not in theirs):
-            lines.append(f"{trl} / {ours}:")
-            for label, figure in columns.items():
-                pairs = zip(steps[trl], steps[ours], strict=True)
-                found = [figure(a) / figure(b) for a, b in pairs if figure(b) > 0]
-                if found:
-                    spread = f"({min(found):.2f}-{max(found):.2f})"
-                    lines[-1] += f" {label} {statistics.median(found):.2f}x {spread}"
+    for trl, own in itertools.product(*_sides(steps)):
+        lines.append(f"{trl} / {own}:")
+        for label, figure in columns.items():
+            pairs = zip(steps[trl], steps[own], strict=True)
+            found = [figure(a) / figure(b) for a, b in pairs if figure(b) > 0]
+            if found:
+                spread = f"({min(found):.2f}-{max(found):.2f})"
+                lines[-1] += f" {label} {statistics.median(found):.2f}x {spread}"
     return lines
+
+
+def _sides(variants: Collection[str]) -> tuple[list[str], list[str]]:
+    """TRL's variants and ours."""
+    theirs = [name for name in variants if name.startswith("trl")]
+    return theirs, [name for name in variants if name not in theirs]
 
 
 def show(result: Result, seconds: Figure = cpu_seconds) -> None:
@@ -148,7 +153,7 @@ def show(result: Result, seconds: Figure = cpu_seconds) -> None:
     print(f"measured {rates.flops / 1e9:.0f} GFLOP/s, {rates.bytes / 1e9:.1f} GB/s{least}")
     if result.packed_floor is not None:
         least = result.packed_floor.step_s
-        ours = [v for v in result.steps if not v.startswith("trl")]
+        _, ours = _sides(result.steps)
         times = [f"{v} {median(result.steps[v], seconds) / least:.1f}x" for v in ours]
         rate = f"{PACKED_BYTES / 1e9:.0f} GB/s"
         print(f"with weights read at {rate}: floor {least:.2f} s; {', '.join(times)}")

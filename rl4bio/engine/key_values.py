@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,23 +173,23 @@ class DecodeAttention:
         operands = states.operands(self.offset + self.places)
         sizes = [len(value[0]) for _, value in operands]
         biases = self._bias(window, shape, sizes, rows.dtype)
-        scores = []
-        for number, ((key, _), bias) in enumerate(zip(operands, biases, strict=True)):
-            apart = self.shared and number == 0
-            queries = self._blocks(rows, shape) if apart else rows
-            found = biased_scores(queries, key, bias, scale=scale, softcap=softcap)
-            scores.append(self._rows(found, shape) if apart else found)
+        queries = [rows] * len(operands)
+        if self.shared:
+            queries[0] = self._blocks(rows, shape)
+        scores = [
+            biased_scores(one, key, bias, scale=scale, softcap=softcap)
+            for one, (key, _), bias in zip(queries, operands, biases, strict=True)
+        ]
+        if self.shared:
+            scores[0] = self._rows(scores[0], shape)
         together = scores[0] if len(scores) == 1 else torch.cat(scores, dim=-1)
-        weights = probabilities(together, rows.dtype).split(sizes, dim=-1)
-        mixed = torch.bmm(weights[-1], operands[-1][1])
-        for number, part in enumerate(weights[:-1]):
-            value = operands[number][1]
-            if self.shared and number == 0:
-                blocks = torch.bmm(self._blocks(part, shape), value)
-                mixed = mixed + self._rows(blocks, shape)
-            else:
-                mixed = torch.baddbmm(mixed, part, value)
-        return mixed
+        weights = list(probabilities(together, rows.dtype).split(sizes, dim=-1))
+        if self.shared:
+            weights[0] = self._blocks(weights[0], shape)
+        mixed = [torch.bmm(part, value) for part, (_, value) in zip(weights, operands, strict=True)]
+        if self.shared:
+            mixed[0] = self._rows(mixed[0], shape)
+        return functools.reduce(torch.add, mixed)
 
     def _blocks(self, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """[N*K, R, X] as [B*K, G*R, X]: the rows of a prompt together."""

@@ -107,7 +107,7 @@ class _Call:
     def is_live(self) -> bool:
         return not isinstance(self.function, OpOverload)
 
-    @property
+    @functools.cached_property
     def is_view(self) -> bool:
         """Whether it makes nothing, but looks at its first input in another shape."""
         if self.is_live or not self.function.is_view:  # type: ignore[attr-defined]

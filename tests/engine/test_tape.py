@@ -17,6 +17,21 @@ X = torch.arange(12.0).view(3, 4) - 5
 Tensors = tuple[Tensor, ...]
 
 
+def replayed(tape: Tape) -> list[str]:
+    """The operators of a replay."""
+
+    class Count(TorchDispatchMode):
+        names: list[str] = []  # noqa: RUF012
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            self.names.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    with Count():
+        tape.replay()
+    return Count.names
+
+
 def views(x: Tensor) -> Tensors:
     first, second = x.split([1, 3], dim=-1)
     return (first.transpose(0, 1) @ second[:, 1:], second.reshape(-1))
@@ -108,34 +123,16 @@ def test_what_nothing_reads_is_not_done_again() -> None:
         (x @ x.T).exp().sum()
         return (x + 1,)
 
-    class Count(TorchDispatchMode):
-        names: list[str] = []  # noqa: RUF012
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-            self.names.append(str(func))
-            return func(*args, **(kwargs or {}))
-
     tape = Tape(run)
-    with Count():
-        tape.replay()
-    assert Count.names == ["aten.add.Tensor"]
+    assert replayed(tape) == ["aten.add.Tensor"]
 
 
 def test_a_view_of_views_is_one_call() -> None:
     x = X.clone()
     weight = torch.ones(4, 8)
 
-    class Count(TorchDispatchMode):
-        names: list[str] = []  # noqa: RUF012
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-            self.names.append(str(func))
-            return func(*args, **(kwargs or {}))
-
     tape = Tape(lambda: ((x + 1).view(3, 2, 2).transpose(0, 1)[1].mT @ weight.T[:3, :2],))
-    with Count():
-        tape.replay()
-    assert Count.names == ["aten.add.Tensor", "aten.as_strided.default", "aten.mm.default"]
+    assert replayed(tape) == ["aten.add.Tensor", "aten.as_strided.default", "aten.mm.default"]
 
 
 @pytest.mark.parametrize(
