@@ -81,6 +81,27 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def real_models() -> Path:
+    """The folder of real checkpoints, RL4BIO_REAL_MODELS; tests marked `real` skip without it."""
+    folder = os.environ.get("RL4BIO_REAL_MODELS")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("no real checkpoints (set RL4BIO_REAL_MODELS to a folder of model folders)")
+    return Path(folder)
+
+
+@pytest.fixture
+def real_model(real_models: Path) -> Callable[[str], Path]:
+    """A checkpoint of the folder by its name; the test skips where it is not there."""
+
+    def find(name: str) -> Path:
+        if not (real_models / name / "config.json").is_file():
+            pytest.skip(f"no {name} in {real_models}")
+        return real_models / name
+
+    return find
+
+
 def build_tokenizer() -> Any:
     """A byte-level BPE like Gemma's: it adds its BOS to raw text, the template writes its own."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
