@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
-from rl4bio.data.records import Row, raise_problems, read_rows
-from rl4bio.errors import ConfigError, DataError
+from rl4bio.errors import ConfigError
 from rl4bio.evaluate import find_tuned, show_progress
-from rl4bio.redaction import shown
+from rl4bio.generate_prompts import encode_prompts, read_prompts
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage.files import storage_errors
-from rl4bio.text import chat as chat_turns
-from rl4bio.types import Message, Prompt, Sample
+from rl4bio.types import Sample
 
 if TYPE_CHECKING:
     from rl4bio.modules.policy import Policy
@@ -31,7 +29,6 @@ log = logging.getLogger("rl4bio")
 
 PROGRESS_S = 5.0
 """Seconds between two lines that say how far it is."""
-ROLES = ("system", "user", "assistant")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -171,66 +168,6 @@ class Progress:
         return time.monotonic() - self.started
 
 
-def read_prompts(arguments: argparse.Namespace) -> list[Sample]:
-    """The prompts that the command line names.
-
-    Raises:
-        DataError: the file or some of its rows cannot be used; names file and line of each.
-    """
-    if arguments.prompt is not None:
-        turns = (
-            None
-            if arguments.system is None
-            else chat_turns(arguments.prompt, system=arguments.system)
-        )
-        return [Sample(uid="1", prompt=arguments.prompt if turns is None else turns)]
-    if arguments.system is not None:
-        raise ConfigError("--system: goes with --prompt or --chat; a file has messages of its own")
-    if arguments.prompts is None:
-        return []
-    samples, problems = [], []
-    for number, row in enumerate(read_rows(Path(arguments.prompts)), start=1):
-        try:
-            samples.append(to_sample(row, number))
-        except DataError as error:
-            problems.append(str(error))
-    raise_problems(problems)
-    return samples
-
-
-def to_sample(row: Row, number: int) -> Sample:
-    """The prompt of a row; its number is the id where it has none."""
-    uid = row.fields.get("id", number)
-    prompt, messages = row.fields.get("prompt"), row.fields.get("messages")
-    if isinstance(uid, bool) or not isinstance(uid, str | int):
-        raise DataError(f"{row.place}: id is {shown(uid)}; expected a text or an integer")
-    if (prompt is None) == (messages is None):
-        raise DataError(f"{row.place}: expected either prompt (a text) or messages (chat turns)")
-    if messages is not None:
-        return Sample(uid=str(uid), prompt=_turns(row, messages), extra={"id": uid})
-    if not isinstance(prompt, str):
-        raise DataError(f"{row.place}: prompt is {shown(prompt)}; expected a text")
-    return Sample(uid=str(uid), prompt=prompt, extra={"id": uid})
-
-
-def _turns(row: Row, messages: Any) -> Prompt:
-    turns: list[Message] = []
-    for turn in messages if isinstance(messages, list) else [None]:
-        role, content = (turn.get(key) if isinstance(turn, dict) else None for key in _KEYS)
-        if role not in ROLES or not isinstance(content, str):
-            raise DataError(
-                f"{row.place}: messages holds {shown(turn)}; expected a list of objects with role "
-                f"({', '.join(ROLES)}) and content"
-            )
-        turns.append(Message(role=role, content=content))
-    if not turns:
-        raise DataError(f"{row.place}: messages is empty")
-    return turns
-
-
-_KEYS = ("role", "content")
-
-
 def write_completions(
     policy: Policy, samples: Sequence[Sample], arguments: argparse.Namespace, config: RunConfig
 ) -> None:
@@ -243,6 +180,7 @@ def write_completions(
 
     if not samples:
         raise ConfigError("--prompts: this model completes prompts; give --prompts or --prompt")
+    prompts = encode_prompts(policy, samples)
     check_positions(policy, samples, config.rollout)
     num, size = arguments.num or 1, arguments.batch_size or 8
     progress, truncated, done = Progress(len(samples) * num, "completions"), 0, 0
@@ -251,7 +189,7 @@ def write_completions(
             rows = samples[start : start + size]
             found = sample_completions(
                 policy,
-                [policy.encode_prompt(sample.prompt) for sample in rows],
+                prompts[start : start + size],
                 group_size=num,
                 max_new_tokens=config.rollout.max_completion_tokens,
                 temperature=arguments.temperature,

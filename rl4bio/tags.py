@@ -25,6 +25,12 @@ TERMINATORS = (
     "<|end_of_text|>",
     "<pad>",
 )
+_CONTROL = re.compile(
+    r"<\|[^|<>\s]{1,64}\|>|<\uff5c[^\uff5c<>\s]{1,64}\uff5c>"
+    r"|</?(?:start|end)_of_[a-z]{1,32}>|<(?:bos|eos|pad)>|</?s>|\[/?INST\]|<</?SYS>>"
+)
+"""Shapes of the tokens that begin and end turns in the families of chat models, whichever model is
+in use; its own special tokens are known once it is loaded (`rl4bio.modules.chat_template`)."""
 MIN_THOUGHT_CHARACTERS = 3
 
 _WORD_CHARACTER = re.compile(r"[^\W_]")
@@ -68,6 +74,12 @@ def strip_terminators(text: str) -> str:
         if not text.endswith(TERMINATORS, 0, end):
             return text[:end]
         end -= next(len(t) for t in TERMINATORS if text.endswith(t, 0, end))
+
+
+def find_control(text: str) -> str:
+    """The first token in a text that chat models read as a start or an end of a turn, or ""."""
+    found = _CONTROL.search(text)
+    return found[0] if found else ""
 
 
 def scan_tags(

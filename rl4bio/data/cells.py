@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rl4bio.redaction import shown
+from rl4bio.tags import TERMINATORS, find_control
 
 NO_VALUE = frozenset({"nan", "none", "null", "<na>"})
 """What tables write for a cell without a value, in lower case."""
 MAX_DEPTH = 32
 _CALL = r"(?:(?:np|numpy)\.)?[A-Za-z_]\w*\("
-_BEGINS = re.compile(rf"\s*(?:[\[{{]|(?:np\.|numpy\.)?array\(|(?:np|numpy)\.\w+\(|[bB]['\"])")
-_INNER = re.compile(rf"\s*(?:[\[{{]\s*(?:['\"\[{{\]}}]|{_CALL})|(?:np\.|numpy\.)?array\(|[bB]['\"])")
+_BEGINS = re.compile(r"\s*(?:[\[{]|(?:np\.|numpy\.)?array\(|(?:np|numpy)\.\w+\(|[bB]['\"])")
+_INNER = re.compile(
+    rf"\s*(?:[\[{{]\s*(?:['\"\[{{\]}}]|{_CALL})|(?:np\.|numpy\.)?array\(|[bB]['\"])"
+)
 _TOKEN = re.compile(
     r"\s*(?:"
     r"(?P<text>[bBuUrR]?(?:'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"\\]*(?:\\.[^\"\\]*)*\"))"
@@ -80,6 +83,25 @@ def as_text(value: Any, name: str) -> Any:
     if isinstance(value, str) and not isinstance(found, str):
         raise ValueError(f"{name} holds a list or an object ({shown(value)}), needs text")
     return found
+
+
+def checked(text: str, name: str) -> str:
+    """A text that a model can be given.
+
+    Raises:
+        ValueError: it is no Unicode text, or holds a token that ends or begins turns.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} has half a surrogate pair, which is no text") from None
+    if "\0" in text:
+        raise ValueError(f"{name} has a NUL character")
+    control = find_control(text)
+    if control:  # a tokenizer would read it as the end of the turn, or the start of another
+        kind = "end" if control in TERMINATORS else "control"
+        raise ValueError(f"{name} holds the {kind} token {control!r}; remove it")
+    return text
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -170,7 +192,7 @@ class _Reader:
         return members if members else _unique(found)
 
     def call(self, said: str) -> Any:
-        """numpy's array([...], dtype=object) or a scalar such as np.int64(3): the first argument."""
+        """The first argument of numpy's array([...], dtype=object), or of np.int64(3)."""
         name = said.rstrip("(").rpartition(".")[2]
         if name not in ("array", "str_", "bytes_", "bool", "bool_") and not re.fullmatch(
             r"u?int\d+|float\d+", name

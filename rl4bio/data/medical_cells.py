@@ -6,10 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rl4bio.data.cells import NO_VALUE, as_text, spelled_out
+from rl4bio.data.cells import NO_VALUE, as_text, checked, spelled_out
 from rl4bio.redaction import shown
-from rl4bio.tags import TERMINATORS
-
 
 OPTIONS = "letter: text, or a list of texts"
 """What a column of options holds."""
@@ -49,16 +47,7 @@ def clean(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is {shown(value)}, needs text")
     text = as_text(value, name).replace("\r\n", "\n").replace("\r", "\n").strip()
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} has half a surrogate pair, which is no text") from None
-    if "\0" in text:
-        raise ValueError(f"{name} has a NUL character")
-    ends = [token for token in TERMINATORS if token in text]
-    if ends:  # a tokenizer would read it as the end of the turn
-        raise ValueError(f"{name} holds the end token {ends[0]!r}; remove it")
-    return text
+    return checked(text, name)
 
 
 def as_index(value: Any) -> int | None:

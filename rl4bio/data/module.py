@@ -44,7 +44,10 @@ def fit_prompts(
     def fits(sample: Sample) -> bool:
         prompt = sample.prompt
         if not isinstance(prompt, str):
-            return count_tokens(prompt) <= limit
+            try:
+                return count_tokens(prompt) <= limit
+            except DataError as error:
+                raise DataError(f"sample {sample.uid}: {error}") from None
         if prompt not in counted:
             counted[prompt] = count_tokens(prompt)
         return counted[prompt] <= limit

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from rl4bio.data.cells import NO_VALUE, as_text, spelled_out
+from rl4bio.data.cells import NO_VALUE, as_text, checked, spelled_out
 from rl4bio.data.records import Row, raise_problems
 from rl4bio.redaction import shown
 
@@ -166,13 +166,7 @@ def _clean(value: Any, name: str) -> str:
         raise ValueError(f"{name} is empty")
     if text.lower() in NO_VALUE:
         raise ValueError(f"{name} is empty ({shown(value)}), needs text")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} has half a surrogate pair, which is no text") from None
-    if "\0" in text:
-        raise ValueError(f"{name} has a NUL character")
-    return text
+    return checked(text, name)
 
 
 def _texts(value: Any, name: str) -> list[str]:

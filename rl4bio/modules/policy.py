@@ -15,9 +15,15 @@ from torch import Tensor, nn
 
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
+from rl4bio.modules.chat_template import (
+    control_pattern,
+    fold_system,
+    refuse_controls,
+    template_ids,
+)
 from rl4bio.modules.conditions import condition_tensors
 from rl4bio.sections import AdapterConfig, Backend
-from rl4bio.types import Message, Prompt, Sample
+from rl4bio.types import Prompt, Sample
 
 log = logging.getLogger("rl4bio")
 
@@ -50,6 +56,7 @@ class Policy:
     def __post_init__(self) -> None:
         self.stop_ids = find_stop_ids(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
+        self.controls = control_pattern(self.tokenizer)
         self.pad_id: int = self.stop_ids[0] if pad is None else pad
         self._system_role: bool | None = None
 
@@ -83,7 +90,10 @@ class Policy:
         texts are joined by blank lines.
 
         Raises:
-            ModelError: the prompt has no token, so there is nothing to predict the first from.
+            ModelError: the prompt has no token, so there is nothing to predict the first from, or
+                the template renders nothing.
+            DataError: the template refuses the turns, or one of them holds a control token. A raw
+                text is taken as it is written, control tokens and all.
         """
         tokenizer = self.tokenizer
         if isinstance(prompt, str):
@@ -94,16 +104,15 @@ class Policy:
                     "molecules set data.options.context to first_token or C"
                 )
             return ids
+        for turn in prompt:
+            refuse_controls(self.controls, turn["content"], f"the {turn['role']} turn")
         if tokenizer.chat_template is None:
             text = "\n\n".join(turn["content"] for turn in prompt) + "\n"
             return self._single_bos(list(tokenizer(text)["input_ids"]))
         if self._system_role is None:
             self._system_role = has_system_role(tokenizer)
         turns = prompt if self._system_role else fold_system(prompt)
-        ids = tokenizer.apply_chat_template(
-            turns, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return self._single_bos(list(ids))
+        return self._single_bos(template_ids(tokenizer, turns, checkpoint=self.checkpoint))
 
     def encode_completion(self, text: str) -> list[int]:
         """Token ids of a completion as the model would write it, with its end-of-turn token."""
@@ -183,14 +192,6 @@ def has_system_role(tokenizer: Any) -> bool:
         return probe in tokenizer.apply_chat_template(turns, tokenize=False)
     except Exception:  # jinja2 errors of the template itself
         return False
-
-
-def fold_system(turns: list[Message]) -> list[Message]:
-    """The turns with a leading system text moved to the front of the first user turn."""
-    if not turns or turns[0]["role"] != "system":
-        return turns
-    system, first, *rest = turns
-    return [Message(role="user", content=f"{system['content']}\n\n{first['content']}"), *rest]
 
 
 def find_stop_ids(model: nn.Module, tokenizer: Any) -> list[int]:

@@ -1,0 +1,107 @@
+"""Chat turns behind a tokenizer's template, and what a text of data may not hold.
+
+A template is a program of the checkpoint's author: whatever it raises is said of the turns, or of
+the checkpoint where it takes none. Control tokens are the tokenizer's own: a text of data that
+holds one would end a turn, or begin another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from rl4bio.errors import DataError, ModelError
+from rl4bio.redaction import one_line, shown
+from rl4bio.types import Message
+
+SHOWN_REASON = 300
+_NAMED = ("bos", "eos", "pad", "unk", "sep", "cls", "mask")
+
+
+def template_ids(tokenizer: Any, turns: Sequence[Message], *, checkpoint: str) -> list[int]:
+    """Token ids of chat turns and of the start of the reply to them.
+
+    Raises:
+        DataError: the template refuses these turns; says what it said.
+        ModelError: it refuses any turns.
+    """
+    try:
+        return _render(tokenizer, turns)
+    except ImportError:
+        raise
+    except Exception as error:  # anything may come out of a template
+        reason = one_line(f"{type(error).__name__}: {error}", SHOWN_REASON)
+    try:
+        _render(tokenizer, [Message(role="user", content="hello")])
+    except Exception:
+        raise ModelError(
+            f"{checkpoint}: its chat template does not render ({reason}); use another checkpoint, "
+            "or correct the template in its folder"
+        ) from None
+    roles = ", ".join(turn["role"] for turn in turns) or "none"
+    raise DataError(
+        f"the chat template of {checkpoint} refuses the turns ({roles}): {reason}; put the turns "
+        "in an order that it takes, mostly user and assistant in turn"
+    )
+
+
+def _render(tokenizer: Any, turns: Sequence[Message]) -> list[int]:
+    ids = tokenizer.apply_chat_template(
+        list(turns), add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    return list(ids)
+
+
+def fold_system(turns: Sequence[Message]) -> list[Message]:
+    """The turns with a leading system text moved to the front of the first user turn.
+
+    Raises:
+        DataError: no user turn follows it.
+    """
+    if not turns or turns[0]["role"] != "system":
+        return list(turns)
+    system, *rest = turns
+    if not rest or rest[0]["role"] != "user":
+        raise DataError(
+            "the model's chat template has no system role, and no user turn follows the system "
+            "turn, which could hold its text; add one"
+        )
+    first = Message(role="user", content=f"{system['content']}\n\n{rest[0]['content']}")
+    return [first, *rest[1:]]
+
+
+def control_tokens(tokenizer: Any) -> list[str]:
+    """The special tokens of a tokenizer, longest first.
+
+    A pair `<name>`, `</name>` that was added as special marks a part of an answer and not a turn:
+    it is left out, unless the tokenizer gives it a role (<s> and </s>).
+    """
+    named = {getattr(tokenizer, f"{name}_token", None) for name in _NAMED} - {None}
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    special = {str(token) for token in added if token.special}
+    special |= set(getattr(tokenizer, "all_special_tokens", ()))
+    tags = {token for token in special - named if f"</{token[1:]}" in special}
+    tags |= {f"</{token[1:]}" for token in tags}
+    return sorted(special - tags, key=lambda token: (-len(token), token))
+
+
+def control_pattern(tokenizer: Any) -> re.Pattern[str]:
+    """Finds the control tokens of a tokenizer in a text; nothing where it has none."""
+    tokens = control_tokens(tokenizer)
+    return re.compile("|".join(map(re.escape, tokens)) if tokens else r"(?!)")
+
+
+def refuse_controls(pattern: re.Pattern[str], text: str, what: str) -> None:
+    """Refuse a text of data that would be encoded with a control token in it.
+
+    Raises:
+        DataError: it holds one; names it.
+    """
+    found = pattern.search(text)
+    if found is not None:
+        around = text[max(0, found.start() - 20) : found.end() + 20]
+        raise DataError(
+            f"{what} holds {found[0]!r}, a control token of the model ({shown(around)}); remove it "
+            "from the text"
+        )
