@@ -117,6 +117,12 @@ def dry_run(config: RunConfig) -> None:
     print(f"policy: {config.policy.checkpoint}, {trained:,} of {total:,} weights are trained")
     print(f"precision: {precision}; train prompts: {len(samples)}")
     if config.task == "sft":
+        for split, count in data.left_out.items():
+            kept = len(data.samples("val" if split == "val" else "train"))
+            print(
+                f"demonstrations: {kept} of {kept + count} in {split} fit "
+                f"sft.max_tokens={config.sft.max_tokens}"
+            )
         return
     from rl4bio.preflight import preview
     from rl4bio.rewards.combine import WeightedRewards

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -42,10 +43,10 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
     bind_corpus(corpus, policy)
     data = build_data(config, corpus, policy)
     samples = data.samples("train")  # measures the prompts
+    validated = data.samples("val") if config.trainer.val_every_steps else []
     if config.task == "grpo":
         from rl4bio.modules.rollout import check_positions
 
-        validated = data.samples("val") if config.trainer.val_every_steps else []
         check_positions(policy, [*samples, *validated], config.rollout)
     return policy, data, precision
 
@@ -111,14 +112,19 @@ def bind_corpus(corpus: Corpus, policy: Policy) -> None:
 def build_data(config: RunConfig, corpus: Corpus, policy: Policy) -> PromptDataModule:
     """The data module of a corpus; prompts are measured in the policy's tokens."""
     from rl4bio.data.module import PromptDataModule
+    from rl4bio.modules.demonstrations import fit_demonstrations
 
+    imitates = config.task == "sft"
     return PromptDataModule(
         corpus,
         seed=config.seed,
         max_prompt_tokens=config.rollout.max_prompt_tokens,
         overlong_prompts=config.rollout.overlong_prompts,
         count_tokens=policy.count_tokens,
-        length_window=config.sft.length_window if config.task == "sft" else 1,
+        length_window=config.sft.length_window if imitates else 1,
+        fit_demonstrations=(
+            functools.partial(fit_demonstrations, policy, config=config.sft) if imitates else None
+        ),
     )
 
 

@@ -12,11 +12,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rl4bio.errors import DataError
 from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.demonstrations import (
     Demonstrations,
+    NothingFits,
     demonstration_logprobs,
     encode_demonstrations,
+    stand_in,
 )
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.policy import Policy
@@ -34,6 +37,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("rl4bio")
+
+MAX_SKIPPED = 100
+"""Batches of nothing in a row, after which there is no end in sight."""
 
 
 def imitation_loss(logprobs: Tensor, weights: Tensor, kind: SFTLoss = "nll") -> Tensor:
@@ -97,6 +103,7 @@ class SFTLightningModule(PolicyModule):
         super().__init__(policy, optim=optim, max_steps=max_steps)
         self.sft = sft
         self.seed = seed
+        self._skipped = 0
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -107,8 +114,9 @@ class SFTLightningModule(PolicyModule):
         """One optimiser step on the mean loss over the tokens of all ranks' batches."""
         started = time.perf_counter()
         rows = self._encode(batch)
-        tokens = float(rows.weights.sum())
-        denominator = self.global_sum(rows.weights.sum()) / self.world_size
+        counted = rows.weights.sum() * rows.counts
+        tokens = float(counted)
+        denominator = self.global_sum(counted) / self.world_size
         packed, alpha = self.packs(rows), self.sft.neftune_alpha
         total = 0.0
 
@@ -121,18 +129,22 @@ class SFTLightningModule(PolicyModule):
                     sampling_seed(self.seed, batch.indices[number], 0) for number in piece.numbers
                 ]
             loss = demonstration_loss(self.model, piece, kind=self.sft.loss, packed=packed, **noise)
-            total += float(loss.detach())
-            return loss / denominator
+            total += float(loss.detach()) * rows.counts
+            return loss * rows.counts / denominator
 
         pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
-        self.optimizer_step_over(pieces, loss_of)
+        if float(denominator) > 0:
+            self.optimizer_step_over(pieces, loss_of)
+            self._skipped = 0
+        else:
+            self._skip(len(batch.samples))
         self.iteration += 1
         self.draws += len(batch.samples) * self.world_size
         given = float(len(batch.samples))
         self.log_means(
             {
                 "train/loss": (total, tokens),
-                "train/left_out_fraction": (given - len(rows.ids), given),
+                "train/left_out_fraction": (given - len(rows.ids) * rows.counts, given),
             }
         )
         self.log_optimizer()
@@ -142,6 +154,8 @@ class SFTLightningModule(PolicyModule):
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Mean negative log-likelihood over the validation tokens of all ranks."""
         rows = self._encode(batch)
+        if not rows.counts:
+            return
         packed = self.packs(rows)
         pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
         loss = sum(float(demonstration_loss(self.model, p, packed=packed)) for p in pieces)
@@ -160,8 +174,26 @@ class SFTLightningModule(PolicyModule):
             return False
         return engine_serves(self.policy)
 
+    def _skip(self, num_pairs: int) -> None:
+        """Count a batch of which no rank has a pair that fits; no gradient step is made."""
+        self._skipped += 1
+        log.warning(
+            "sft: none of %d pairs a rank fits sft.max_tokens=%d: the batch is skipped",
+            num_pairs,
+            self.sft.max_tokens,
+        )
+        if self._skipped >= MAX_SKIPPED:
+            raise DataError(
+                f"{MAX_SKIPPED} batches one after the other hold no pair that fits "
+                f"sft.max_tokens={self.sft.max_tokens} and the model's "
+                f"{self.policy.max_positions or 'unlimited'} positions; raise sft.max_tokens"
+            )
+
     def _encode(self, batch: PromptBatch) -> Demonstrations:
-        rows = encode_demonstrations(self.policy, batch.samples, self.sft)
+        try:
+            rows = encode_demonstrations(self.policy, batch.samples, self.sft)
+        except NothingFits:
+            rows = stand_in(self.policy, batch.samples[0], self.sft)
         rows.ids = rows.ids.to(self.device)
         rows.mask = rows.mask.to(self.device)
         rows.weights = rows.weights.to(self.device)
