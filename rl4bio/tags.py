@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise
 
+from rl4bio.text import readings, without_fences
 from rl4bio.words import fold
 
 LABELS = ("yes", "no", "maybe")
@@ -208,7 +209,6 @@ _LOOSE_TAG = re.compile(
     r"(?:<[ \t]{0,2}|^[ \t]{0,4})(/?)[ \t]{0,2}(thought|answer)[ \t]{0,2}>",
     re.IGNORECASE | re.MULTILINE,
 )
-_FENCE = re.compile(r"^[ \t]{0,4}```[^\n`]*$", re.MULTILINE)
 _CLAIM = re.compile(
     r"(?:\b(?:answer|verdict|conclusion)\b(?: to (?:the|this) question)?[ \t*_`]{0,4}"
     r"(?:is|would be|should be|:|=)"
@@ -224,10 +224,15 @@ def lenient_verdict(completion: str) -> str | None:
     """yes, no or maybe as a benevolent reader finds it, or None. For evaluation only.
 
     Accepts what the strict reader does not: code fences, upper-case or damaged tags, text around
-    the blocks, an unclosed answer, and, in a text without an answer block, the last sentence that
-    states a verdict. Closed answers outside the thought go first; answers that differ give None.
+    the blocks, an unclosed answer, wrappers of LaTeX and markdown (`rl4bio.text.unwrapped`), and,
+    in a text without an answer block, the last sentence that states a verdict. Closed answers
+    outside the thought go first; answers that differ give None.
     """
-    text = _FENCE.sub("", strip_terminators(completion))
+    text = without_fences(strip_terminators(completion))
+    return next(filter(None, map(_loose_verdict, readings(text))), None)
+
+
+def _loose_verdict(text: str) -> str | None:
     closed, unclosed, rest = _loose_answers(text)
     answers = closed or unclosed
     if not answers:

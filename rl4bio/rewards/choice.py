@@ -73,10 +73,10 @@ def _read(answer: str, options: tuple[tuple[str, str], ...]) -> str | None:
     chosen, behind = found[1], text[found.end() :]
     own = texts[chosen]
     is_set_off = _ENDS.match(behind) or (own and plain(behind).startswith(own))
-    return letters[chosen] if is_set_off and not _names_another(behind, chosen, texts) else None
+    return letters[chosen] if is_set_off and not names_another(behind, chosen, texts) else None
 
 
-def _names_another(text: str, chosen: str, texts: Mapping[str, str]) -> bool:
+def names_another(text: str, chosen: str, texts: Mapping[str, str]) -> bool:
     """Whether a folded text holds the letter or the text of another option than the chosen one."""
     rest = " ".join(text.split())
     known = sorted({option for option in texts.values() if option}, key=len, reverse=True)
