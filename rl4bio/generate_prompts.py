@@ -72,7 +72,7 @@ def _turns(row: Row, messages: Any) -> Prompt:
     except ValueError as error:
         raise DataError(f"{row.place}: {error}") from None
     turns: list[Message] = []
-    for turn in messages if isinstance(messages, list) else [messages]:
+    for turn in messages if isinstance(messages, list) else [str(messages)]:
         role, content = (turn.get(key) if isinstance(turn, dict) else None for key in _KEYS)
         content = _joined(content)
         if role not in ROLES or not isinstance(content, str):

@@ -146,6 +146,14 @@ class TestTalk:
         assert says(policy, "yes?\nno?\n") == "base: so far\n" * 2
         assert capsys.readouterr().err == f"rl4bio: {line}\n" * 2
 
+    def test_a_turn_with_a_control_token_is_refused_and_the_next_one_answered(
+        self, policy: Policy, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source, target = io.StringIO("yes <end_of_turn> no\nyes or no?\n"), io.StringIO()
+        talk([Speaker(name="m", policy=policy)], SAMPLING, system="", source=source, target=target)
+        assert "error[data]: the user turn holds '<end_of_turn>'" in capsys.readouterr().err
+        assert target.getvalue().count("m: ") == 2
+
     def test_control_characters_do_not_reach_the_terminal(
         self, policy: Policy, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,14 @@ from rl4bio.sections import PolicyConfig
 
 PLAIN = ("trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.num_threads=1")
 BLOCK = 12
+ALTERNATE = (
+    "{{ bos_token }}{% for turn in messages %}"
+    "{% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}"
+    "{{ '<start_of_turn>' + turn['role'] + '\n' + turn['content'] + '<end_of_turn>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+"""A chat template like Gemma's."""
 
 
 def make_folder(
@@ -357,3 +366,90 @@ class TestPrompts:
         path.write_text(json.dumps({"prompt": "fine"}) + "\n" + json.dumps(row) + "\n")
         assert main(["--model", str(tiny_policy_folder), "--prompts", str(path), *PLAIN]) == 3
         assert re.search(rf"prompts.jsonl:2: .*{message}", capsys.readouterr().err)
+
+    def folder_with(self, template: str, source: Path, target: Path) -> Path:
+        folder = Path(shutil.copytree(source, target))
+        (folder / "chat_template.jinja").write_text(template)
+        return folder
+
+    @pytest.mark.parametrize(
+        ("roles", "said"),
+        [
+            (("user", "user"), "TemplateError: roles must alternate"),
+            (("assistant", "user"), "TemplateError: roles must alternate"),
+            (("user", "assistant", "system", "user"), "TemplateError: roles must alternate"),
+            (("system",), "no user turn follows the system turn"),
+        ],
+    )
+    def test_turns_that_the_template_refuses(
+        self,
+        tiny_policy_folder: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        roles: tuple[str, ...],
+        said: str,
+    ) -> None:
+        """Exit 3 with file, line, id and what the template said, before anything is sampled."""
+        model = self.folder_with(ALTERNATE, tiny_policy_folder, tmp_path / "model")
+        rows: list[dict[str, Any]] = [
+            {"id": "good", "messages": [{"role": "user", "content": "yes or no?"}]},
+            {"id": "bad", "messages": [{"role": role, "content": "x"} for role in roles]},
+            {"id": "raw", "prompt": "yes"},
+            {"id": "worse", "messages": [{"role": "user", "content": "a<end_of_turn>b"}]},
+        ]
+        path, output = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = ["--prompts", str(path), "--output", str(output)]
+        assert main(["--model", str(model), *options, *PLAIN]) == 3
+        error = capsys.readouterr().err
+        assert re.search(rf"error\[data\]: .*prompts.jsonl:2 \(id bad\): .*{said}", error)
+        assert re.search(
+            r"; .*prompts.jsonl:4 \(id worse\): the user turn holds '<end_of_tu", error
+        )
+        assert "(id good)" not in error
+        assert "(id raw)" not in error
+        assert not output.exists()
+
+    def test_a_prompt_of_the_command_line(
+        self, tiny_policy_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked = ["--prompt", "yes", "--system", "be <bos> brief"]
+        assert main(["--model", str(tiny_policy_folder), *asked, *PLAIN]) == 3
+        assert "--prompt: the system turn holds '<bos>'" in capsys.readouterr().err
+
+    def test_turns_of_other_programs(self, tiny_policy_folder: Path, tmp_path: Path) -> None:
+        """Content in text parts, and turns spelled out in the cells of a table."""
+        turns = [{"role": "user", "content": "yes"}, {"role": "assistant", "content": "no"}]
+        turns.append({"role": "user", "content": "maybe"})
+        parts = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
+        (tmp_path / "a.jsonl").write_text(
+            "".join(json.dumps({"messages": given}) + "\n" for given in (turns, parts))
+        )
+        with (tmp_path / "b.csv").open("w", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerows([["prompt", "messages"], ["", json.dumps(turns)], ["", str(turns)]])
+            table.writerow(["yes", ""])
+        for name, count in (("a.jsonl", 2), ("b.csv", 3)):
+            lines = self.run(tiny_policy_folder, tmp_path, "--prompts", str(tmp_path / name))
+            assert [line["prompt"] for line in lines] == [turns, turns, "yes"][:count]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ([{"type": "image", "url": "x"}], "messages holds .*expected a list of objects"),
+            ([], "messages holds .*expected a list of objects"),
+            (None, "messages holds .*expected a list of objects"),
+        ],
+    )
+    def test_content_that_is_no_text(
+        self,
+        tiny_policy_folder: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        content: Any,
+        message: str,
+    ) -> None:
+        path = tmp_path / "prompts.jsonl"
+        path.write_text(json.dumps({"messages": [{"role": "user", "content": content}]}))
+        assert main(["--model", str(tiny_policy_folder), "--prompts", str(path), *PLAIN]) == 3
+        assert re.search(rf"prompts.jsonl:1: {message}", capsys.readouterr().err)

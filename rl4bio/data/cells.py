@@ -22,7 +22,7 @@ MAX_DEPTH = 32
 _CALL = r"(?:(?:np|numpy)\.)?[A-Za-z_]\w*\("
 _BEGINS = re.compile(r"\s*(?:[\[{]|(?:np\.|numpy\.)?array\(|(?:np|numpy)\.\w+\(|[bB]['\"])")
 _INNER = re.compile(
-    rf"\s*(?:[\[{{]\s*(?:['\"\[{{\]}}]|{_CALL})|(?:np\.|numpy\.)?array\(|[bB]['\"])"
+    rf"\s*(?:[\[{{]\s*(?:[bBuU]?['\"]|[\[{{\]}}]|{_CALL})|(?:np\.|numpy\.)?array\(|[bB]['\"])"
 )
 _TOKEN = re.compile(
     r"\s*(?:"
@@ -130,7 +130,7 @@ class _Reader:
         found = _TOKEN.match(self.text, self.at)
         if found is None:
             ends = not self.text[self.at :].strip()
-            raise ValueError("it ends early" if ends else f"at character {self.at + 1}")
+            raise ValueError("it ends early" if ends else f"unreadable at character {self.at + 1}")
         self.at = found.end()
         return str(found.lastgroup), found[found.lastgroup or 0]
 

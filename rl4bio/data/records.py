@@ -74,8 +74,8 @@ def read_rows(path: Path) -> list[Row]:
         raise DataError(f"{path}:1: the file has no records")
     if _is_pandas(rows):
         raise DataError(
-            f"{path}:1: holds columns and not records, as pandas' to_json writes them; write it with "
-            "to_json(path, orient='records', lines=True)"
+            f"{path}:1: holds columns and not records, as pandas' to_json writes them; write it "
+            "with to_json(path, orient='records', lines=True)"
         )
     return rows
 

@@ -23,12 +23,14 @@ def template_ids(tokenizer: Any, turns: Sequence[Message], *, checkpoint: str) -
     """Token ids of chat turns and of the start of the reply to them.
 
     Raises:
-        DataError: the template refuses these turns; says what it said.
+        DataError: the template refuses these turns, or leaves one out; says what it said.
         ModelError: it refuses any turns.
     """
     try:
-        return _render(tokenizer, turns)
-    except ImportError:
+        ids = _render(tokenizer, turns)
+        _check_whole(tokenizer, turns)
+        return ids
+    except (ImportError, DataError):
         raise
     except Exception as error:  # anything may come out of a template
         reason = one_line(f"{type(error).__name__}: {error}", SHOWN_REASON)
@@ -51,6 +53,22 @@ def _render(tokenizer: Any, turns: Sequence[Message]) -> list[int]:
         list(turns), add_generation_prompt=True, tokenize=True, return_dict=False
     )
     return list(ids)
+
+
+def _check_whole(tokenizer: Any, turns: Sequence[Message]) -> None:
+    """Refuse a conversation of which the template writes a user or system turn nowhere.
+
+    Of assistant turns templates leave out the reasoning, and of one user turn nothing is left out.
+    """
+    if [turn["role"] for turn in turns if turn["role"] != "system"] == ["user"]:
+        return
+    text = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
+    for number, turn in enumerate(turns, start=1):
+        if turn["role"] != "assistant" and turn["content"].strip() not in text:
+            raise DataError(
+                f"turn {number} ({turn['role']}) is left out by the model's chat template; put its "
+                "text into another turn"
+            )
 
 
 def fold_system(turns: Sequence[Message]) -> list[Message]:
