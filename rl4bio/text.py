@@ -1,4 +1,7 @@
-"""Text that data and rewards both read: chat turns, sentences. No regular expression backtracks."""
+"""Text that data and rewards both read: chat turns, sentences, wrappers around words.
+
+No regular expression backtracks.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ _WRAPPER = re.compile(
     r"|(?P<brace>[{}])|(?P<kept>\\[{}])"
     r"|(?P<cjk>[\u3008-\u3011\u3014-\u301b\uff3b\uff3d\uff5f\uff60])"
     r"|(?P<dropped>\$\$?|\\[()\[\],;!]|\*{1,3}|`{1,3}|~~|(?<![^\W_])_{1,3}|_{1,3}(?![^\W_])"
-    r"|</?(?:b|i|u|em|strong|code|mark|span|p|sub|sup)>)"
+    r"|</?(?:b|i|u|em|strong|code|mark|span|p|sub|sup)>|^[ \t]{0,3}(?:>{1,3}|#{1,6})[ \t])",
+    re.MULTILINE,
 )
 _FENCE = re.compile(r"^[ \t]{0,4}```[^\n`]*$", re.MULTILINE)
 
