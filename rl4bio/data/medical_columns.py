@@ -156,18 +156,16 @@ def _respelled(schema: Schema, names: list[str]) -> Schema | None:
         return None
 
     def own(name: str) -> str:
-        return spelled.get(_letters(name), name)
+        return spelled.get(_letters(name), name) if name else ""
 
+    roles = ("label", "answer", "reasoning", "long_answer", "id")
+    spelling: dict[str, Any] = {role: own(getattr(schema, role)) for role in roles}
     return dataclasses.replace(
         schema,
         question=tuple(map(own, schema.question)),
         options=tuple(map(own, schema.options)),
         optional=tuple(map(own, schema.optional)),
-        **{
-            role: own(getattr(schema, role))
-            for role in ("label", "answer", "reasoning", "long_answer", "id")
-            if getattr(schema, role)
-        },
+        **spelling,
     )
 
 
