@@ -16,7 +16,6 @@ from rl4bio.engine.scoring import packed_logprobs
 from rl4bio.errors import DataError
 from rl4bio.functional.logprobs import token_logprobs
 from rl4bio.functional.masking import pad_right, position_ids
-from rl4bio.modules.chat_template import refuse_controls
 from rl4bio.modules.conditions import pick_conditions
 from rl4bio.modules.neftune import noisy_embeddings
 from rl4bio.modules.policy import Policy
@@ -84,8 +83,7 @@ def check_demonstration(policy: Policy, sample: Sample) -> None:
     """Raise a DataError unless there is one, without control tokens of the model."""
     if not sample.demonstration:
         raise DataError(f"sample {sample.uid}: no demonstration to imitate; task sft needs one")
-    what = f"sample {sample.uid}: its demonstration"
-    refuse_controls(policy.controls, sample.demonstration, what)
+    policy.controls.refuse(sample.demonstration, f"sample {sample.uid}: its demonstration")
 
 
 def encode_pair(policy: Policy, sample: Sample) -> tuple[list[int], list[int]]:

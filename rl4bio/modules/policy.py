@@ -15,12 +15,7 @@ from torch import Tensor, nn
 
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
-from rl4bio.modules.chat_template import (
-    control_pattern,
-    fold_system,
-    refuse_controls,
-    template_ids,
-)
+from rl4bio.modules.chat_template import ControlTokens, fold_system, template_ids
 from rl4bio.modules.conditions import condition_tensors
 from rl4bio.sections import AdapterConfig, Backend
 from rl4bio.types import Prompt, Sample
@@ -56,7 +51,7 @@ class Policy:
     def __post_init__(self) -> None:
         self.stop_ids = find_stop_ids(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
-        self.controls = control_pattern(self.tokenizer)
+        self.controls = ControlTokens(self.tokenizer)
         self.pad_id: int = self.stop_ids[0] if pad is None else pad
         self._system_role: bool | None = None
 
@@ -105,7 +100,7 @@ class Policy:
                 )
             return ids
         for turn in prompt:
-            refuse_controls(self.controls, turn["content"], f"the {turn['role']} turn")
+            self.controls.refuse(turn["content"], f"the {turn['role']} turn")
         if tokenizer.chat_template is None:
             text = "\n\n".join(turn["content"] for turn in prompt) + "\n"
             return self._single_bos(list(tokenizer(text)["input_ids"]))

@@ -113,7 +113,7 @@ def test_a_stand_in_counts_nothing_beside_a_rank_that_has_pairs(
     def step(pieces: list[Demonstrations], loss_of: Callable[..., torch.Tensor]) -> None:
         loss = sum(loss_of(piece) for piece in pieces)
         loss.backward()
-        seen["loss"] = float(loss)
+        seen["loss"] = float(loss.detach())
 
     monkeypatch.setattr(module, "optimizer_step_over", step)
     monkeypatch.setattr(module, "global_sum", lambda value: value + 12)
