@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +194,8 @@ def _read_json(path: Path, text: str) -> Iterator[Row]:
 
 def _read_jsonl(path: Path, text: str) -> Iterator[Row]:
     """A list of records under the name of JSON lines is read as what it is."""
-    yield from (_read_json if text.lstrip()[:1] == "[" else _read_lines)(path, text)
+    is_list = re.match(r"\s*\[\s*\{", text)
+    yield from (_read_json if is_list else _read_lines)(path, text)
 
 
 def _is_lines(text: str) -> bool:
