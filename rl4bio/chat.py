@@ -83,6 +83,7 @@ def stream_reply(
     """
     import torch
 
+    from rl4bio.engine.known_tokens import restricted
     from rl4bio.engine.sampling import sample_tokens
     from rl4bio.modules.policy import evaluating
     from rl4bio.modules.rollout import draw_noise, sampling_seed
@@ -103,7 +104,7 @@ def stream_reply(
             out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = out.past_key_values
             token, logprob = sample_tokens(
-                out.logits[:, -1],
+                restricted(model, out.logits[:, -1]),
                 noise[:, place].to(policy.device),
                 temperature=sampling.temperature,
                 top_k=sampling.top_k,

@@ -69,7 +69,10 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
     mixed = precision.value.endswith("-mixed")
     if tuned is None:
         plain = PolicyConfig(
-            checkpoint=section.checkpoint, revision=section.revision, attention=section.attention
+            checkpoint=section.checkpoint,
+            revision=section.revision,
+            attention=section.attention,
+            date=section.date,
         )
         policy = load_policy(plain, dtype=dtype, precision=precision.value)
     else:

@@ -12,7 +12,7 @@ import lightning as L
 from torch.utils.data import DataLoader, IterableDataset
 
 from rl4bio.data.base import Corpus, CountTokens
-from rl4bio.errors import DataError
+from rl4bio.errors import DataError, about_sample
 from rl4bio.types import PromptBatch, Sample
 
 log = logging.getLogger("rl4bio")
@@ -43,10 +43,11 @@ def fit_prompts(
 
     def fits(sample: Sample) -> bool:
         prompt = sample.prompt
-        if not isinstance(prompt, str):
-            return count_tokens(prompt) <= limit
-        if prompt not in counted:
-            counted[prompt] = count_tokens(prompt)
+        with about_sample(sample.uid):
+            if not isinstance(prompt, str):
+                return count_tokens(prompt) <= limit
+            if prompt not in counted:
+                counted[prompt] = count_tokens(prompt)
         return counted[prompt] <= limit
 
     kept: list[Sample] = []

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl4bio.engine.known_tokens import restricted
 from rl4bio.engine.layout import pack_sequences
 from rl4bio.engine.scoring import packed_logprobs
-from rl4bio.errors import DataError
+from rl4bio.errors import DataError, about_sample
 from rl4bio.functional.logprobs import token_logprobs
 from rl4bio.functional.masking import pad_right, position_ids
 from rl4bio.modules.conditions import pick_conditions
@@ -86,8 +87,9 @@ def encode_demonstrations(
     for number, sample in enumerate(samples):
         if not sample.demonstration:
             raise DataError(f"sample {sample.uid}: no demonstration to imitate; task sft needs one")
-        prompt = policy.encode_prompt(sample.prompt)
-        completion = policy.encode_completion(sample.demonstration)
+        with about_sample(sample.uid):
+            prompt = policy.encode_prompt(sample.prompt)
+            completion = policy.encode_completion(sample.demonstration)
         if len(prompt) + len(completion) > limit:
             continue
         kept.append(number)
@@ -146,4 +148,5 @@ def demonstration_logprobs(
             **rows.conditions,
         )
     chosen = wanted[:, 1:]
-    return token_logprobs(out.logits[chosen][None], rows.ids[:, 1:][chosen][None])[0]
+    logits = restricted(model, out.logits[chosen])
+    return token_logprobs(logits[None], rows.ids[:, 1:][chosen][None])[0]

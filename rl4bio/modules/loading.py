@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
 from rl4bio.hardware import flash_available, model_family, resolve_attention
 from rl4bio.modules import molgpt  # registers its classes with transformers
+from rl4bio.modules.adapters import add_adapter
 from rl4bio.modules.checkpoints import hub_error, locate
 from rl4bio.modules.new_model import Vocabulary, new_molgpt
-from rl4bio.modules.policy import REFERENCE_ADAPTER, Policy
-from rl4bio.modules.quantized import freeze, keep_gradients
+from rl4bio.modules.policy import Policy
+from rl4bio.modules.vocabulary import check_vocabulary
 from rl4bio.sections import NEW, AdapterConfig, PolicyConfig
 
 log = logging.getLogger("rl4bio")
@@ -69,14 +69,16 @@ def load_policy(
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     if config.adapter is None:
-        return Policy(model=model, tokenizer=tokenizer, checkpoint=folder, revision=config.revision)
-    peft_model = add_adapter(model, config.adapter, quantized=config.quantization != "none")
+        trained = model
+    else:
+        trained = add_adapter(model, config.adapter, quantized=config.quantization != "none")
     return Policy(
-        model=peft_model,
+        model=trained,
         tokenizer=tokenizer,
         checkpoint=folder,
         adapter=config.adapter,
         revision=config.revision,
+        date=config.date,
     )
 
 
@@ -94,7 +96,10 @@ def load_tuned(
     """
     if (folder / "adapter_config.json").is_file():
         plain = PolicyConfig(
-            checkpoint=config.checkpoint, revision=config.revision, attention=config.attention
+            checkpoint=config.checkpoint,
+            revision=config.revision,
+            attention=config.attention,
+            date=config.date,
         )
         plain.adapter = AdapterConfig(path=str(folder))
         return load_policy(plain, dtype=dtype, precision=precision)
@@ -103,7 +108,7 @@ def load_tuned(
             f"no adapter_config.json and no config.json in {folder}; name the adapter/ or model/ "
             "folder of a finished run"
         )
-    whole = PolicyConfig(checkpoint=str(folder), attention=config.attention)
+    whole = PolicyConfig(checkpoint=str(folder), attention=config.attention, date=config.date)
     return load_policy(whole, dtype=dtype, precision=precision)
 
 
@@ -152,17 +157,7 @@ def load_base(
             f"or have another shape, first {wrong[0]!r}; the checkpoint is incomplete or of "
             "another architecture"
         )
-    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise ModelError(  # transformers makes an empty one where its files are missing
-            f"{config.checkpoint}: the tokenizer has no words; copy its files (tokenizer.json) "
-            "beside the weights"
-        )
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise ModelError(
-            f"{config.checkpoint}: the tokenizer has {len(tokenizer)} tokens but the model only "
-            f"{rows} embeddings; use the tokenizer that belongs to the model"
-        )
+    check_vocabulary(config.checkpoint, model, tokenizer)
     return tokenizer, model
 
 
@@ -186,55 +181,3 @@ def quantization_options(config: PolicyConfig, dtype: torch.dtype) -> dict[str, 
         bnb_4bit_compute_dtype=dtype,
     )
     return {"quantization_config": quantization}
-
-
-def add_adapter(model: Any, config: AdapterConfig, *, quantized: bool) -> nn.Module:
-    """The model with a trainable LoRA adapter `default`.
-
-    Starting from an existing adapter, a second frozen copy named `reference` is loaded beside it,
-    because switching the adapter off would give the base and not the starting point.
-
-    Raises:
-        ModelError: the adapter folder is missing or does not fit the model.
-        ConfigError: no module of the model has one of the target names.
-    """
-    from peft import LoraConfig, PeftModel, get_peft_model
-
-    if quantized:
-        freeze(model)
-        keep_gradients(model)
-    if config.path is not None:
-        folder = Path(config.path).expanduser()
-        if not (folder / "adapter_config.json").is_file():
-            raise ModelError(
-                f"policy.adapter.path: no adapter_config.json in {folder}; "
-                "name the adapter/ folder of a finished run"
-            )
-        try:
-            peft_model = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
-            peft_model.load_adapter(str(folder), adapter_name=REFERENCE_ADAPTER)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise ModelError(
-                f"policy.adapter.path: {folder} does not fit the base model: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-        peft_model.set_adapter("default")
-    else:
-        targets: Any = "all-linear" if config.targets == ["all-linear"] else config.targets
-        lora = LoraConfig(
-            r=config.rank,
-            lora_alpha=config.alpha,
-            lora_dropout=config.dropout,
-            target_modules=targets,
-            task_type="CAUSAL_LM",
-        )
-        try:
-            peft_model = get_peft_model(model, lora)
-        except ValueError as error:
-            raise ConfigError(f"policy.adapter.targets: {str(error).splitlines()[0]}") from error
-    for name, parameter in peft_model.named_parameters():
-        if f".{REFERENCE_ADAPTER}." in name:
-            parameter.requires_grad_(False)
-        elif parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return peft_model

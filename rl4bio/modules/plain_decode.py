@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.engine.known_tokens import restricted
 from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
 from rl4bio.functional.masking import position_ids
@@ -55,7 +56,8 @@ def decode_plainly(
         logits_to_keep=1,
         **(conditions or {}),
     )
-    cache, logits = out.past_key_values, out.logits[:, -1].repeat_interleave(group_size, 0)
+    cache, logits = out.past_key_values, restricted(model, out.logits[:, -1])
+    logits = logits.repeat_interleave(group_size, 0)
     cache.batch_repeat_interleave(group_size)
     mask = prompt_mask.repeat_interleave(group_size, 0)
     device = mask.device
@@ -86,5 +88,5 @@ def decode_plainly(
             past_key_values=cache,
             use_cache=True,
         )
-        logits, position = out.logits[:, -1], position + 1
+        logits, position = restricted(model, out.logits[:, -1]), position + 1
     return record.finish()

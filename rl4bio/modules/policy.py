@@ -16,12 +16,20 @@ from torch import Tensor, nn
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
 from rl4bio.modules.conditions import condition_tensors
-from rl4bio.sections import AdapterConfig, Backend
+from rl4bio.modules.turns import (
+    Turns,
+    find_stop_ids,
+    read_turns,
+    role_ids,
+    template_date,
+    tokens_behind,
+)
+from rl4bio.modules.vocabulary import embedding_rows, note_vocabulary, require_rows
+from rl4bio.sections import DATE, AdapterConfig, Backend
 from rl4bio.types import Message, Prompt, Sample
 
 log = logging.getLogger("rl4bio")
 
-TURN_ENDS = ("<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|end|>")
 REFERENCE_ADAPTER = "reference"
 ANCHOR = "\n"
 """A text that no tokenizer merges with a word behind it."""
@@ -40,6 +48,8 @@ class Policy:
     adapter: AdapterConfig | None = None
     revision: str | None = None
     """Of the checkpoint on the hub."""
+    date: str = DATE
+    """What a chat template is told is today."""
     backend: Backend = "engine"
     """What rollouts and log-probabilities are computed with."""
     compile: bool = False
@@ -48,10 +58,17 @@ class Policy:
     """Why the engine does not serve the model, "" where it does; None = not asked yet."""
 
     def __post_init__(self) -> None:
-        self.stop_ids = find_stop_ids(self.model, self.tokenizer)
+        self._turns: tuple[str | None, Turns] | None = None
+        self.stop_ids = find_stop_ids(self.model, self.tokenizer, self.turns.end)
+        self.rows = embedding_rows(self.model)
+        """Tokens that the model can be fed."""
         pad = self.tokenizer.pad_token_id
-        self.pad_id: int = self.stop_ids[0] if pad is None else pad
+        self.pad_id: int = self.stop_ids[0] if pad is None or pad >= self.rows else pad
+        self.tokens = note_vocabulary(self.model, self.tokenizer)
+        """What is sampled among."""
+        self._no_text = {*self.stop_ids, *self.turns.marks, *role_ids(self.tokenizer)}
         self._system_role: bool | None = None
+        self._behind: list[int] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -78,16 +95,19 @@ class Policy:
     def encode_prompt(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt, ready for the first completion token, with at most one BOS.
 
+        A tokenizer that puts an EOS behind every text puts none behind a prompt.
+
         Chat turns go through the tokenizer's template in one call; a system turn is folded into
         the first user turn where the template has no system role. Without a template the turns'
         texts are joined by blank lines.
 
         Raises:
             ModelError: the prompt has no token, so there is nothing to predict the first from.
+            DataError: it holds a token that the model has no row for.
         """
         tokenizer = self.tokenizer
         if isinstance(prompt, str):
-            ids = self._single_bos(list(tokenizer(prompt)["input_ids"]))
+            ids = self._prompt_of_text(prompt)
             if not ids:
                 raise ModelError(
                     f"{self.checkpoint} has no start token, so a prompt cannot be empty; for "
@@ -96,12 +116,16 @@ class Policy:
             return ids
         if tokenizer.chat_template is None:
             text = "\n\n".join(turn["content"] for turn in prompt) + "\n"
-            return self._single_bos(list(tokenizer(text)["input_ids"]))
+            return self._prompt_of_text(text)
         if self._system_role is None:
             self._system_role = has_system_role(tokenizer)
         turns = prompt if self._system_role else fold_system(prompt)
         ids = tokenizer.apply_chat_template(
-            turns, add_generation_prompt=True, tokenize=True, return_dict=False
+            turns,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            **template_date(self.date),
         )
         return self._single_bos(list(ids))
 
@@ -110,7 +134,16 @@ class Policy:
         return [*self.encode_continuation(text), self.end_id]
 
     def encode_continuation(self, text: str) -> list[int]:
-        """Token ids of a text that stands behind another one, as in the two of them together."""
+        """Token ids of a text that stands behind another one, as in the two of them together.
+
+        Raises:
+            DataError: it holds a token that the model has no row for.
+        """
+        ids = self._continuation(text)
+        require_rows(ids, self.rows, self.tokenizer)
+        return ids
+
+    def _continuation(self, text: str) -> list[int]:
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if not puts_blank_first(self.tokenizer):
             return ids
@@ -119,15 +152,20 @@ class Policy:
         return whole[len(before) :] if whole[: len(before)] == before else ids
 
     @property
+    def turns(self) -> Turns:
+        """What the chat template in force writes around turns."""
+        template = self.tokenizer.chat_template
+        if self._turns is None or self._turns[0] != template:
+            self._turns = template, read_turns(self.tokenizer, **template_date(self.date))
+        return self._turns[1]
+
+    @property
     def end_id(self) -> int:
         """The token that ends an assistant turn: the template's turn end, else EOS."""
-        template = self.tokenizer.chat_template or ""
-        for token in TURN_ENDS:
-            token_id = self.tokenizer.convert_tokens_to_ids(token)
-            if token in template and token_id in self.stop_ids:
-                return token_id
-        eos = self.tokenizer.eos_token_id
-        return self.stop_ids[0] if eos is None else eos
+        for token in (self.turns.end, self.tokenizer.eos_token_id):
+            if token in self.stop_ids:
+                return token
+        return self.stop_ids[0]
 
     def conditions(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """What the model is given beside the samples' prompts, each [B, ...] on its device.
@@ -143,9 +181,14 @@ class Policy:
         return len(self.encode_prompt(prompt))
 
     def decode(self, ids: list[int]) -> str:
-        """The text of completion tokens, special tokens removed."""
+        """The text of completion tokens, without ends, padding and what begins or ends a turn.
+
+        Other special tokens are text that was written: an earlier training may have made the tags
+        of a task special.
+        """
+        said = [token for token in ids if token not in self._no_text]
         return self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            said, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
 
     def trainable_parameters(self) -> list[nn.Parameter]:
@@ -160,10 +203,21 @@ class Policy:
         model.save_pretrained(folder, safe_serialization=True, **options)
         self.tokenizer.save_pretrained(folder)
 
+    def _prompt_of_text(self, text: str) -> list[int]:
+        """A text as the tokenizer gives it, without what it puts behind one."""
+        ids = list(self.tokenizer(text)["input_ids"])
+        if self._behind is None:
+            self._behind = tokens_behind(self.tokenizer)
+        size = len(self._behind)
+        if size and ids[-size:] == self._behind:
+            ids = ids[:-size]
+        return self._single_bos(ids)
+
     def _single_bos(self, ids: list[int]) -> list[int]:
         bos = self.tokenizer.bos_token_id
         while bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos:
             ids = ids[1:]
+        require_rows(ids, self.rows, self.tokenizer)
         return ids
 
 
@@ -191,32 +245,6 @@ def fold_system(turns: list[Message]) -> list[Message]:
         return turns
     system, first, *rest = turns
     return [Message(role="user", content=f"{system['content']}\n\n{first['content']}"), *rest]
-
-
-def find_stop_ids(model: nn.Module, tokenizer: Any) -> list[int]:
-    """Every token id that ends a completion, sorted.
-
-    The union of the tokenizer's EOS, the generation config's and the model config's EOS ids, and
-    the turn ends that the chat template writes: checkpoints rarely declare all in one place.
-    """
-    found: set[int] = set()
-    config: Any = model.config
-    generation = getattr(model, "generation_config", None)
-    for source in (tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)):
-        found.update([source] if isinstance(source, int) else source or [])
-    eos = getattr(config.get_text_config(), "eos_token_id", None)
-    found.update([eos] if isinstance(eos, int) else eos or [])
-    template = tokenizer.chat_template or ""
-    for token in TURN_ENDS:
-        token_id = tokenizer.convert_tokens_to_ids(token)
-        if token in template and token_id not in (None, tokenizer.unk_token_id):
-            found.add(token_id)
-    if not found:
-        raise ModelError(
-            "the tokenizer and the model config declare no end token, so no completion could "
-            "end; set eos_token in the checkpoint's tokenizer_config.json"
-        )
-    return sorted(found)
 
 
 @contextlib.contextmanager

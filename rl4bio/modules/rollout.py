@@ -1,7 +1,7 @@
 """Sampling completions.
 
-The sampling distribution is softmax(logits / temperature) over the whole vocabulary, or over its k
-most likely tokens where `top_k` asks for it. A checkpoint's own generation defaults (top-k, top-p,
+The sampling distribution is softmax(logits / temperature) over all tokens of the tokenizer that the
+model has a row for, or over the k most likely of them where `top_k` asks for it. A checkpoint's own generation defaults (top-k, top-p,
 repetition penalty) play no part, so the log-probabilities are those of the distribution that was
 sampled.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rl4bio.engine.compiled import compiling_if
 from rl4bio.engine.decode import decode
-from rl4bio.errors import ConfigError
+from rl4bio.errors import ConfigError, about_sample
 from rl4bio.functional.masking import lengths_to_mask, pad_left
 from rl4bio.modules.conditions import repeat_conditions
 from rl4bio.modules.engine_check import engine_serves
@@ -57,7 +57,10 @@ def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutCo
         return
     raw = {sample.prompt: sample for sample in samples if isinstance(sample.prompt, str)}
     chats = [sample for sample in samples if not isinstance(sample.prompt, str)]
-    measured = [(policy.count_tokens(s.prompt), s.uid) for s in [*raw.values(), *chats]]
+    measured = []
+    for sample in [*raw.values(), *chats]:
+        with about_sample(sample.uid):
+            measured.append((policy.count_tokens(sample.prompt), sample.uid))
     prompt, uid = max(measured, key=lambda pair: pair[0])
     room = policy.completion_room(prompt)
     if room is not None and limits.max_completion_tokens > room:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl4bio.engine.known_tokens import restricted
 from rl4bio.functional.logprobs import logprobs_and_entropy
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.conditions import pick_conditions
@@ -66,7 +67,7 @@ def completion_logprobs(
             conditions,
         )
     logprobs, entropy = logprobs_and_entropy(
-        logits, completion_ids, temperature=temperature, top_k=top_k
+        restricted(model, logits), completion_ids, temperature=temperature, top_k=top_k
     )
     hidden = ~completion_mask
     return logprobs.masked_fill(hidden, 0.0), entropy.detach().masked_fill(hidden, 0.0)

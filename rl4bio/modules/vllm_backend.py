@@ -121,6 +121,7 @@ class VLLMSampler:
                 top_k=top_k,
                 seed=None if seeds is None else seeds[n],
                 stop_ids=self.policy.stop_ids,
+                absent_ids=self.policy.tokens.absent,
             )
             for n, prompt in enumerate(prompts)
         ]

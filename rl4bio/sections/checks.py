@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from typing import Any
 
@@ -26,3 +27,12 @@ def not_negative(section: str, obj: Any, *names: str) -> None:
         value = getattr(obj, name)
         ok = value is None or (math.isfinite(value) and value >= 0)
         require(ok, f"{section}.{name}", f"got {value}, needs a number of at least 0")
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a day in ISO's form."""
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

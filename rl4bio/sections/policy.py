@@ -7,7 +7,7 @@ from typing import Literal
 
 from omegaconf import MISSING
 
-from rl4bio.sections.checks import not_negative, positive, require
+from rl4bio.sections.checks import is_date, not_negative, positive, require
 from rl4bio.sections.vllm import VLLMConfig
 
 
@@ -30,6 +30,9 @@ class AdapterConfig:
         require(ok, "policy.adapter.dropout", f"got {self.dropout}, needs [0, 1)")
         require(bool(self.targets), "policy.adapter.targets", "needs at least one module name")
 
+
+DATE = "2024-07-26"
+"""The day that Llama's chat template falls back to."""
 
 NEW = "new"
 """`policy.checkpoint` of a model that starts from random weights."""
@@ -80,8 +83,14 @@ class PolicyConfig:
     quantization: Literal["none", "int8", "nf4"] = "none"
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     gradient_checkpointing: bool = False
+    date: str = DATE
+    """What a chat template that writes today's date (Llama 3.2, SmolLM3, Mistral) is told is today:
+    the same prompts on every day."""
 
     def __post_init__(self) -> None:
+        require(
+            is_date(self.date), "policy.date", f"got {self.date!r}, needs a day such as {DATE}"
+        )
         require(
             self.quantization == "none" or self.adapter is not None,
             "policy.quantization",
