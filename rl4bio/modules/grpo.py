@@ -16,9 +16,10 @@ from rl4bio.modules.batching import (
     cut,
     micro_batches,
 )
+from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
-from rl4bio.modules.policy import Policy, switch_off_dropout
+from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill
 from rl4bio.modules.reward_validation import RewardValidation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from rl4bio.errors import ConfigError, MissingPackageError, ModelError
+from rl4bio.errors import MissingPackageError, ModelError, Rl4bioError
 from rl4bio.hardware import flash_available, model_family, resolve_attention
 from rl4bio.modules import molgpt  # registers its classes with transformers
 from rl4bio.modules.adapters import add_adapter
 from rl4bio.modules.checkpoints import hub_error, locate
+from rl4bio.modules.kinds import kernels_of, language_model_class
 from rl4bio.modules.new_model import Vocabulary, new_molgpt
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.vocabulary import check_vocabulary
@@ -112,7 +114,9 @@ def load_tuned(
     return load_policy(whole, dtype=dtype, precision=precision)
 
 
-def choose_attention(config: PolicyConfig, family: str, precision: str) -> str:
+def choose_attention(
+    config: PolicyConfig, family: str, precision: str, kernels: Collection[str] | None = None
+) -> str:
     """The attention kernel that `policy.attention` means for this model on this machine."""
     choice = resolve_attention(
         config.attention,
@@ -120,6 +124,7 @@ def choose_attention(config: PolicyConfig, family: str, precision: str) -> str:
         capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
         flash_available=flash_available(),
         precision=precision,
+        kernels=kernels,
     )
     log.info("attention: %s (%s)", choice.value, choice.reason)
     return choice.value
@@ -133,8 +138,10 @@ def load_base(
     revision = config.revision
     try:
         model_config = AutoConfig.from_pretrained(source, revision=revision)
+        kind = language_model_class(config.checkpoint, model_config)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        attention = choose_attention(config, model_family(model_config.model_type), precision)
+        family = model_family(model_config.model_type)
+        attention = choose_attention(config, family, precision, kernels_of(kind))
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,
@@ -143,7 +150,7 @@ def load_base(
             output_loading_info=True,
             **quantization_options(config, dtype),
         )
-    except ConfigError:
+    except Rl4bioError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise hub_error(config.checkpoint, error) from error

@@ -258,16 +258,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def switch_off_dropout(model: nn.Module) -> None:
-    """Set every dropout probability to 0, since a policy that samples and learns must be one."""
-    found = False
-    for module in model.modules():
-        if isinstance(module, nn.Dropout) and module.p > 0:
-            module.p, found = 0.0, True
-        if getattr(module, "attention_dropout", 0.0):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
-            found = True
-    if found:
-        log.warning("dropout is switched off: with it, sampling and update would be two policies")

@@ -18,6 +18,7 @@ from rl4bio.modules.demonstrations import (
     demonstration_logprobs,
     encode_demonstrations,
 )
+from rl4bio.modules.dropout import dropout_is_active
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sampling_seed
@@ -61,17 +62,6 @@ def demonstration_loss(
     """`imitation_loss` of demonstrations; options are those of `demonstration_logprobs`."""
     logprobs = demonstration_logprobs(model, rows, **options)
     return imitation_loss(logprobs, rows.weights[rows.weights > 0], kind)
-
-
-def dropout_is_active(model: nn.Module) -> bool:
-    """Whether a forward in the model's present mode drops anything."""
-    for module in model.modules():
-        share = module.p if isinstance(module, nn.modules.dropout._DropoutNd) else 0.0
-        named = (getattr(module, name, 0.0) for name in ("attention_dropout", "dropout"))
-        floats = [value for value in named if isinstance(value, float)]
-        if module.training and max(share, *floats, 0.0) > 0:
-            return True
-    return False
 
 
 class SFTLightningModule(PolicyModule):
