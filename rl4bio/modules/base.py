@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rl4bio.errors import NonFiniteError
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.quantized import require_trainable
 from rl4bio.sections import OptimConfig
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class PolicyModule(L.LightningModule):
 
     def __init__(self, policy: Policy, *, optim: OptimConfig, max_steps: int) -> None:
         super().__init__()
+        require_trainable(policy)
         self.automatic_optimization = False
         self.policy = policy
         self.model: nn.Module = policy.model
@@ -95,6 +97,7 @@ class PolicyModule(L.LightningModule):
                     )
                 self.manual_backward(loss)
         optimizer.step()
+        torch.clear_autocast_cache()  # else a second update of the step would see the old weights
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip and record the gradient norm; with 16-mixed the gradients are unscaled here."""

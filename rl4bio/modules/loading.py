@@ -20,6 +20,7 @@ from rl4bio.modules.checkpoints import hub_error, locate
 from rl4bio.modules.kinds import kernels_of, language_model_class
 from rl4bio.modules.new_model import Vocabulary, new_molgpt
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.text_part import freeze_beside_text
 from rl4bio.modules.vocabulary import check_vocabulary
 from rl4bio.sections import NEW, AdapterConfig, PolicyConfig
 
@@ -71,9 +72,10 @@ def load_policy(
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     if config.adapter is None:
+        freeze_beside_text(model)
         trained = model
     else:
-        trained = add_adapter(model, config.adapter, quantized=config.quantization != "none")
+        trained = add_adapter(model, config.adapter)
     return Policy(
         model=trained,
         tokenizer=tokenizer,

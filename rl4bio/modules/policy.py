@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
 from rl4bio.modules.conditions import condition_tensors
+from rl4bio.modules.positions import changes_within, usable_positions
 from rl4bio.modules.turns import (
     Turns,
     find_stop_ids,
@@ -30,7 +31,6 @@ from rl4bio.types import Message, Prompt, Sample
 
 log = logging.getLogger("rl4bio")
 
-REFERENCE_ADAPTER = "reference"
 ANCHOR = "\n"
 """A text that no tokenizer merges with a word behind it."""
 BLANKS = ("\u2581", "\u0120")
@@ -80,9 +80,15 @@ class Policy:
 
     @property
     def max_positions(self) -> int | None:
-        """Longest sequence that the model's positions allow, in tokens."""
+        """Longest sequence that the model's positions allow, in tokens; see `usable_positions`."""
         config: Any = self.model.config
-        return getattr(config.get_text_config(), "max_position_embeddings", None)
+        return usable_positions(config.get_text_config())
+
+    @property
+    def position_note(self) -> str:
+        """Why the model's own limit is not the one in force; "" where it is."""
+        config: Any = self.model.config
+        return changes_within(config.get_text_config())
 
     def completion_room(self, prompt_tokens: int) -> int | None:
         """Longest completion behind a prompt, in tokens; None where positions set no limit.

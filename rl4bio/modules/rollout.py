@@ -66,8 +66,8 @@ def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutCo
     if room is not None and limits.max_completion_tokens > room:
         raise ConfigError(
             f"rollout.max_completion_tokens: got {limits.max_completion_tokens}, but the model has "
-            f"{policy.max_positions} positions and the longest prompt ({uid}) takes {prompt}; set "
-            f"it to at most {max(room, 1)}, or lower rollout.max_prompt_tokens"
+            f"{policy.max_positions} positions{policy.position_note} and the longest prompt "
+            f"({uid}) takes {prompt}; set it to at most {max(room, 1)}, or lower rollout.max_prompt_tokens"
         )
 
 
