@@ -23,10 +23,19 @@ log = logging.getLogger("rl4bio")
 HALF = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
-def choose_precision(config: RunConfig, *, cuda: bool) -> tuple[Choice, torch.dtype]:
+def choose_precision(
+    config: RunConfig, *, cuda: bool, trained: bool = False
+) -> tuple[Choice, torch.dtype]:
     """Precision of a run, and the dtype that its base weights are loaded in.
 
-    Half-precision weights only where they are frozen under an adapter, or asked for.
+    Half-precision weights only where they are frozen under an adapter, or asked for to infer with.
+    Weights that are trained stay in float32, as do the optimiser's sums, or small updates would be
+    rounded away: with bf16-true asked for, products alone are in bfloat16.
+
+    Args:
+        config: policy and trainer sections.
+        cuda: whether it runs on CUDA devices.
+        trained: whether the policy is trained.
 
     Raises:
         ConfigError: the requested precision does not fit this machine.
@@ -40,6 +49,9 @@ def choose_precision(config: RunConfig, *, cuda: bool) -> tuple[Choice, torch.dt
     )
     half = HALF.get(precision.value.split("-")[0], torch.float32)
     frozen = config.policy.adapter is not None
+    if trained and precision.value == "bf16-true":
+        reason = "requested bf16-true; what is trained stays in float32"
+        precision = Choice("bf16-mixed", reason)
     return precision, half if frozen or precision.value.endswith("-true") else torch.float32
 
 

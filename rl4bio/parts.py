@@ -81,7 +81,7 @@ def prepare_policy(
     if trainer.num_threads is not None:
         torch.set_num_threads(trainer.num_threads)
     gpu = trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
-    precision, dtype = choose_precision(config, cuda=gpu)
+    precision, dtype = choose_precision(config, cuda=gpu, trained=True)
     log.info("precision: %s (%s)", precision.value, precision.reason)
     policy = load_policy(
         config.policy, dtype=dtype, precision=precision.value, vocabulary=vocabulary

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from rl4bio.hardware import cpu_bfloat16, lowest_capability, resolve_precision
-from rl4bio.inference import HALF, find_device
+from rl4bio.inference import HALF, choose_precision, find_device
 from rl4bio.memory import estimate_memory
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import Completions, sample_completions
@@ -77,12 +76,7 @@ def placed(policy: Policy, config: RunConfig) -> Iterator[None]:
     """The policy on the device that will train it, under that device's autocast."""
     device = find_device(config.trainer.accelerator)
     policy.model.to(device)
-    precision = resolve_precision(
-        config.trainer.precision,
-        family=policy.family,
-        capability=lowest_capability() if device.type == "cuda" else None,
-        fast_cpu_bfloat16=cpu_bfloat16(),
-    )
+    precision, _ = choose_precision(config, cuda=device.type == "cuda", trained=True)
     half = HALF.get(precision.value.split("-")[0], torch.bfloat16)
     with torch.autocast(device.type, dtype=half, enabled=precision.value.endswith("-mixed")):
         yield

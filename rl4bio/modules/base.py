@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from rl4bio.errors import NonFiniteError
+from rl4bio.errors import ConfigError, NonFiniteError
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import require_trainable
@@ -48,7 +48,17 @@ class PolicyModule(L.LightningModule):
         return False
 
     def on_fit_start(self) -> None:
-        """Train mode; rollouts and scoring switch to eval mode for themselves."""
+        """Train mode; rollouts and scoring switch to eval mode for themselves.
+
+        Raises:
+            ConfigError: what is trained is in half precision, as the Trainer's bf16-true makes it.
+        """
+        half = (torch.bfloat16, torch.float16)
+        if any(p.dtype in half for p in self.policy.trainable_parameters()):
+            raise ConfigError(
+                f"trainer.precision: with {self.trainer.precision} the trained weights are in half "
+                "precision, where small updates are rounded away; use bf16-mixed"
+            )
         self.model.train()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

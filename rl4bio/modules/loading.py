@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from rl4bio.errors import MissingPackageError, ModelError, Rl4bioError
+from rl4bio.errors import MissingPackageError, ModelError
 from rl4bio.hardware import flash_available, model_family, resolve_attention
 from rl4bio.modules import molgpt  # registers its classes with transformers
 from rl4bio.modules.adapters import add_adapter
-from rl4bio.modules.checkpoints import hub_error, locate
+from rl4bio.modules.checkpoints import locate, reading
 from rl4bio.modules.kinds import kernels_of, language_model_class
 from rl4bio.modules.new_model import Vocabulary, new_molgpt
 from rl4bio.modules.policy import Policy
@@ -36,10 +35,8 @@ def read_family(config: PolicyConfig) -> str:
     if config.checkpoint == NEW:
         return molgpt.MolGPTConfig.model_type
     source = locate(config.checkpoint)
-    try:
+    with reading(config.checkpoint):
         model_type = AutoConfig.from_pretrained(source, revision=config.revision).model_type
-    except (OSError, ValueError, KeyError) as error:
-        raise hub_error(config.checkpoint, error) from error
     return model_family(model_type)
 
 
@@ -138,7 +135,7 @@ def load_base(
     """Tokenizer and model of a checkpoint, every weight found in its files."""
     disable_progress_bar()
     revision = config.revision
-    try:
+    with reading(config.checkpoint):
         model_config = AutoConfig.from_pretrained(source, revision=revision)
         kind = language_model_class(config.checkpoint, model_config)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
@@ -152,10 +149,6 @@ def load_base(
             output_loading_info=True,
             **quantization_options(config, dtype),
         )
-    except Rl4bioError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise hub_error(config.checkpoint, error) from error
     model, report = loaded
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
     missing = sorted(set(report["missing_keys"]) - tied)

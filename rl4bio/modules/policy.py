@@ -22,7 +22,7 @@ from rl4bio.modules.turns import (
     find_stop_ids,
     read_turns,
     role_ids,
-    template_date,
+    template_options,
     tokens_behind,
 )
 from rl4bio.modules.vocabulary import embedding_rows, note_vocabulary, require_rows
@@ -131,7 +131,7 @@ class Policy:
             add_generation_prompt=True,
             tokenize=True,
             return_dict=False,
-            **template_date(self.date),
+            **template_options(tokenizer, self.date),
         )
         return self._single_bos(list(ids))
 
@@ -162,7 +162,7 @@ class Policy:
         """What the chat template in force writes around turns."""
         template = self.tokenizer.chat_template
         if self._turns is None or self._turns[0] != template:
-            self._turns = template, read_turns(self.tokenizer, **template_date(self.date))
+            self._turns = template, read_turns(self.tokenizer, self.date)
         return self._turns[1]
 
     @property

@@ -31,25 +31,39 @@ class Turns:
     """At the beginning or the end of some turn."""
 
 
-def template_date(date: str) -> dict[str, Any]:
-    """Arguments of a chat template that make it write this day and not today's.
+DIRECTIVES = "%-d %-m %A %B %H %I %M %S %Y %a %b %d %e %j %m %p %y".split()
+
+
+def template_options(tokenizer: Any, date: str) -> dict[str, Any]:
+    """Arguments of `apply_chat_template` that make a template write this day and not today's.
+
+    Templates ask for the day as `date_string` or by calling `strftime_now`. transformers gives them
+    no other function than its own, so a macro of that name is put in front.
 
     Args:
+        tokenizer: with its template.
         date: ISO, such as 2024-07-26.
     """
     day = datetime.datetime.fromisoformat(date)
-    return {"strftime_now": day.strftime, "date_string": day.strftime("%d %b %Y")}
+    found: dict[str, Any] = {"date_string": day.strftime("%d %b %Y")}
+    template = tokenizer.get_chat_template()
+    if "strftime_now" in template:
+        calls = "".join(f".replace({one!r}, {day.strftime(one)!r})" for one in DIRECTIVES)
+        macro = f"{{% macro strftime_now(form) %}}{{{{ form{calls} }}}}{{% endmacro %}}"
+        found["chat_template"] = f"{macro}\n{template}"  # jinja drops this end of line
+    return found
 
 
-def read_turns(tokenizer: Any, **options: Any) -> Turns:
+def read_turns(tokenizer: Any, date: str) -> Turns:
     """The turn tokens of a tokenizer's chat template; none where it has none or raises.
 
     Args:
         tokenizer: with its template.
-        options: for the template.
+        date: of `template_options`.
     """
     if tokenizer.chat_template is None:
         return Turns()
+    options = template_options(tokenizer, date)
     user = {"role": "user", "content": QUESTION}
     turns = [user, {"role": "assistant", "content": REPLY}]
 
