@@ -107,7 +107,6 @@ class PolicyModule(L.LightningModule):
                     )
                 self.manual_backward(loss)
         optimizer.step()
-        torch.clear_autocast_cache()  # else a second update of the step would see the old weights
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip and record the gradient norm; with 16-mixed the gradients are unscaled here."""
