@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,24 +83,26 @@ def read_turns(tokenizer: Any, date: str) -> Turns:
         between.partition(REPLY)[2].partition(QUESTION)[0],
         last.rpartition(REPLY)[2] if REPLY in last else "",
     )
-    special, paired = added_ids(tokenizer), _paired(tokenizer)
+    written = "".join((begin, behind_user, behind_reply, behind_last))
+    words = {token: str(tokenizer.convert_ids_to_tokens(token)) for token in added_ids(tokenizer)}
+    paired = _paired(words) - role_ids(tokenizer)
+    # Gemma has line ends among its added tokens.
+    marks = {t for t, word in words.items() if word in written and word.strip()} - paired
 
     def found(text: str) -> list[int]:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
-        return [token for token in ids if token in special and token not in paired]
+        return [token for token in ids if token in marks]
 
     ends = found(behind_last)
-    marks = {*found(begin), *found(behind_user), *found(behind_reply), *ends}
-    return Turns(end=ends[0] if ends else None, marks=frozenset(marks))
+    around = {*found(begin), *found(behind_user), *found(behind_reply), *ends}
+    return Turns(end=ends[0] if ends else None, marks=frozenset(around))
 
 
-def _paired(tokenizer: Any) -> set[int]:
-    """Special tokens that are a tag with a closing one, such as <think>: what they say is text."""
-    words = {str(tokenizer.convert_ids_to_tokens(token)): token for token in added_ids(tokenizer)}
-    tags = {re.sub("[</>]", "", word): word for word in words if word.startswith("</")}
-    found = {words[word] for word in tags.values()}
-    found |= {words[f"<{name}>"] for name in tags if f"<{name}>" in words}
-    return found - role_ids(tokenizer)
+def _paired(words: Mapping[int, str]) -> set[int]:
+    """Added tokens that are a tag with a closing one, such as <think>: what they say is text."""
+    tags = {word[2:-1] for word in words.values() if re.fullmatch("</.+>", word)}
+    both = {form.format(name) for name in tags for form in ("<{}>", "</{}>")}
+    return {token for token, word in words.items() if word in both}
 
 
 def role_ids(tokenizer: Any) -> set[int]:

@@ -103,6 +103,16 @@ def test_turn_tokens_are_no_text_and_tags_are(template: str) -> None:
     assert "<|" not in policy.decode([token for token in opened if token in policy.turns.marks])
 
 
+def test_line_ends_among_the_added_tokens_are_text() -> None:
+    """Gemma has them, and its template writes one behind every turn."""
+    tokenizer = tokenizer_with(CHATML)
+    tokenizer.add_tokens(["\n", "\n\n"])
+    policy = policy_with(tokenizer)
+    said = policy.encode_completion("yes\nno\n\nmaybe")
+    assert tokenizer.convert_tokens_to_ids("\n") in said
+    assert policy.decode(said) == "yes\nno\n\nmaybe"
+
+
 def test_special_tags_of_the_task_are_text() -> None:
     """An earlier training may have made them special."""
     tags = ["<thought>", "</thought>", "<answer>", "</answer>"]
