@@ -1,9 +1,9 @@
 """Sampling completions.
 
 The sampling distribution is softmax(logits / temperature) over all tokens of the tokenizer that the
-model has a row for, or over the k most likely of them where `top_k` asks for it. A checkpoint's own generation defaults (top-k, top-p,
-repetition penalty) play no part, so the log-probabilities are those of the distribution that was
-sampled.
+model has a row for, or over the k most likely of them where `top_k` asks for it. A checkpoint's own
+generation defaults (top-k, top-p, repetition penalty) play no part, so the log-probabilities are
+those of the distribution that was sampled.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutCo
         raise ConfigError(
             f"rollout.max_completion_tokens: got {limits.max_completion_tokens}, but the model has "
             f"{policy.max_positions} positions{policy.position_note} and the longest prompt "
-            f"({uid}) takes {prompt}; set it to at most {max(room, 1)}, or lower rollout.max_prompt_tokens"
+            f"({uid}) takes {prompt}; set it to at most {max(room, 1)}, or lower "
+            "rollout.max_prompt_tokens"
         )
 
 

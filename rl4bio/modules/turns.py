@@ -31,7 +31,10 @@ class Turns:
     """At the beginning or the end of some turn."""
 
 
-DIRECTIVES = "%-d %-m %A %B %H %I %M %S %Y %a %b %d %e %j %m %p %y".split()
+DIRECTIVES = [
+    "%-d", "%-m", "%A", "%B", "%H", "%I", "%M", "%S", "%Y", "%a", "%b", "%d", "%e", "%j", "%m",
+    "%p", "%y",
+]  # fmt: skip
 
 
 def template_options(tokenizer: Any, date: str) -> dict[str, Any]:

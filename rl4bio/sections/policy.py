@@ -22,7 +22,7 @@ class AdapterConfig:
     targets: list[str] = field(default_factory=lambda: ["all-linear"])
     """Module names, or all-linear."""
     path: str | None = None
-    """Folder of an adapter to start from; a frozen second copy of it is then the reference."""
+    """Folder of an adapter to start from; a copy of its weights is then the reference."""
 
     def __post_init__(self) -> None:
         positive("policy.adapter", self, "rank", "alpha")
@@ -79,7 +79,7 @@ class PolicyConfig:
     """The shape of a new model."""
     revision: str | None = None
     adapter: AdapterConfig | None = None
-    """None trains every weight; the reference is then a frozen copy."""
+    """None trains every weight; a copy of them is then the reference."""
     quantization: Literal["none", "int8", "nf4"] = "none"
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     gradient_checkpointing: bool = False
@@ -88,9 +88,7 @@ class PolicyConfig:
     the same prompts on every day."""
 
     def __post_init__(self) -> None:
-        require(
-            is_date(self.date), "policy.date", f"got {self.date!r}, needs a day such as {DATE}"
-        )
+        require(is_date(self.date), "policy.date", f"got {self.date!r}, needs a day such as {DATE}")
         require(
             self.quantization == "none" or self.adapter is not None,
             "policy.quantization",

@@ -91,7 +91,9 @@ def test_a_run_starts_from_an_adapter_of_any_kind(
     fit(module, steps=3)  # the first step checks that policy and reference are one
     still = [n for n, p in policy.model.named_parameters() if p.requires_grad]
     assert still == list(trained)
-    moved = {n for n, p in policy.model.named_parameters() if n in trained and (p != trained[n]).any()}
+    moved = {
+        n for n, p in policy.model.named_parameters() if n in trained and (p != trained[n]).any()
+    }
     assert moved == set(trained)
 
 
@@ -122,7 +124,9 @@ class TestRefused:
     def test_names_of_another_class(self, tiny_policy_folder: Path, adapter: Path) -> None:
         self.rewrite(
             adapter,
-            lambda found: {n.replace(".layers.", ".language_tower.layers."): v for n, v in found.items()},
+            lambda found: {
+                n.replace(".layers.", ".language_tower.layers."): v for n, v in found.items()
+            },
         )
         with pytest.raises(ModelError, match=r"adapter\.path: .*'.*language_tower.*fits nowhere"):
             load(tiny_policy_folder, adapter)
@@ -146,7 +150,7 @@ class TestRefused:
     def test_tokens_in_front_of_the_prompt(self, tiny_policy_folder: Path, tmp_path: Path) -> None:
         config = peft.PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM")
         adapter = write_adapter(tiny_policy_folder, config, tmp_path / "prompt")
-        with pytest.raises(ModelError, match="PROMPT_TUNING.*in front of a prompt"):
+        with pytest.raises(ModelError, match=r"PROMPT_TUNING.*in front of a prompt"):
             load(tiny_policy_folder, adapter)
 
 

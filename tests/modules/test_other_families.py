@@ -169,11 +169,13 @@ def test_a_kernel_that_the_class_lacks(make: Callable[..., Policy]) -> None:
 
 class TestLengthsAtWhichPositionsChange:
     def test_longrope_is_one_model_up_to_its_switch(self, make: Callable[..., Policy]) -> None:
-        policy = make(hf.Phi3Config(**SHAPE, rope_parameters=LONG, original_max_position_embeddings=32))
+        policy = make(
+            hf.Phi3Config(**SHAPE, rope_parameters=LONG, original_max_position_embeddings=32)
+        )
         assert policy.max_positions == 32
         samples = [Sample(uid="a", prompt="yes")]
         check_positions(policy, samples, RolloutConfig(max_completion_tokens=20))
-        with pytest.raises(ConfigError, match="32 positions .of 256: beyond them its LongRoPE"):
+        with pytest.raises(ConfigError, match=r"32 positions .of 256: beyond them its LongRoPE"):
             check_positions(policy, samples, RolloutConfig(max_completion_tokens=40))
 
     @pytest.mark.parametrize("kind", ["yarn", "linear", "llama3", "default", "dynamic"])

@@ -78,9 +78,7 @@ def policy_with(tokenizer: Any, **options: Any) -> Policy:
         (None, "<eos>"),
     ],
 )
-def test_a_reply_ends_as_the_last_turn_does(
-    template: str | None, end: str
-) -> None:
+def test_a_reply_ends_as_the_last_turn_does(template: str | None, end: str) -> None:
     tokenizer = tokenizer_with(template)
     policy = policy_with(tokenizer)
     wanted = {tokenizer.convert_tokens_to_ids(end), tokenizer.eos_token_id}
@@ -157,7 +155,8 @@ class TestTokensBehindATextPrompt:
 
 DATED = {
     "llama 3.2": "{% if not date_string is defined %}{% if strftime_now is defined %}"
-    "{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{% endif %}Today: {{ date_string }}",
+    "{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{% endif %}"
+    "Today: {{ date_string }}",
     "smollm3": "Today: {{ strftime_now('%d %B %Y') }}",
     "mistral": "Today: {% set today = strftime_now('%Y-%m-%d') %}{{ today }}",
     "gpt-oss": "Today: {{ strftime_now('%Y-%m-%d') }}",

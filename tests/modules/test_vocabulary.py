@@ -128,7 +128,7 @@ def test_top_k_is_among_the_tokens(top_k: int, tmp_path: Path) -> None:
 
 def test_without_the_restriction_the_rows_would_be_sampled(tmp_path: Path) -> None:
     policy = load(save(tmp_path / "m", "llama", extra=EXTRA))
-    assert not known_tokens(policy.model) is None
+    assert known_tokens(policy.model) is not None
     note_known_tokens(policy.model, KnownTokens(range(320), 320))
     assert known_tokens(policy.model) is None
     assert int(sample(policy).ids.max()) >= 307
@@ -222,7 +222,7 @@ class TestTokensWithoutARow:
     def test_a_demonstration_that_holds_it(self, tmp_path: Path) -> None:
         policy = self.policy(tmp_path)
         rows = [Sample(uid="s8", prompt="see", demonstration="it is <image_soft_token>")]
-        with pytest.raises(DataError, match="sample s8: .*<image_soft_token>"):
+        with pytest.raises(DataError, match=r"sample s8: .*<image_soft_token>"):
             encode_demonstrations(policy, rows, SFTConfig())
 
     def test_padding_and_ends_without_a_row(self, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,17 @@ class Expected:
     """Of a user turn alone, where the template adds something; else the same without a system."""
     tokens: int | None = None
     """Tokens that are sampled among, where they are not all rows."""
-    largest_check: bool = True
+    small: bool = True
     """Whether plain forwards are affordable."""
+    chats: bool = False
+    """Whether it answers."""
+    placeholder: str | None = None
+    """A token without a row."""
 
 
-CHATML = "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\nUSER<|im_end|>\n<|im_start|>assistant\n"
+CHATML = (
+    "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\nUSER<|im_end|>\n<|im_start|>assistant\n"
+)
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 SMOLLM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 HEADERS = (
@@ -57,14 +63,15 @@ HEADERS = (
 )
 FOLDERS = {
     "smollm2-135m-instruct": Expected(
-        {"<|im_end|>"}, "<|im_end|>", CHATML.format("SYSTEM"), CHATML.format(SMOLLM)
+        {"<|im_end|>"}, "<|im_end|>", CHATML.format("SYSTEM"), CHATML.format(SMOLLM), chats=True
     ),
     "qwen2.5-coder-0.5b": Expected(
-        {"<|im_end|>", "<|endoftext|>"},
+        {"<|im_end|>"},
         "<|im_end|>",
         CHATML.format("SYSTEM"),
         CHATML.format(QWEN),
-        largest_check=False,
+        small=False,
+        chats=True,
     ),
     "gemma3-270m": Expected(
         {"<eos>"}, "<eos>", "<bos>SYSTEM\n\nUSER\n", "<bos>USER\n"
@@ -74,6 +81,7 @@ FOLDERS = {
         "<end_of_turn>",
         "<bos><start_of_turn>user\nSYSTEM\n\nUSER<end_of_turn>\n<start_of_turn>model\n",
         "<bos><start_of_turn>user\nUSER<end_of_turn>\n<start_of_turn>model\n",
+        placeholder="<image_soft_token>",
     ),
     "tiny-llama3.1": Expected(
         {"<|end_of_text|>", "<|eot_id|>", "<|reserved_special_token_4|>"},
@@ -91,22 +99,14 @@ FOLDERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def policy_of(real_models: Path) -> Iterator[Callable[[str], Policy]]:
-    """Loads a checkpoint in float32; one is in memory at a time."""
-    held: dict[str, Policy] = {}
-
-    def load(name: str) -> Policy:
-        if name not in held:
-            held.clear()
-            gc.collect()
-            if not (real_models / name / "config.json").is_file():
-                pytest.skip(f"no {name} in {real_models}")
-            held[name] = load_policy(PolicyConfig(checkpoint=str(real_models / name)))
-        return held[name]
-
-    yield load
-    held.clear()
+@pytest.fixture(scope="module", params=FOLDERS)
+def case(request: pytest.FixtureRequest, real_models: Path) -> Iterator[tuple[Policy, Expected]]:
+    """A checkpoint in float32 and what is expected of it; one at a time is in memory."""
+    folder = real_models / request.param
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"no {request.param} in {real_models}")
+    yield load_policy(PolicyConfig(checkpoint=str(folder))), FOLDERS[request.param]
+    gc.collect()
 
 
 def turns(system: str | None, user: str) -> list[Message]:
@@ -114,45 +114,43 @@ def turns(system: str | None, user: str) -> list[Message]:
     return [*first, Message(role="user", content=user)]
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-class TestEveryFolder:
-    def test_prompts(self, name: str, policy_of: Callable[[str], Policy]) -> None:
-        policy, expected = policy_of(name), FOLDERS[name]
-        for system, form in ((SYSTEM, expected.prompt), (None, expected.alone)):
-            ids = policy.encode_prompt(turns(system, QUESTIONS[0]))
-            text = form.replace("SYSTEM", SYSTEM).replace("USER", QUESTIONS[0])
-            assert policy.tokenizer.decode(ids) == text
-            bos = policy.tokenizer.bos_token
-            if bos is not None and text.startswith(bos) and bos != "<|im_start|>":
-                assert ids.count(policy.tokenizer.bos_token_id) == 1
+def test_prompts(case: tuple[Policy, Expected]) -> None:
+    policy, expected = case
+    for system, form in ((SYSTEM, expected.prompt), (None, expected.alone)):
+        ids = policy.encode_prompt(turns(system, QUESTIONS[0]))
+        text = form.replace("SYSTEM", SYSTEM).replace("USER", QUESTIONS[0])
+        assert policy.tokenizer.decode(ids) == text
+        bos = policy.tokenizer.bos_token
+        if bos is not None and text.startswith(bos) and bos != "<|im_start|>":
+            assert ids.count(policy.tokenizer.bos_token_id) == 1
 
-    def test_ends_padding_and_text(self, name: str, policy_of: Callable[[str], Policy]) -> None:
-        policy, expected = policy_of(name), FOLDERS[name]
-        convert = policy.tokenizer.convert_tokens_to_ids
-        assert set(policy.stop_ids) == {convert(token) for token in expected.stops}
-        assert policy.end_id == convert(expected.end)
-        assert 0 <= policy.pad_id < policy.rows
-        assert policy.tokens.count == (expected.tokens or policy.tokens.rows)
-        said = "<thought>A p-value of 0.05,\n\nso yes.</thought>\n<answer>yes</answer>"
-        ids = policy.encode_completion(said)
-        assert ids[-1] == policy.end_id
-        assert policy.decode(ids) == said
 
-    def test_the_engines_numbers_are_a_plain_forwards(
-        self, name: str, policy_of: Callable[[str], Policy]
-    ) -> None:
-        if not FOLDERS[name].largest_check:
-            pytest.skip("plain forwards take too long")
-        policy = policy_of(name)
-        prompts = [policy.encode_prompt(turns(SYSTEM, text)) for text in QUESTIONS[:2]]
-        found = sample_completions(
-            policy, prompts, group_size=2, max_new_tokens=6, temperature=1.0, seeds=[1, 2]
-        )
-        assert engine_serves(policy), policy.engine_problem
-        for row in range(4):
-            expected = plain_logprobs(policy, prompts[row // 2], found.ids[row])
-            own = found.logprobs[row][found.mask[row]]
-            torch.testing.assert_close(own, expected[found.mask[row]], atol=1e-4, rtol=1e-4)
+def test_ends_padding_and_text(case: tuple[Policy, Expected]) -> None:
+    policy, expected = case
+    convert = policy.tokenizer.convert_tokens_to_ids
+    assert set(policy.stop_ids) == {convert(token) for token in expected.stops}
+    assert policy.end_id == convert(expected.end)
+    assert 0 <= policy.pad_id < policy.rows
+    assert policy.tokens.count == (expected.tokens or policy.tokens.rows)
+    said = "<thought>A p-value of 0.05,\n\nso yes.</thought>\n<answer>yes</answer>"
+    ids = policy.encode_completion(said)
+    assert ids[-1] == policy.end_id
+    assert policy.decode(ids) == said
+
+
+def test_the_engines_numbers_are_a_plain_forwards(case: tuple[Policy, Expected]) -> None:
+    policy, expected = case
+    if not expected.small:
+        pytest.skip("plain forwards take too long")
+    prompts = [policy.encode_prompt(turns(SYSTEM, text)) for text in QUESTIONS[:2]]
+    found = sample_completions(
+        policy, prompts, group_size=2, max_new_tokens=6, temperature=1.0, seeds=[1, 2]
+    )
+    assert engine_serves(policy), policy.engine_problem
+    for row in range(4):
+        plain = plain_logprobs(policy, prompts[row // 2], found.ids[row])
+        mask = found.mask[row]
+        torch.testing.assert_close(found.logprobs[row][mask], plain[mask], atol=1e-4, rtol=1e-4)
 
 
 def plain_logprobs(policy: Policy, prompt: list[int], completion: torch.Tensor) -> torch.Tensor:
@@ -165,10 +163,11 @@ def plain_logprobs(policy: Policy, prompt: list[int], completion: torch.Tensor) 
     return chosen.gather(-1, completion[:, None])[:, 0]
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m-instruct", "qwen2.5-coder-0.5b"])
-def test_answers_end(name: str, policy_of: Callable[[str], Policy]) -> None:
+def test_answers_end(case: tuple[Policy, Expected]) -> None:
     """A model that knows its turn end, and is stopped there, answers short questions shortly."""
-    policy = policy_of(name)
+    policy, expected = case
+    if not expected.chats:
+        pytest.skip("not trained to answer")
     found = sample_completions(
         policy,
         [policy.encode_prompt(turns(SYSTEM, text)) for text in QUESTIONS],
@@ -182,10 +181,9 @@ def test_answers_end(name: str, policy_of: Callable[[str], Policy]) -> None:
     assert not any("<|" in text for text in found.texts)
 
 
-def test_a_placeholder_of_gemma_is_refused_in_a_text_alone(
-    policy_of: Callable[[str], Policy],
-) -> None:
-    policy = policy_of("tiny-gemma3-1b-it")
-    assert len(policy.tokenizer) == policy.rows + 1
-    with pytest.raises(DataError, match=r"'<image_soft_token>' \(token 262144\)"):
-        policy.encode_prompt("see <image_soft_token>")
+def test_a_placeholder_is_refused_in_a_text_alone(case: tuple[Policy, Expected]) -> None:
+    policy, expected = case
+    if expected.placeholder is None:
+        pytest.skip("every token has a row")
+    with pytest.raises(DataError, match=rf"'{expected.placeholder}' \(token {policy.rows}\)"):
+        policy.encode_prompt(f"see {expected.placeholder}")
