@@ -37,6 +37,8 @@ class Sampling:
     top_k: int | None
     max_new_tokens: int
     seed: int
+    opening: str = ""
+    """What every reply is begun with."""
 
 
 @dataclass(kw_only=True)
@@ -66,7 +68,7 @@ def stream_reply(
     turn: int = 0,
     active: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Iterator[str]:
-    """The reply to a conversation, its whole text so far after every token.
+    """The reply to a conversation, its whole text so far after every token, opening included.
 
     It is the completion that `sample_completions` gives for the same seed.
 
@@ -84,10 +86,12 @@ def stream_reply(
     import torch
 
     from rl4bio.engine.sampling import sample_tokens
+    from rl4bio.modules.opening import turn_start
     from rl4bio.modules.policy import evaluating
     from rl4bio.modules.rollout import draw_noise, sampling_seed
 
-    prompt = policy.encode_prompt(turns)
+    prompt = policy.encode_prompt(turns, sampling.opening)
+    start = turn_start(policy, turns, sampling.opening)
     room = policy.completion_room(len(prompt))
     limit = sampling.max_new_tokens if room is None else min(sampling.max_new_tokens, room)
     if limit < 1:
@@ -111,7 +115,7 @@ def stream_reply(
         if not bool(torch.isfinite(logprob).all()):
             raise NonFiniteError("the model's logits are not finite; use trainer.precision=32-true")
         said.append(int(token))
-        text = policy.decode(said)
+        text = start + policy.decode(said)
         if said[-1] in policy.stop_ids or place == limit - 1:
             yield text
             return
@@ -132,11 +136,14 @@ def chat(config: RunConfig, tuned: Path | None, arguments: argparse.Namespace) -
     Raises:
         ConfigError: the model writes molecules.
     """
+    from rl4bio.parts import opening_of
+
     sampling = Sampling(
         temperature=arguments.temperature,
         top_k=arguments.top_k,
         max_new_tokens=config.rollout.max_completion_tokens,
         seed=arguments.seed,
+        opening=opening_of(config),
     )
     with ExitStack() as stack:
         speakers = open_speakers(stack, config, tuned)

@@ -194,17 +194,17 @@ def write_molecules(
     written = Written(smiles=[], completions=[], batches=[], truncated=0)
     for start in range(0, len(samples), size):
         rows = samples[start : start + size]
-        prompts = [policy.encode_prompt(sample.prompt) for sample in rows]
-        limit, room = limits.max_completion_tokens, policy.completion_room(max(map(len, prompts)))
+        given = policy.inputs(rows)
+        longest = max(map(len, given["prompts"]))
+        limit, room = limits.max_completion_tokens, policy.completion_room(longest)
         out = sample_completions(
             policy,
-            prompts,
+            **given,
             group_size=1,
             max_new_tokens=limit if room is None else min(limit, room),
             temperature=limits.temperature,
             seeds=[sampling_seed(config.seed, start + k, NOISE) for k in range(len(rows))],
             top_k=limits.top_k,
-            conditions=policy.conditions(rows),
         )
         written.batches.append(out)
         written.completions += out.texts

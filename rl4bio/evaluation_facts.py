@@ -65,6 +65,8 @@ def describe(
         f"{min(DIRECT_TOKENS, limits.max_completion_tokens)} for the direct prompt",
         "verdict": _READERS[items.kind],
     }
+    if start := questions.samples[0].opening:
+        facts["answers"] = f"begun with {start} in the prompt; counted as written, not in tokens"
     if "no_reasoning" in asked.modes and questions.form == "tags":
         facts["no reasoning"] = (
             "the run's own prompt, the reasoning block begun and ended empty, the answer block "

@@ -93,7 +93,9 @@ def generate(arguments: argparse.Namespace) -> None:
     check_output(arguments.output, (".jsonl",) if asked else (".csv", ".smi"))
     show_progress()
     from rl4bio.inference import opened_policy
+    from rl4bio.parts import begin_answers
 
+    asked = begin_answers(config, asked)
     with opened_policy(config, tuned) as policy:
         if policy.family != "molgpt":
             write_completions(policy, asked, arguments, config)
@@ -251,7 +253,7 @@ def write_completions(
             rows = samples[start : start + size]
             found = sample_completions(
                 policy,
-                [policy.encode_prompt(sample.prompt) for sample in rows],
+                **policy.inputs(rows),
                 group_size=num,
                 max_new_tokens=config.rollout.max_completion_tokens,
                 temperature=arguments.temperature,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rl4bio.config import config_dict
 from rl4bio.errors import StorageError
 from rl4bio.evaluation.run_report import write_run_report
+from rl4bio.parts import opening_of
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder, write_atomic, write_json
 
@@ -137,6 +138,8 @@ def model_card(config: RunConfig, policy: Policy, kind: str, summary: dict[str, 
         if kind == "adapter"
         else 'model = AutoModelForCausalLM.from_pretrained("model")'
     )
+    start = opening_of(config)
+    begun = f"\n| answers | begun with `{start}`, behind the generation prompt |" if start else ""
     library = "peft" if kind == "adapter" else "transformers"
     hub_base = f"base_model: {base}\n" if base.count("/") == 1 and not Path(base).exists() else ""
     return f"""---
@@ -152,7 +155,7 @@ library_name: {library}
 |---|---|
 | base model | {base} |
 | method | {config.task.upper()}, {summary["steps"]} steps, seed {config.seed} |
-| data | {config.data.name} `{config.data.options}` |
+| data | {config.data.name} `{config.data.options}` |{begun}
 | trained | {kind} |
 | time | {summary["seconds"]:.0f} s |
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from rl4bio.errors import DataError
 from rl4bio.run_log import set_up_logging
 from rl4bio.sections import NEW, RunConfig, require
 from rl4bio.storage import RunFolder, latest_checkpoint
+from rl4bio.types import Sample
 
 if TYPE_CHECKING:
     import lightning as L
@@ -37,6 +39,7 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
     if not corpus.samples("train"):
         raise DataError("data: the train split is empty; check data.options")
+    write_out(config, corpus)
     check_validation(config, corpus)
     policy, precision = prepare_policy(config, getattr(corpus, "vocabulary", None))
     bind_corpus(corpus, policy)
@@ -48,6 +51,13 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
         validated = data.samples("val") if config.trainer.val_every_steps else []
         check_positions(policy, [*samples, *validated], config.rollout)
     return policy, data, precision
+
+
+def write_out(config: RunConfig, corpus: Corpus) -> None:
+    """Put what decides the prompts into the configuration, which is stored: defaults may change."""
+    for name in ("open_block", "instruction"):
+        if hasattr(corpus, name):
+            config.data.options.setdefault(name, getattr(corpus, name))
 
 
 def check_validation(config: RunConfig, corpus: Corpus) -> None:
@@ -90,8 +100,39 @@ def prepare_policy(
     return policy, precision.value
 
 
+def opening_of(config: RunConfig) -> str:
+    """What the prompts of a configuration begin every answer with; "" for most."""
+    return CORPORA.build(config.data.name, config.data.options, where="data").opening
+
+
+def begin_answers(config: RunConfig, samples: Sequence[Sample]) -> list[Sample]:
+    """Prompts that a user gives to the model of a run; chat turns are answered as in training."""
+    if all(isinstance(sample.prompt, str) for sample in samples):
+        return list(samples)
+    opening = opening_of(config)
+    if opening:
+        log.info("answers to chat turns begin with %s, as the data of the run says", opening)
+    return [
+        sample if isinstance(sample.prompt, str) else replace(sample, opening=opening)
+        for sample in samples
+    ]
+
+
+def check_start(corpus: Corpus, policy: Policy) -> str:
+    """How answers are begun by the corpus or the chat template, in one line; "" for neither.
+
+    Raises:
+        ConfigError: template and corpus contradict each other.
+    """
+    from rl4bio.modules.opening import check_opening
+
+    return check_opening(policy, corpus.begins, opened=bool(corpus.opening))
+
+
 def bind_corpus(corpus: Corpus, policy: Policy) -> None:
     """Tell a corpus what the policy can read: its tokens, its positions, its conditions."""
+    if begun := check_start(corpus, policy):
+        log.info("%s", begun)
     start = policy.tokenizer.bos_token_id is not None
     positions = policy.max_positions
     corpus.bind(

@@ -45,6 +45,7 @@ def preview(
     silent = silent_fraction(table, found, config)
     return [
         f"{len(chosen)} prompts x {group} completions of the untrained policy",
+        *starts(policy, chosen),
         f"prompt tokens: {spread(found.prompt_mask.sum(-1).tolist()[::group])}, "
         f"limit {config.rollout.max_prompt_tokens}",
         f"completion tokens: {spread(found.lengths.tolist())}, "
@@ -62,14 +63,19 @@ def sample(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> Comp
     with placed(policy, config):
         return sample_completions(
             policy,
-            [policy.encode_prompt(one.prompt) for one in samples],
+            **policy.inputs(samples),
             group_size=config.grpo.group_size,
             max_new_tokens=config.rollout.max_completion_tokens,
             temperature=config.rollout.temperature,
             top_k=config.rollout.top_k,
             seeds=[config.seed + n for n in range(len(samples))],
-            conditions=policy.conditions(samples),
         )
+
+
+def starts(policy: Policy, samples: Sequence[Sample]) -> list[str]:
+    """A line that says what completions are begun with, where the policy does not begin them."""
+    begun = sorted({policy.start_of(one) for one in samples} - {""})
+    return [f"completions begin with {', '.join(map(repr, begun))}, which is given"] * bool(begun)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def fit_prompts(
         samples: in order.
         limit: tokens of a prompt, `rollout.max_prompt_tokens`.
         policy: fail with the record ids, drop the samples, or shorten their context.
-        count_tokens: length of a prompt in the policy's tokens.
+        count_tokens: length of a prompt, and of the opening behind it, in the policy's tokens.
 
     Raises:
         DataError: a prompt is too long under "fail", or nothing is left.
@@ -43,6 +43,8 @@ def fit_prompts(
 
     def fits(sample: Sample) -> bool:
         prompt = sample.prompt
+        if sample.opening:
+            return count_tokens(prompt, sample.opening) <= limit
         if not isinstance(prompt, str):
             return count_tokens(prompt) <= limit
         if prompt not in counted:

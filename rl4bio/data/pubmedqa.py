@@ -38,6 +38,9 @@ class PubMedQACorpus(Corpus):
     """Commit or tag of a Hub data set."""
     form: Literal["tags", "direct"] = "tags"
     """tags: think, then answer, each inside its tags; direct: one word."""
+    open_block: bool = False
+    """Of the form tags: end the prompt with <thought>, so that the model goes on inside it. Most
+    models that were never tuned for it do not open the block themselves."""
     section_labels: bool = False
     """Put each section's label ("RESULTS: ") in front of it."""
     val_size: int = 50
@@ -66,6 +69,10 @@ class PubMedQACorpus(Corpus):
             raise ValueError("source: is empty; give a file, a folder or a Hub id")
         self._splits: dict[Split, list[Sample]] | None = None
 
+    @property
+    def begins(self) -> str:
+        return "<thought>" if self.form == "tags" else ""
+
     def samples(self, split: Split) -> Sequence[Sample]:
         """The samples of a split, in the order of the file; the file is read once."""
         if self._splits is None:
@@ -88,6 +95,7 @@ class PubMedQACorpus(Corpus):
             target=record.label,
             question=record.question,
             reference=record.long_answer,
+            opening=self.opening,
             extra={
                 "section_labels": record.section_labels,
                 "year": record.year,

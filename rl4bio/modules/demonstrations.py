@@ -17,6 +17,7 @@ from rl4bio.functional.logprobs import token_logprobs
 from rl4bio.functional.masking import pad_right, position_ids
 from rl4bio.modules.conditions import pick_conditions
 from rl4bio.modules.neftune import noisy_embeddings
+from rl4bio.modules.opening import behind_start
 from rl4bio.modules.policy import Policy
 from rl4bio.sections import SFTConfig
 from rl4bio.types import Sample
@@ -74,6 +75,8 @@ def encode_demonstrations(
 ) -> Demonstrations:
     """Prompt + demonstration + end-of-turn token as rows; the loss is on the completion.
 
+    What the prompt has begun of the demonstration belongs to the prompt.
+
     Raises:
         DataError: a sample has no demonstration or lacks a condition of the model, or none fits
             `sft.max_tokens` and the model's positions.
@@ -86,8 +89,9 @@ def encode_demonstrations(
     for number, sample in enumerate(samples):
         if not sample.demonstration:
             raise DataError(f"sample {sample.uid}: no demonstration to imitate; task sft needs one")
-        prompt = policy.encode_prompt(sample.prompt)
-        completion = policy.encode_completion(sample.demonstration)
+        prompt = policy.encode_prompt(sample.prompt, sample.opening)
+        rest = behind_start(sample.demonstration, policy.start_of(sample))
+        completion = policy.encode_completion(rest)
         if len(prompt) + len(completion) > limit:
             continue
         kept.append(number)

@@ -92,12 +92,11 @@ class GRPOLightningModule(RewardValidation):
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
         found = self.sampler(
-            [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
+            **self.policy.inputs(batch.samples),
             group_size=self.grpo.group_size,
             max_new_tokens=self.rollout.max_completion_tokens,
             **self.distribution,
             seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
-            conditions=self.policy.conditions(batch.samples),
         )
         return Rollout(
             prompt_ids=found.prompt_ids,

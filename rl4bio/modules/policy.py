@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
 from rl4bio.modules.conditions import condition_tensors
+from rl4bio.modules.opening import split_start, template_opening, turn_start
 from rl4bio.sections import AdapterConfig, Backend
 from rl4bio.types import Message, Prompt, Sample
 
@@ -75,8 +77,27 @@ class Policy:
         positions = self.max_positions
         return None if positions is None else positions - prompt_tokens + 1
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
+    @functools.cached_property
+    def template_opening(self) -> str:
+        """The tag that the chat template leaves opened for the answer; "" for none."""
+        return template_opening(self.tokenizer)
+
+    def inputs(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """What a sampler is given of B samples: prompts, starts of the turns, conditions."""
+        return {
+            "prompts": [self.encode_prompt(s.prompt, s.opening) for s in samples],
+            "starts": [self.start_of(sample) for sample in samples],
+            "conditions": self.conditions(samples),
+        }
+
+    def start_of(self, sample: Sample) -> str:
+        """What a completion of the sample goes on from, as text; "" for most."""
+        return turn_start(self, sample.prompt, sample.opening)
+
+    def encode_prompt(self, prompt: Prompt, opening: str = "") -> list[int]:
         """Token ids of a prompt, ready for the first completion token, with at most one BOS.
+
+        They end with the opening, where the answer begins with one; see `rl4bio.modules.opening`.
 
         Chat turns go through the tokenizer's template in one call; a system turn is folded into
         the first user turn where the template has no system role. Without a template the turns'
@@ -86,6 +107,9 @@ class Policy:
             ModelError: the prompt has no token, so there is nothing to predict the first from.
         """
         tokenizer = self.tokenizer
+        if opening:
+            ids, rest = split_start(self, prompt, opening)
+            return [*ids, *self.encode_continuation(rest)] if rest else ids
         if isinstance(prompt, str):
             ids = self._single_bos(list(tokenizer(prompt)["input_ids"]))
             if not ids:
@@ -139,8 +163,8 @@ class Policy:
         found = condition_tensors(config.get_text_config(), self.tokenizer, samples)
         return {name: value.to(self.device) for name, value in found.items()}
 
-    def count_tokens(self, prompt: Prompt) -> int:
-        return len(self.encode_prompt(prompt))
+    def count_tokens(self, prompt: Prompt, opening: str = "") -> int:
+        return len(self.encode_prompt(prompt, opening))
 
     def decode(self, ids: list[int]) -> str:
         """The text of completion tokens, special tokens removed."""

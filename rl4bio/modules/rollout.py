@@ -22,6 +22,7 @@ from rl4bio.errors import ConfigError
 from rl4bio.functional.masking import lengths_to_mask, pad_left
 from rl4bio.modules.conditions import repeat_conditions
 from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.opening import whole_texts
 from rl4bio.modules.plain_decode import decode_plainly
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.sections import RolloutConfig
@@ -37,7 +38,7 @@ class Completions:
     ids: Tensor  # int [N, C]
     mask: Tensor  # bool [N, C]; True up to and including the first stop token
     logprobs: Tensor  # float [N, C]; 0 where the mask is False
-    texts: list[str]  # N
+    texts: list[str]  # N, each with the start of its turn
     truncated: Tensor  # bool [N]; True = no stop token within the limit
     conditions: dict[str, Tensor]  # each [N, ...]
 
@@ -57,7 +58,7 @@ def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutCo
         return
     raw = {sample.prompt: sample for sample in samples if isinstance(sample.prompt, str)}
     chats = [sample for sample in samples if not isinstance(sample.prompt, str)]
-    measured = [(policy.count_tokens(s.prompt), s.uid) for s in [*raw.values(), *chats]]
+    measured = [(policy.count_tokens(s.prompt, s.opening), s.uid) for s in [*raw.values(), *chats]]
     prompt, uid = max(measured, key=lambda pair: pair[0])
     room = policy.completion_room(prompt)
     if room is not None and limits.max_completion_tokens > room:
@@ -95,6 +96,7 @@ def sample_completions(
     max_new_tokens: int,
     temperature: float,
     seeds: Sequence[int] | None,
+    starts: Sequence[str] = (),
     top_k: int | None = None,
     conditions: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
@@ -108,6 +110,7 @@ def sample_completions(
         max_new_tokens: limit of a completion, its stop token included.
         temperature: logits are divided by it.
         seeds: one per prompt; None decodes greedily.
+        starts: of the B turns, which the prompts end with and the texts begin with; () for none.
         top_k: sample among the k most likely tokens; None is the whole vocabulary.
         conditions: of a conditioned model (`Policy.conditions`), each [B, ...].
         dtype: of the engine's copies of the weights; None is the policy's own.
@@ -141,7 +144,7 @@ def sample_completions(
         ids=found.tokens[:, :width].masked_fill(~completion_mask, policy.pad_id),
         mask=completion_mask,
         logprobs=found.logprobs[:, :width],
-        texts=[policy.decode(row[:length]) for row, length in rows],
+        texts=whole_texts(policy, [row[:length] for row, length in rows], starts, group_size),
         truncated=~found.ended,
         conditions=repeat_conditions(conditions, group_size),
     )
