@@ -54,10 +54,9 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
 
 
 def write_out(config: RunConfig, corpus: Corpus) -> None:
-    """Put what decides the prompts into the configuration, which is stored: defaults may change."""
-    for name in ("open_block", "instruction"):
-        if hasattr(corpus, name):
-            config.data.options.setdefault(name, getattr(corpus, name))
+    """Put how prompts end into the configuration, which is stored: a default may change."""
+    if hasattr(corpus, "open_block"):
+        config.data.options.setdefault("open_block", corpus.open_block)
 
 
 def check_validation(config: RunConfig, corpus: Corpus) -> None:

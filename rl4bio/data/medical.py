@@ -52,7 +52,7 @@ class MedicalReasoningCorpus(Corpus):
     form: Form = "tags"
     """tags: <reasoning>...</reasoning><answer>...</answer>; think: /think ..., then a line that
     begins with /answer; direct: the answer alone."""
-    open_block: bool = False
+    open_block: bool = True
     """Of the forms tags and think: end the prompt with <reasoning> or /think, so that the model
     goes on behind it. Most models that were never tuned for it do not begin so themselves."""
     bad_rows: Literal["fail", "drop"] = "fail"

@@ -38,7 +38,7 @@ class PubMedQACorpus(Corpus):
     """Commit or tag of a Hub data set."""
     form: Literal["tags", "direct"] = "tags"
     """tags: think, then answer, each inside its tags; direct: one word."""
-    open_block: bool = False
+    open_block: bool = True
     """Of the form tags: end the prompt with <thought>, so that the model goes on inside it. Most
     models that were never tuned for it do not open the block themselves."""
     section_labels: bool = False

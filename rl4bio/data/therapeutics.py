@@ -57,7 +57,7 @@ class TherapeuticsCorpus(Corpus):
     form: Form = "tags"
     """tags: a chat turn that asks for <reasoning>...</reasoning><answer>...</answer>; predict: the
     raw prompt, answered behind `Answer:`; direct: the same prompt as a chat turn."""
-    open_block: bool = False
+    open_block: bool = True
     """Of the form tags: end the prompt with <reasoning>, so that the model goes on inside it. Most
     models that were never tuned for it do not open the block themselves."""
     split: Literal["random", "scaffold", "given"] = "random"
