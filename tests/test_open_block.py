@@ -14,11 +14,9 @@ import pytest
 from rl4bio.evaluate import main as evaluate
 from rl4bio.fit import main as fit
 from rl4bio.generate import main as generate
-from rl4bio.sections import NEW
 
 pytestmark = pytest.mark.usefixtures("no_traces")
 
-assert NEW
 GENERATION = "<start_of_turn>model\n"
 OPTIONS = [
     "task=grpo",
@@ -100,7 +98,9 @@ def test_every_command_sees_whole_answers(
     bare = [text for mode, own in modes.items() if "no reasoning" in mode for text in own]
     assert bare
     assert all(text.startswith("<thought></thought><answer>") for text in bare)
-    direct = [text for mode, own in modes.items() if mode == "direct prompt, generated" for text in own]
+    direct = [
+        text for mode, own in modes.items() if mode == "direct prompt, generated" for text in own
+    ]
     assert all(text.startswith(opened) for text in direct)
 
     prompts = folder.parent / "prompts.jsonl"

@@ -94,9 +94,7 @@ def _names_another(text: str, chosen: str, texts: Mapping[str, str]) -> bool:
     return False
 
 
-def loose_choice(
-    completion: str, options: Mapping[str, str], names: Sequence[str]
-) -> str | None:
+def loose_choice(completion: str, options: Mapping[str, str], names: Sequence[str]) -> str | None:
     """The letter that a completion chooses without keeping its form, or None. For training.
 
     Args:

@@ -121,7 +121,7 @@ def test_the_order_of_what_a_model_may_do(sample: Sample) -> None:
 @pytest.mark.parametrize("label", LABELS)
 @pytest.mark.parametrize("name", SHAPES)
 def test_dropping_the_form_never_pays(name: str, label: str, sample: Sample) -> None:
-    """The same thought and the same label: the total is smaller without the form, right or wrong."""
+    """The same thought and label: the total is smaller without the form, right or wrong."""
     texts = [strict(label), write(SHAPES[name], label)]
     for target in LABELS:
         kept, dropped = TOTAL(texts, [dataclasses.replace(sample, target=target)] * 2).total
@@ -129,7 +129,7 @@ def test_dropping_the_form_never_pays(name: str, label: str, sample: Sample) -> 
 
 
 def test_one_who_is_always_right_without_the_form_earns_less_than_a_guess_in_it() -> None:
-    assert MAX_LENIENT < 1 / len(LABELS)
+    assert 1 / len(LABELS) > MAX_LENIENT
 
 
 @pytest.mark.parametrize("reward", [VerdictReward, ChoiceReward, OptionReward])
@@ -139,7 +139,7 @@ def test_the_share_is_bounded(reward: type[Reward]) -> None:
             reward(lenient=value)
 
 
-# --- letters ---------------------------------------------------------------------------------------
+# --- letters -----------------------------------------------------------------------------------
 
 OPTIONS = {"A": "Aspirin", "B": "Heparin", "C": "Warfarin"}
 TAGS = ["reasoning", "answer"]
@@ -177,7 +177,9 @@ def test_a_therapeutic_letter_without_the_form(balance: bool) -> None:
     reward = OptionReward(lenient=0.2, balance=balance)
     for letter in "AB":
         sample = Sample(uid="q", prompt="", target=letter, extra=extra)
-        kept = reward.score(f"<reasoning>It is polar.</reasoning><answer>({letter})</answer>", sample)
+        kept = reward.score(
+            f"<reasoning>It is polar.</reasoning><answer>({letter})</answer>", sample
+        )
         assert reward.score(f"({letter})", sample) == pytest.approx(0.2 * kept)
         assert OptionReward(balance=balance).score(f"({letter})", sample) == 0.0
         plain = dataclasses.replace(sample, extra=extra | {"answer_form": "plain"})
