@@ -22,6 +22,11 @@ PROMPTS = 4
 SHOWN_CHARACTERS = 400
 MOST = 0.5
 """Share of cut-off completions above which a warning is due."""
+REMEDIES = (
+    "use an easier reward (structure with graded credit, verdict, choice or option with lenient "
+    "credit), prompts that open the block (data.options.open_block), a warm start, or a larger "
+    "group"
+)
 COLUMNS = ("weight", "mean", "min", "median", "max", "at 0", "NaN", "equal")
 
 
@@ -155,10 +160,7 @@ def warnings(table: ScoreTable, silent: float, cut: float, config: RunConfig) ->
             f"lack what {', '.join(table.parts)} need"
         )
     elif silent == 1.0:
-        found.append(
-            "no group has any spread, so training would change nothing; "
-            "use an easier reward (structure with graded credit), a warm start, or a larger group"
-        )
+        found.append(f"no group has any spread, so training would change nothing; {REMEDIES}")
     for name, values in table.parts.items():
         known = {value for value in values if not math.isnan(value)}
         if not known and len(table.parts) > 1:

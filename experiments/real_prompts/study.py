@@ -37,12 +37,14 @@ def ask(sample: Sample, task: str, variant: str, tag: str) -> Sample:
     """The sample with its instruction reworded, or with the form shown behind it."""
     thought, answer = WORDS[task]
     turns = [Message(**turn) for turn in sample.prompt if isinstance(turn, dict)]
-    words = {"brief": "", "clearer": CLEARER, "shown": SHOWN}[variant]
+    if variant == "dotted":
+        thought = answer = "..."
+    words = {"brief": "", "clearer": CLEARER}.get(variant, SHOWN)
     text = words.format(a=tag, thought=thought, answer=answer)
     if variant == "clearer":  # takes the place of all from "First" on
         asked = turns[0]
         asked["content"] = asked["content"][: asked["content"].rindex("First ")] + text
-    elif variant == "shown":
+    elif text:
         turns[-1]["content"] += f"\n{text}"
     return dataclasses.replace(sample, prompt=turns)
 
@@ -64,8 +66,10 @@ def measure(
     scorer = WeightedRewards.from_config(rewards)
     table = scorer(found.texts, [s for s in samples for _ in range(how["draws"])])
     totals = torch.tensor(table.total).view(len(samples), -1)
+    copied = [f"<answer>{WORDS[task][1]}</answer>" in text for text in found.texts]
     return {
         "completions": len(found.texts),
+        "copied": sum(copied),
         "strict": sum(strict_parse(text, tags) is not None for text in found.texts),
         "right": sum(value > 0 for value in table.parts[REWARDS[task]]),
         "cut": int(found.truncated.sum()),
@@ -79,7 +83,7 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="name and options of a corpus, as JSON")
-    parser.add_argument("--variants", nargs="+", default=["brief", "clearer", "shown"])
+    parser.add_argument("--variants", nargs="+", default=["brief", "clearer", "shown", "dotted"])
     parser.add_argument("--opened", nargs="+", choices=["no", "yes"], default=["no", "yes"])
     for name, value in {"records": 5, "draws": 6, "tokens": 140, "seed": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=value)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rl4bio.errors import ConfigError, ModelError
 from rl4bio.modules.demonstrations import encode_demonstrations
@@ -30,6 +32,7 @@ OPENED = {
     "<reasoning>\n": (PLAIN + ASKS).replace("START", "<reasoning>\n"),
     "<thought>": (PLAIN + ASKS).replace("START", "<thought>"),
 }
+THINKS = "{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
 NOT_OPENED = {
     "plain": (PLAIN + ASKS).replace("START", ""),
     "closed at once": (PLAIN + ASKS).replace("START", "<think>\n\n</think>\n\n"),
@@ -213,3 +216,29 @@ def test_a_demonstration_goes_on_behind_the_opening(
 )
 def test_what_is_left_of_a_demonstration(demonstration: str, start: str, rest: str) -> None:
     assert behind_start(demonstration, start) == rest
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("opening", ["<thought>", "<reasoning>", "/think"])
+@pytest.mark.parametrize("name", ["tiny-gemma3-1b-it", "tiny-llama3.1", "tiny-qwen3"])
+def test_real_tokenizers_and_templates(
+    real_model: Callable[[str], Path], name: str, opening: str
+) -> None:
+    """Also where the template ends in <think>, as it does in distillations of these models."""
+    folder = real_model(name)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    policy = Policy(model=model, tokenizer=AutoTokenizer.from_pretrained(folder), checkpoint=name)
+    assert policy.template_opening == ""
+    bare = policy.encode_prompt([USER])
+    ids = policy.encode_prompt([USER], opening)
+    assert ids == [*bare, *policy.tokenizer(opening, add_special_tokens=False)["input_ids"]]
+    assert text_of(policy, ids) == text_of(policy, bare) + opening
+
+    opened = templated(lambda _: policy, policy.tokenizer.chat_template + THINKS, "")
+    del opened.template_opening  # found once a policy
+    assert opened.template_opening == "<think>\n"
+    assert opened.encode_prompt([USER], opening) == ids
+    assert turn_start(opened, [USER], opening) == opening
+    assert text_of(opened, opened.encode_prompt([USER], "<think>")) == (
+        text_of(policy, bare) + "<think>\n"
+    )
