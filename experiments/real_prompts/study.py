@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rl4bio.data import CORPORA, Corpus
+from rl4bio.data import CORPORA
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
@@ -21,10 +21,8 @@ from rl4bio.tags import strict_parse
 from rl4bio.types import Message, Sample
 
 REWARDS = {"pubmedqa": "verdict", "medical_reasoning": "choice", "therapeutics": "option"}
-CLEARER = (
-    "Reply in two parts and nothing else. First write {thought} between <{a}> and </{a}>. Then "
-    "write {answer} between <answer> and </answer>."
-)
+CLEARER = """Reply in two parts and nothing else. First write {thought} between <{a}> and </{a}>. \
+Then write {answer} between <answer> and </answer>."""
 SHOWN = "Reply in this form:\n<{a}>{thought}</{a}><answer>{answer}</answer>"
 WORDS = {
     "pubmedqa": ("the evidence, quoted from the abstract", "yes, no or maybe"),
@@ -35,15 +33,12 @@ WORDS = {
 
 def ask(sample: Sample, task: str, variant: str, tag: str) -> Sample:
     """The sample with its instruction reworded, or with the form shown behind it."""
-    thought, answer = WORDS[task]
+    thought, answer = ("...", "...") if variant == "dotted" else WORDS[task]
     turns = [Message(**turn) for turn in sample.prompt if isinstance(turn, dict)]
-    if variant == "dotted":
-        thought = answer = "..."
-    words = {"brief": "", "clearer": CLEARER}.get(variant, SHOWN)
-    text = words.format(a=tag, thought=thought, answer=answer)
+    text = {"brief": "", "clearer": CLEARER}.get(variant, SHOWN)
+    text = text.format(a=tag, thought=thought, answer=answer)
     if variant == "clearer":  # takes the place of all from "First" on
-        asked = turns[0]
-        asked["content"] = asked["content"][: asked["content"].rindex("First ")] + text
+        turns[0]["content"] = turns[0]["content"].rpartition("First ")[0] + text
     elif text:
         turns[-1]["content"] += f"\n{text}"
     return dataclasses.replace(sample, prompt=turns)
@@ -61,15 +56,13 @@ def measure(
         temperature=1.0,
         seeds=[1000 * how["seed"] + n for n in range(len(samples))],
     )
-    rewards = [RewardConfig(name=REWARDS[task]), RewardConfig(name="structure", weight=0.2)]
-    rewards[1].options = {"tags": tags, "graded": True}
-    scorer = WeightedRewards.from_config(rewards)
+    form = RewardConfig(name="structure", weight=0.2, options={"tags": tags, "graded": True})
+    scorer = WeightedRewards.from_config([RewardConfig(name=REWARDS[task]), form])
     table = scorer(found.texts, [s for s in samples for _ in range(how["draws"])])
     totals = torch.tensor(table.total).view(len(samples), -1)
-    copied = [f"<answer>{WORDS[task][1]}</answer>" in text for text in found.texts]
     return {
         "completions": len(found.texts),
-        "copied": sum(copied),
+        "copied": sum(f">{WORDS[task][1]}<" in text for text in found.texts),
         "strict": sum(strict_parse(text, tags) is not None for text in found.texts),
         "right": sum(value > 0 for value in table.parts[REWARDS[task]]),
         "cut": int(found.truncated.sum()),
@@ -95,13 +88,12 @@ def main() -> None:
         for variant in args["variants"]:
             for opened in args["opened"]:
                 options = {**data["options"], "open_block": opened == "yes"}
-                corpus: Corpus = CORPORA.build(data["name"], options, where="data")
-                tags = [corpus.begins.strip("<>"), "answer"]
-                rows = corpus.samples("train")[: args["records"]]
-                samples = [ask(row, data["name"], variant, tags[0]) for row in rows]
+                corpus = CORPORA.build(data["name"], options, where="data")
+                tags, rows = [corpus.begins.strip("<>"), "answer"], corpus.samples("train")
+                samples = [ask(r, data["name"], variant, tags[0]) for r in rows[: args["records"]]]
                 found = measure(policy, samples, data["name"], tags, **args)
-                about = {"data": data["name"], "model": folder.name, "prompt": variant}
-                print(json.dumps({**about, "opened": opened, **found}), flush=True)
+                cell = {"data": data["name"], "model": folder.name, "prompt": variant}
+                print(json.dumps({**cell, "opened": opened, **found}), flush=True)
 
 
 if __name__ == "__main__":
