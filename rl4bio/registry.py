@@ -20,6 +20,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl4bio.errors import ConfigError
+from rl4bio.synonyms import key_hint, part_hint
 
 T = TypeVar("T")
 
@@ -27,10 +28,21 @@ _OPTION_KEY = re.compile(r"(\w+)[\w.\[\]-]*: ")
 """What a message begins with that names an option, or a part inside one: `parts[0].name: `."""
 
 
+MAX_NAMED = 12
+"""Parts that stand in the message about an unknown one, beside a hint at the right one."""
+
+
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """A hint such as `; did you mean X?` at the nearest known word, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """A hint such as `; did you mean X?` at a known word that is nearly this one, or ""."""
+    cutoff = 0.5 if len(word) <= 3 else 0.7  # one slip in a word of two letters is half of it
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def option_hint(option: str, known: typing.Iterable[str]) -> str:
+    """What an unknown option of a part may have meant, and the known ones."""
+    near = did_you_mean(option, known) or key_hint(option)
+    return f"{near}; known: {', '.join(sorted(known)) or 'none'}"
 
 
 class Registry(Generic[T]):
@@ -75,12 +87,17 @@ class Registry(Generic[T]):
         if name in self._registered:
             return self._registered[name]
         if name not in self._builtin:
-            raise ConfigError(
-                f"{where}: unknown {self.kind} {name!r}{did_you_mean(name, self.names())}; "
-                f"known: {', '.join(self.names())}"
-            )
+            raise ConfigError(f"{where}: unknown {self.kind} {name!r}{self.hint(name)}")
         module, _, attribute = self._builtin[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+    def hint(self, name: str) -> str:
+        """What an unknown name may have meant, and the known ones."""
+        names = self.names()
+        near = part_hint(self.kind, name) or did_you_mean(name, names)
+        if near and len(names) > MAX_NAMED:
+            return f"{near}; `rl4bio list` shows all {len(names)}"
+        return f"{near}; known: {', '.join(names)}"
 
     def option_names(self, name: str) -> set[str]:
         """The options of a part; a built-in part's source is read, so that no torch is imported."""
@@ -127,8 +144,7 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
     for key in options:
         if key not in fields:
             raise ConfigError(
-                f"{where}.{key}: unknown option{did_you_mean(str(key), fields)}; "
-                f"known: {', '.join(sorted(fields)) or 'none'}"
+                f"{where}.{key}: unknown option{option_hint(str(key), fields)}"
             )
     for key, field in fields.items():
         required = (

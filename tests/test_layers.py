@@ -41,6 +41,8 @@ TOOLS = {
     "plugins",
     "redaction",
     "ranks",
+    "synonyms",
+    "synonym_table",
 }
 PILLARS = {"data", "rewards", "modules", "callbacks", "evaluation"}
 # transformers brings safetensors along.
