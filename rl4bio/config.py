@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from rl4bio.callbacks import CALLBACKS
 from rl4bio.config_schema import (
     LARGEST_NUMBER,
@@ -128,11 +125,16 @@ def _check_rewards(config: RunConfig) -> None:
 
 @functools.cache
 def _schema() -> Any:
+    from omegaconf import OmegaConf
+
     return OmegaConf.structured(RunConfig)
 
 
 def _typed(tree: dict[str, Any]) -> RunConfig:
     """The tree merged into the dataclasses, references resolved, `__post_init__` checks run."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         config = OmegaConf.merge(_schema(), tree)
     except OmegaConfBaseException as error:

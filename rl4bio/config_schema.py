@@ -10,10 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any
-
-from omegaconf import Container, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING, Any
 
 from rl4bio.errors import ConfigError
 from rl4bio.registry import did_you_mean
@@ -27,6 +24,9 @@ from rl4bio.synonyms import (
     value_hint,
 )
 from rl4bio.yaml_reader import join_key
+
+if TYPE_CHECKING:
+    from omegaconf.errors import OmegaConfBaseException
 
 LARGEST_NUMBER = 2**32 - 1
 """Of every number in a configuration, and the largest seed that all generators take."""
@@ -118,6 +118,9 @@ def _example(section: Any, value: Any) -> str:
 
 def check_types(value: Any, hint: Any = RunConfig, key: str = "") -> None:
     """Find the scalar that OmegaConf does not convert; it names no full key inside lists itself."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     hint = next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), hint)
     for child_key, child in _children(value, key):
         if isinstance(value, list):
@@ -225,6 +228,8 @@ def check_references(tree: dict[str, Any], config: Any) -> None:
 
     A referenced value holds no reference itself, and there are few of them: no chain can blow up.
     """
+    from omegaconf import Container
+
     count = 0
     pending: list[tuple[str, Any]] = [("", tree)]
     while pending:
@@ -247,6 +252,8 @@ def check_references(tree: dict[str, Any], config: Any) -> None:
 
 def _written(config: Any, key: str) -> Any:
     """The value of a key before references are resolved; None where there is none."""
+    from omegaconf import OmegaConf
+
     node: Any = OmegaConf.to_container(config, resolve=False)
     for part in re.split(r"[.\[\]]+", key.removesuffix("]")):
         if isinstance(node, list) and part.isdecimal() and int(part) < len(node):

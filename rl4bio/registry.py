@@ -5,21 +5,16 @@ The tables are plain strings, so that a configuration is checked without importi
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
 import importlib
-import importlib.util
 import re
 import typing
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from rl4bio.errors import ConfigError
+from rl4bio.source_docs import class_doc
 from rl4bio.synonyms import key_hint, part_hint
 
 T = TypeVar("T")
@@ -34,7 +29,7 @@ MAX_NAMED = 12
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
     """A hint such as `; did you mean X?` at a known word that is nearly this one, or ""."""
-    cutoff = 0.5 if len(word) <= 3 else 0.7  # one slip in a word of two letters is half of it
+    cutoff = {1: 0.5, 2: 0.5, 3: 0.55, 4: 0.55}.get(len(word), 0.7)  # one slip, in short words too
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -99,23 +94,25 @@ class Registry(Generic[T]):
             return f"{near}; `rl4bio list` shows all {len(names)}"
         return f"{near}; known: {', '.join(names)}"
 
+    def place(self, name: str) -> tuple[str, str]:
+        """Module and class of a part, without importing it.
+
+        Raises:
+            ConfigError: no part has this name.
+        """
+        if name in self._registered:
+            return self._registered[name].__module__, self._registered[name].__name__
+        if name not in self._builtin:
+            raise ConfigError(f"unknown {self.kind} {name!r}{self.hint(name)}")
+        module, _, attribute = self._builtin[name].partition(":")
+        return module, attribute
+
     def option_names(self, name: str) -> set[str]:
         """The options of a part; a built-in part's source is read, so that no torch is imported."""
         if name in self._registered:
             fields = dataclasses.fields(self._registered[name])  # type: ignore[arg-type]
             return {field.name for field in fields}
-        module, _, attribute = self._builtin[name].partition(":")
-        spec = importlib.util.find_spec(module)
-        source = Path(spec.origin).read_text("utf-8") if spec and spec.origin else ""
-        classes = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
-        return {
-            statement.target.id
-            for found in classes
-            if found.name == attribute
-            for statement in found.body
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            if not ast.unparse(statement.annotation).startswith("ClassVar")
-        }
+        return {field.name for field in class_doc(*self.place(name)).fields}
 
     def build(self, name: str, options: Mapping[str, Any] | None = None, *, where: str = "") -> T:
         """The part, made from checked options.
@@ -152,6 +149,9 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
         )
         if required and key not in options:
             raise ConfigError(f"{where}.{key}: this option is required")
+    from omegaconf import MISSING, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     hints = typing.get_type_hints(cls)
     schema = dataclasses.make_dataclass(
         cls.__name__, [(key, hints[key], MISSING) for key in options]

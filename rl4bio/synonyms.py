@@ -62,6 +62,11 @@ def _of(program: str) -> str:
     return f"{program}'" if program.endswith("s") else f"{program}'s"
 
 
+def our_key(name: str) -> str:
+    """The key of ours behind another program's name, or ""."""
+    return _names().get(_plain(_last(name)), ("",))[0].partition("=")[0]
+
+
 def value_hint(key: str, value: Any) -> str:
     """What a value of another program is called here, or ""."""
     ours = _value(key, value)

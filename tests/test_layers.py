@@ -41,6 +41,7 @@ TOOLS = {
     "plugins",
     "redaction",
     "ranks",
+    "source_docs",
     "synonyms",
     "synonym_table",
 }
@@ -51,6 +52,7 @@ BARE_GPU_IMAGE = {
 }  # fmt: skip
 HEAVY = {"torch", "lightning", "transformers", "peft", "wandb", "rdkit", "bitsandbytes"}
 INSTANT = ["", "cli", "config", "sections", "registry", "data", "rewards", "callbacks"]
+INSTANT += ["list", "describe", "catalogue"]
 
 
 def module_name(path: Path) -> str:
