@@ -4,7 +4,7 @@ __all__ = ["__version__"]
 
 
 def __getattr__(name: str) -> str:
-    """`__version__`, looked up when it is asked for: reading the package's metadata takes a while."""
+    """`__version__`, looked up when it is asked for: to read the metadata takes a while."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

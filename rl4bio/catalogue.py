@@ -128,4 +128,3 @@ def sections() -> dict[str, tuple[type, str]]:
             found[key] = (inner, sentence(class_doc(inner.__module__, inner.__name__).doc))
             pending.append((key, inner))
     return found
-

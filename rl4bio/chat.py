@@ -34,6 +34,7 @@ class Sampling:
     """How replies are drawn."""
 
     temperature: float
+    """0: the likeliest token each time."""
     top_k: int | None
     max_new_tokens: int
     seed: int
@@ -95,7 +96,9 @@ def stream_reply(
             f"the conversation has {len(prompt)} tokens, the model {policy.max_positions} "
             f"positions; say {FORGET} to begin another"
         )
-    noise = draw_noise([sampling_seed(sampling.seed, turn, 0)], 1, sampling.max_new_tokens)
+    noise = None
+    if sampling.temperature > 0:
+        noise = draw_noise([sampling_seed(sampling.seed, turn, 0)], 1, sampling.max_new_tokens)
     model: Any = policy.model
     ids, cache, said = torch.tensor([prompt], device=policy.device), None, []
     for place in range(limit):
@@ -104,8 +107,8 @@ def stream_reply(
             cache = out.past_key_values
             token, logprob = sample_tokens(
                 out.logits[:, -1],
-                noise[:, place].to(policy.device),
-                temperature=sampling.temperature,
+                None if noise is None else noise[:, place].to(policy.device),
+                temperature=sampling.temperature or 1.0,
                 top_k=sampling.top_k,
             )
         if not bool(torch.isfinite(logprob).all()):

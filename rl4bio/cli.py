@@ -63,8 +63,8 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
         "overrides",
         nargs="*",
         metavar="FILE key=value",
-        help="the file, and changes to it: grpo.kl_coef=0.02 rewards.0.weight=2 'rewards+={name: length}' "
-        "'data={name: trials}'; `rl4bio describe` shows the keys",
+        help="the file, and changes to it: grpo.kl_coef=0.02 rewards.0.weight=2 "
+        "'rewards+={name: length}' 'data={name: trials}'; `rl4bio describe` shows the keys",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(config_required=required)

@@ -170,7 +170,9 @@ def _refuse_code_keys(value: Any, key: str) -> None:
 def all_keys(section: type = RunConfig, parent: str = "") -> tuple[str, ...]:
     """The full keys of a section, those of the sections in it behind them; not inside lists."""
     own = tuple(join_key(parent, name) for name in _hints(section))
-    inner = [(key, section_of(hint)) for key, hint in zip(own, _hints(section).values())]
+    inner = [
+        (key, section_of(hint)) for key, hint in zip(own, _hints(section).values(), strict=True)
+    ]
     below = [all_keys(found, key) for key, found in inner if found is not None]
     return own + tuple(key for keys in below for key in keys)
 

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from rl4bio.config import load_config
 from rl4bio.data.records import Row, raise_problems, read_rows
 from rl4bio.errors import ConfigError, DataError
 from rl4bio.evaluate import find_tuned, show_progress
+from rl4bio.generate_options import noise, positive, seed
 from rl4bio.redaction import shown
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage.files import storage_errors
@@ -41,17 +41,24 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Molecules go to CSV (smiles, canonical, state, logprob: of what follows the "
         "context, in nats) or to .smi, completions to JSON lines (id, prompt, completion, "
         "truncated; at most rollout.max_completion_tokens tokens). The seed decides them, not the "
-        "batch size.",
+        "batch size. --temperature 0 decodes greedily: one completion a prompt, the same replies "
+        "in every --chat, and for a SMILES model the one molecule of the likeliest tokens, with "
+        "its log-probability at temperature 1.",
     )
     add_config_arguments(parser, required=False)
     add = parser.add_argument
     add("--run", metavar="FOLDER", help="a finished run: its tuned model")
     add("--model", metavar="NAME", help="a model folder, a hub id, or rl4bio:molgpt-moses")
-    add("--num", type=_positive(int), metavar="N", help="molecules (1000), or completions a prompt")
-    add("--seed", type=_seed, default=1, help="of the sampling noise (1)")
-    add("--temperature", type=_positive(float), help="divides the logits (as in the run, else 1.0)")
-    add("--top-k", type=_positive(int), metavar="K", help="sample among the K likeliest (as above)")
-    add("--batch-size", type=_positive(int), metavar="N", help="sampled together (256; prompts 8)")
+    add("--num", type=positive(int), metavar="N", help="molecules (1000), or completions a prompt")
+    add("--seed", type=seed, default=1, help="of the sampling noise (1)")
+    add(
+        "--temperature",
+        type=positive(float, zero=True),
+        metavar="T",
+        help="divides the logits (as in the run, else 1.0); 0: the likeliest token each time",
+    )
+    add("--top-k", type=positive(int), metavar="K", help="sample among the K likeliest (as above)")
+    add("--batch-size", type=positive(int), metavar="N", help="sampled together (256; prompts 8)")
     add("--output", default="-", metavar="FILE", help="- is stdout, the default")
     molecules = parser.add_argument_group("molecules")
     add = molecules.add_argument
@@ -81,7 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def generate(arguments: argparse.Namespace) -> None:
     """Load the model and write what it generates."""
     config, tuned = find_model(arguments)
-    arguments.temperature = arguments.temperature or config.rollout.temperature
+    if arguments.temperature is None:
+        arguments.temperature = config.rollout.temperature
+    if arguments.temperature == 0 and (arguments.num or 1) > 1:
+        raise ConfigError(
+            f"--num: got {arguments.num}, but --temperature 0 writes the same text every time; "
+            "leave --num out, or sample with a temperature above 0"
+        )
     arguments.top_k = arguments.top_k or config.rollout.top_k
     if arguments.chat:
         from rl4bio.chat import chat
@@ -239,7 +252,7 @@ def write_completions(
     Raises:
         ConfigError: there is no prompt, or the completion limit is beyond the model's positions.
     """
-    from rl4bio.modules.rollout import check_positions, sample_completions, sampling_seed
+    from rl4bio.modules.rollout import check_positions, sample_completions
 
     if not samples:
         raise ConfigError("--prompts: this model completes prompts; give --prompts or --prompt")
@@ -254,9 +267,8 @@ def write_completions(
                 [policy.encode_prompt(sample.prompt) for sample in rows],
                 group_size=num,
                 max_new_tokens=config.rollout.max_completion_tokens,
-                temperature=arguments.temperature,
                 top_k=arguments.top_k,
-                seeds=[sampling_seed(arguments.seed, start + n, 0) for n in range(len(rows))],
+                **noise(arguments, range(start, start + len(rows))),
             )
             cut = found.truncated.tolist()
             lines = [
@@ -273,25 +285,6 @@ def write_completions(
             done, truncated = done + len(cut), truncated + sum(cut)
             progress.at(done)
     log.info("%d completions, %d cut off, %.0f s", done, truncated, progress.seconds)
-
-
-def _positive(kind: type) -> Any:
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"got {text!r}, needs a number above 0")
-        return value
-
-    return read
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"got {text!r}, needs 0 or a positive integer")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -140,9 +140,7 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     for key in options:
         if key not in fields:
-            raise ConfigError(
-                f"{where}.{key}: unknown option{option_hint(str(key), fields)}"
-            )
+            raise ConfigError(f"{where}.{key}: unknown option{option_hint(str(key), fields)}")
     for key, field in fields.items():
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -65,6 +65,8 @@ FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 def layer(module: str) -> int:
     part = [*module.split("."), ""][1]
+    if module.endswith(".__main__"):  # a command
+        return 3
     if part in VOCABULARY:
         return 0
     if part in TOOLS or part == "":  # rl4bio itself holds the version alone

@@ -36,23 +36,32 @@ class Row:
 def raise_problems(problems: list[str]) -> None:
     """Raise one DataError for a list of problems, the first ten spelled out."""
     if problems:
-        more = len(problems) - MAX_MESSAGES
-        rest = [f"and {more} more"] if more > 0 else []
-        raise DataError("; ".join(problems[:MAX_MESSAGES] + rest))
+        raise DataError("; ".join(listed(problems)))
 
 
-def read_rows(path: Path) -> list[Row]:
+def listed(problems: list[str]) -> list[str]:
+    """The first ten of a list of problems, and how many more there are."""
+    more = len(problems) - MAX_MESSAGES
+    return problems[:MAX_MESSAGES] + ([f"and {more} more"] if more > 0 else [])
+
+
+def read_rows(path: Path, problems: list[str] | None = None) -> list[Row]:
     """All rows of one file, chosen by its suffix.
 
     A .json file holds an object of records by id, a list of records, or one record a line. A byte
     order mark, CRLF line ends and blank lines at the end are accepted.
+
+    Args:
+        path: of the file.
+        problems: takes what is wrong with lines of a .jsonl file, which are then left out; None
+            raises it.
 
     Raises:
         DataError: the file is missing, empty, of another kind, not UTF-8, or has a broken row.
     """
     readers: dict[str, Callable[[Path], Iterable[Row]]] = {
         ".json": lambda p: _read_json(p, read_text(p)),
-        ".jsonl": lambda p: _read_lines(p, read_text(p)),
+        ".jsonl": lambda p: _read_lines(p, read_text(p), problems),
         ".csv": lambda p: _read_csv(p, read_text(p)),
         ".parquet": _read_parquet,
     }
@@ -63,6 +72,7 @@ def read_rows(path: Path) -> list[Row]:
         )
     rows = list(reader(path))
     if not rows:
+        raise_problems(problems or [])
         raise DataError(f"{path}:1: the file has no records")
     return rows
 
@@ -174,8 +184,8 @@ def _is_lines(text: str) -> bool:
     return isinstance(first, dict) and not all(isinstance(v, dict) for v in first.values())
 
 
-def _read_lines(path: Path, text: str) -> Iterator[Row]:
-    problems: list[str] = []
+def _read_lines(path: Path, text: str, skipped: list[str] | None = None) -> Iterator[Row]:
+    problems: list[str] = [] if skipped is None else skipped
     # Not splitlines: U+2028 and friends are legal inside a JSON string.
     for number, line in enumerate(text.rstrip().split("\n"), start=1):
         place = f"{path}:{number}"
@@ -185,9 +195,14 @@ def _read_lines(path: Path, text: str) -> Iterator[Row]:
             problems.append(f"{place}:{error.colno}: {error.msg}")
         except RecursionError:
             problems.append(f"{place}: nested too deeply")
+        except DataError as error:
+            if skipped is None:
+                raise
+            problems.append(str(error))
         except ValueError as error:
             problems.append(f"{place}: {error}")
-    raise_problems(problems)
+    if skipped is None:
+        raise_problems(problems)
 
 
 def _parse_line(line: str) -> Any:

@@ -141,6 +141,12 @@ class RolloutConfig:
     """What to do with a prompt above max_prompt_tokens; shorten drops leading context sentences."""
 
     def __post_init__(self) -> None:
+        require(
+            self.temperature != 0,
+            "rollout.temperature",
+            "got 0, which gives every completion of a group the same text; needs a number above 0 "
+            "(greedy are `rl4bio generate --temperature 0` and evaluation mode greedy)",
+        )
         positive(
             "rollout", self, "max_prompt_tokens", "max_completion_tokens", "temperature", "top_k"
         )

@@ -127,6 +127,11 @@ class EvaluationConfig:
                 f"evaluation.goals.{name}",
                 f"got {list(limits)}, needs [lowest, highest], null for no limit, at least one",
             )
+        require(
+            self.temperature != 0,
+            "evaluation.temperature",
+            "got 0; for the likeliest answers take evaluation.modes=[greedy]",
+        )
         positive(
             "evaluation",
             self,
