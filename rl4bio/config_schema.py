@@ -21,6 +21,7 @@ from rl4bio.synonyms import (
     foreign_keys,
     key_hint,
     known_names,
+    leaves,
     value_hint,
 )
 from rl4bio.yaml_reader import join_key
@@ -99,9 +100,10 @@ def _unknown(name: str, child: Any, section: type, key: str) -> str:
 
 def _inside(name: str, child: Any) -> str:
     """What a key inside an unknown section is here: `training_args: {beta: 0.04}`."""
-    found = foreign_keys(child, {}) if isinstance(child, dict) else {}
-    hints = [f"; {name}.{full}: {key_hint(full, value)[2:]}" for full, value in found.items()]
-    return hints[0] if hints else ""
+    for full, value in leaves(child, name):
+        if hint := key_hint(full, value) or _elsewhere(full.rpartition(".")[2], exact=True):
+            return f"; {full}: {hint[2:]}"
+    return ""
 
 
 def _near_foreign(name: str) -> str:

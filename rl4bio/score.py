@@ -34,10 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
         prog="rl4bio score",
         description="Apply the rewards of a configuration to completions in a file.",
         epilog="Each input line is an object (a row of a .csv has the same columns) with id, "
-        "question, context (a text or a list of sections), completion, and, where known, label and long_answer. The output has one line "
-        "for each, in the same order: id, every reward by name (under rewards too), total, "
-        "verdict, verdict_lenient, format_ok. Where a reward reads molecules, a line needs id and "
-        "completion (the SMILES, behind the optional prefix) or smiles, and the output has id, the "
+        "question, context (a text or a list of sections), completion, and, where known, label and "
+        "long_answer. The output has one line for each, in the same order: id, every reward by "
+        "name (under rewards too), total, verdict, verdict_lenient, format_ok. Where a reward "
+        "reads molecules, a line needs id and completion (the SMILES, behind the optional prefix) "
+        "or smiles, and the output has id, the "
         "rewards, total, state (valid, invalid, duplicate), reason, canonical and raw. Lines of "
         "therapeutic tasks have id, kind (option, bin, reactants, design), completion and what "
         "their rewards read: target, options, class_share, constant, label, scale, input, task, "
