@@ -72,7 +72,10 @@ class ConfigTree:
             value, lines = self._appended(parts, full, value, lines, origin)
         elif parts[-1] == "name" and _PART.fullmatch(full.removesuffix(".name")):
             self.renamed[full.removesuffix(".name")] = (self._at(parts), text)
-        self._assign(parts, value, origin)
+        replaced = self._assign(parts, value, origin)
+        if replaced and not appends:  # what stood there is gone, and where it was written too
+            for child in [key for key in self.origins if key.startswith((f"{full}.", f"{full}["))]:
+                del self.origins[child]
         self.origins[full] = origin
         for child in lines:
             self.origins[f"{full}{'' if child.startswith('[') else '.'}{child}"] = origin
@@ -135,8 +138,12 @@ class ConfigTree:
         heads = {child: child.partition("]")[0] + "]" for child in lines}
         return [*old, *value], {shift[head] + c.removeprefix(head): 1 for c, head in heads.items()}
 
-    def _assign(self, parts: list[str], value: Any, origin: str) -> None:
-        """Put a value at its place, merged into what is there unless it names another part."""
+    def _assign(self, parts: list[str], value: Any, origin: str) -> bool:
+        """Put a value at its place, merged into what is there unless it names another part.
+
+        Returns:
+            Whether it has replaced what was there.
+        """
         node: Any = self.value
         key = ""
         for part, last in zip(parts, [False] * (len(parts) - 1) + [True], strict=True):
@@ -154,12 +161,15 @@ class ConfigTree:
             key = join_key(key, index)
             old = node[index] if isinstance(index, int) else node.get(index)
             if last:
-                replaces = _PART.fullmatch(key) and isinstance(value, dict) and "name" in value
-                node[index] = value if replaces else _merged(old, value)
-            elif old is None:
+                merges = isinstance(old, dict) and isinstance(value, dict)
+                merges &= _PART.fullmatch(key) is None or "name" not in value
+                node[index] = _merged(old, value) if merges else value
+                return not merges
+            if old is None:
                 node[index] = {}
                 self.origins[key] = origin
             node = node[index]
+        return False
 
 
 def full_key(parts: list[str]) -> str:

@@ -80,6 +80,11 @@ def of_name(name: str) -> str:
     from rl4bio.source_docs import class_doc
     from rl4bio.synonyms import key_hint, our_key
 
+    if name.startswith("data.options."):
+        raise ConfigError(
+            f"{name}: an option of a corpus; `rl4bio describe data NAME` shows those of one, and "
+            "`rl4bio list data` the names"
+        )
     plain = name.replace("[0]", "[]").replace(".0", "[]").replace("-", "_")
     found = sections()
     for key, (section, _) in found.items():
@@ -97,7 +102,8 @@ def of_name(name: str) -> str:
     if not matches and (hint := key_hint(name)):
         ours = our_key(name)
         shown = ours and not ours.startswith(("data.options", "rewards["))
-        return f"{name}{hint}" + (f"\n\n{of_name(ours)}" if shown else "")
+        head = textwrap.fill(f"{name}: {hint[2:]}", WIDTH, **_HANGING)
+        return head + (f"\n\n{of_name(ours)}" if shown else "")
     if not matches:
         _refuse(name)
     return "\n\n".join(matches)

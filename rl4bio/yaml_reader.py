@@ -153,6 +153,8 @@ class _Builder:
             name = self.node(event, parent, depth + 1)
             if not isinstance(name, str) or not name:
                 self.refuse(event, f"key {name!r} is no name; put quotes around a key like this")
+            if name == "<<":
+                self.refuse(event, "<< merges another section, which is refused; repeat its values")
             key = join_key(parent, name)
             if name in found:
                 first = self.document.lines[key]
