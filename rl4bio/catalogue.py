@@ -5,6 +5,7 @@ Everything is read from tables and sources; torch, RDKit and the parts themselve
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,7 @@ TOPICS: dict[str, tuple[str, Callable[[], dict[str, str]]]] = {
 """Topic -> (where its names go, name -> one line)."""
 
 
+@functools.cache
 def sections() -> dict[str, tuple[type, str]]:
     """Full key of every section -> (its dataclass, its first sentence), parts included."""
     found: dict[str, tuple[type, str]] = {"": (RunConfig, "a whole run")}

@@ -45,6 +45,7 @@ def sentence(text: str) -> str:
     return (found[0] if found else line).rstrip(".")
 
 
+@functools.cache
 def class_doc(module: str, name: str) -> ClassDoc:
     """The docs of a class, its bases in this package included.
 

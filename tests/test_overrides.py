@@ -179,8 +179,8 @@ class TestFiles:
             b"\xef\xbb\xbf" + TEXT.encode(),
             ("# Bürgi\n" + TEXT).encode(),
             b'{"name": "mine", "policy": {"checkpoint": "some/model"}, "data": {'
-            b'"name": "pubmedqa", "options": {"source": "ori_pqal.json", "val_size": 10, "batch_size": 4}}, '
-            b'"rewards": '
+            b'"name": "pubmedqa", "options": {"source": "ori_pqal.json", "val_size": 10, '
+            b'"batch_size": 4}}, "rewards": '
             b'[{"name": "verdict", "options": {"wrong_credit": 0.1}}, '
             b'{"name": "structure", "weight": 0.5}]}',
         ],
