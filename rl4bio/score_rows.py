@@ -56,22 +56,19 @@ def read_completions(
 
 
 def _read_file(path: Path, molecules: bool, problems: list[str] | None) -> list[Row]:
-    """Rows with an id each: their own, or their number where the file has none."""
-    if path.suffix.lower() == ".smi":
+    """Rows; those of a table without ids have their numbers."""
+    kind = path.suffix.lower()
+    if kind == ".smi":
         if not molecules:
-            raise DataError(
-                f"{path}: holds molecules, but no reward of the configuration reads any"
-            )
-        rows = _read_smi(path)
-    else:
-        rows = read_rows(path, problems)
-    if path.suffix.lower() == ".csv":
-        for row in rows:  # an empty cell is a field that is not there
-            cells = {k.strip().lower(): cell_text(v) for k, v in row.fields.items()}
-            row.fields = {k: v for k, v in cells.items() if v or k in ("completion", "smiles")}
-    if not any("id" in row.fields for row in rows):
-        for number, row in enumerate(rows, start=1):
-            row.fields["id"] = number
+            raise DataError(f"{path}: holds molecules, but no configured reward reads any")
+        return _read_smi(path)
+    rows = read_rows(path, problems)
+    if kind != ".csv":
+        return rows
+    for number, row in enumerate(rows, start=1):  # an empty cell is a field that is not there
+        cells = {name.strip().lower(): cell_text(text) for name, text in row.fields.items()}
+        row.fields = {k: v for k, v in cells.items() if v or k in ("id", "completion", "smiles")}
+        row.fields.setdefault("id", number)
     return rows
 
 

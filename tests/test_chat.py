@@ -54,6 +54,21 @@ def user(text: str) -> Message:
     return Message(role="user", content=text)
 
 
+def test_temperature_0_is_greedy_in_every_turn(policy: Policy) -> None:
+    asked = [user("Does it help?")]
+    greedy = sample_completions(
+        policy,
+        [policy.encode_prompt(asked)],
+        group_size=1,
+        max_new_tokens=12,
+        temperature=1.0,
+        seeds=None,
+    )
+    for seed, turn in ((3, 0), (4, 2)):
+        sampling = Sampling(temperature=0.0, top_k=None, max_new_tokens=12, seed=seed)
+        assert list(stream_reply(policy, asked, sampling, turn=turn))[-1] == greedy.texts[0]
+
+
 def sampled(policy: Policy, turns: list[Message], turn: int = 0) -> str:
     """What a rollout of the same seed writes."""
     return sample_completions(

@@ -24,6 +24,7 @@ from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.generate import main
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.rollout import sample_completions
 from rl4bio.modules.scoring import completion_logprobs
 from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
 from rl4bio.sections import PolicyConfig
@@ -184,6 +185,47 @@ class TestMolecules:
             assert longest <= BLOCK + 1
 
 
+class TestGreedy:
+    """`--temperature 0`: the likeliest token each time, whatever seed and batch size say."""
+
+    def test_molecules(self, smiles_model: Path, molecules: Molecules) -> None:
+        (row,) = molecules(smiles_model, "--temperature", "0")
+        policy = load_policy(PolicyConfig(checkpoint=str(smiles_model)))
+        found = sample_completions(
+            policy,
+            [policy.encode_prompt("")],
+            group_size=1,
+            max_new_tokens=BLOCK - 1,
+            temperature=1.0,
+            seeds=None,
+        )
+        assert row["smiles"] == found.texts[0]
+        assert float(row["logprob"]) == pytest.approx(float(found.logprobs.sum()), abs=1e-3)
+        for spelt in (["--temperature", "0.0", "--seed", "9"], ["--temperature=0", "--top-k", "1"]):
+            assert molecules(smiles_model, *spelt)[0]["smiles"] == row["smiles"]
+
+    def test_prompts(self, tiny_policy_folder: Path, tmp_path: Path) -> None:
+        prompts = tmp_path / "prompts.jsonl"
+        texts = ["Is it so?", "And", "A longer question, of which there are some?"]
+        prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+        policy = load_policy(PolicyConfig(checkpoint=str(tiny_policy_folder)))
+        found = sample_completions(
+            policy,
+            [policy.encode_prompt(text) for text in texts],
+            group_size=1,
+            max_new_tokens=8,
+            temperature=1.0,
+            seeds=None,
+        )
+        for size in ("1", "8"):
+            output = tmp_path / "out.jsonl"
+            given = ["--model", str(tiny_policy_folder), "--prompts", str(prompts)]
+            given += ["--output", str(output), "--temperature", "0", "--batch-size", size]
+            assert main([*given, "rollout.max_completion_tokens=8", *PLAIN]) == 0
+            rows = [json.loads(line) for line in output.read_text().splitlines()]
+            assert [row["completion"] for row in rows] == found.texts
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "line"),
     [
@@ -207,6 +249,13 @@ class TestMolecules:
         ("smiles_model", ["--output", "x.json"], r"--output: x.json ends in none of .csv, .smi"),
         ("smiles_model", ["--num", "0"], r"argument --num: got '0', needs a number above 0"),
         ("smiles_model", ["--temperature", "inf"], r"--temperature: got 'inf', needs"),
+        ("smiles_model", ["--temperature", "-1"], r"--temperature: got '-1', needs .* at least 0"),
+        (
+            "smiles_model",
+            ["--temperature", "0", "--num", "5"],
+            r"--num: got 5, but --temperature 0",
+        ),
+        ("tiny_policy_folder", ["--temperature", "0", "--num", "2"], r"the same text every time"),
         ("smiles_model", ["--run", "x"], r"one of --run, --model and --config .* got --run and"),
         ("startless", [], r"--context: this model has no start token"),
         ("tiny_policy_folder", [], r"--prompts: this model completes prompts"),
