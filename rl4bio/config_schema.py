@@ -139,6 +139,8 @@ def check_types(value: Any, hint: Any = RunConfig, key: str = "") -> None:
         except OmegaConfBaseException as error:
             known = [str(a) for a in typing.get_args(child_hint)]
             near = value_hint(child_key, child) or did_you_mean(str(child), known)
+            if child is None or child == "":
+                near = "; leave the key out for its default"
             raise ConfigError(f"{child_key}: {reason(error)}{near}") from None
 
 

@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--run", metavar="FOLDER", help="a finished run: its tuned model")
     add("--model", metavar="NAME", help="a model folder, a hub id, or rl4bio:molgpt-moses")
-    add("--num", type=positive(int), metavar="N", help="molecules (1000), or completions a prompt")
+    add("--num", type=positive(int), metavar="N", help="molecules (1000), or completions a prompt (1)")
     add("--seed", type=seed, default=1, help="of the sampling noise (1)")
     add(
         "--temperature",
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     texts.add_argument("--prompts", metavar="FILE.jsonl", help="prompt or messages, and id, a line")
     texts.add_argument("--chat", action="store_true", help="talk to it; with --run beside its base")
     language.add_argument(
-        "--system", metavar="TEXT", help="of a --chat; makes --prompt a chat turn behind it"
+        "--system", metavar="TEXT", help="system turn of --chat, or before --prompt as a user turn"
     )
     parser.set_defaults(adapter=None, tuned=None)
     return parser
