@@ -136,7 +136,8 @@ def _name(argument: str) -> str:
 def _take_config(arguments: argparse.Namespace) -> None:
     """The configuration among the overrides, named without `--config`, in its place."""
     files = [text for text in arguments.overrides if _is_file(text)]
-    if not files and arguments.config is None:  # a word alone is a file with a slip in its name
+    sources = [getattr(arguments, name, None) for name in ("config", "run", "model")]
+    if not files and not any(sources):  # a word alone is a file with a slip in its name
         files = [text for text in arguments.overrides if "=" not in text][:1]
     if not files:
         return

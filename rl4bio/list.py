@@ -61,7 +61,7 @@ def show(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"unknown topic {arguments.topic!r}{near}; known: {', '.join(TOPICS)}")
     place, names = TOPICS[topic]
     print(f"{topic}: {place}\n")
-    print(table(names()))
+    print(table(names()) or "  none here; they come with the source")
 
 
 _BLOCK = {"initial_indent": "  ", "subsequent_indent": "  ", "break_on_hyphens": False}

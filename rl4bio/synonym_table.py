@@ -7,7 +7,7 @@ from __future__ import annotations
 
 KEYS: dict[str, str] = {
     "name": "transformers: run_name; W&B: wandb_name wandb_run_name; verl: experiment_name",
-    "task": "axolotl: rl; LLaMA-Factory: stage",
+    "task": "LLaMA-Factory: stage",
     "seed": "unsloth: random_state",
     "plugins": "verl: custom_reward_function; TRL: reward_module",
     "policy.checkpoint": "TRL: model_name_or_path; axolotl: base_model; peft: "

@@ -225,6 +225,30 @@ class TestGreedy:
             rows = [json.loads(line) for line in output.read_text().splitlines()]
             assert [row["completion"] for row in rows] == found.texts
 
+    @pytest.mark.real
+    def test_a_real_chat_model_says_what_transformers_says(
+        self, real_model: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder, asked = real_model("smollm2-135m-instruct"), "Name one vitamin."
+        turns = [{"role": "user", "content": asked}]
+        source, output = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
+        source.write_text(json.dumps({"id": 1, "messages": turns}) + "\n")
+        given = ["--model", str(folder), "--prompts", str(source), "--output", str(output)]
+        limit = "rollout.max_completion_tokens=12"
+        assert main([*given, "--temperature", "0", limit, *PLAIN]) == 0
+        found = json.loads(output.read_text())["completion"]
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        ids = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, return_tensors="pt", return_dict=False
+        )
+        with torch.no_grad():
+            ids = model.generate(ids, do_sample=False, max_new_tokens=12)[0, ids.shape[1] :]
+        assert found == tokenizer.decode(ids, skip_special_tokens=True)
+        assert found.strip()
+
 
 @pytest.mark.parametrize(
     ("model", "arguments", "line"),
