@@ -118,7 +118,7 @@ TOPICS: dict[str, tuple[str, Callable[[], dict[str, str]]]] = {
 def sections() -> dict[str, tuple[type, str]]:
     """Full key of every section -> (its dataclass, its first sentence), parts included."""
     found: dict[str, tuple[type, str]] = {"": (RunConfig, "a whole run")}
-    pending = [("", RunConfig)]
+    pending: list[tuple[str, type]] = [("", RunConfig)]
     while pending:
         parent, section = pending.pop(0)
         for name, hint in typing.get_type_hints(section).items():

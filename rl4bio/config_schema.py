@@ -197,7 +197,8 @@ def default_of(key: str) -> Any:
 def section_of(hint: Any) -> type | None:
     """The dataclass of a key that holds a section, also where it may be null."""
     kinds = [hint, *(typing.get_args(hint) if isinstance(hint, types.UnionType) else ())]
-    return next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
+    found = next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
+    return typing.cast("type | None", found)
 
 
 def _elsewhere(name: str, *, exact: bool = False) -> str:

@@ -49,7 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--run", metavar="FOLDER", help="a finished run: its tuned model")
     add("--model", metavar="NAME", help="a model folder, a hub id, or rl4bio:molgpt-moses")
-    add("--num", type=positive(int), metavar="N", help="molecules (1000), or completions a prompt (1)")
+    add(
+        "--num",
+        type=positive(int),
+        metavar="N",
+        help="molecules (1000), or completions a prompt (1)",
+    )
     add("--seed", type=seed, default=1, help="of the sampling noise (1)")
     add(
         "--temperature",

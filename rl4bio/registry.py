@@ -108,11 +108,11 @@ class Registry(Generic[T]):
         return module, attribute
 
     def option_names(self, name: str) -> set[str]:
-        """The options of a part; a built-in part's source is read, so that no torch is imported."""
+        """The options that a part itself declares; read from its source, which imports no torch."""
         if name in self._registered:
             fields = dataclasses.fields(self._registered[name])  # type: ignore[arg-type]
             return {field.name for field in fields}
-        return {field.name for field in class_doc(*self.place(name)).fields}
+        return {field.name for field in class_doc(*self.place(name), bases=False).fields}
 
     def build(self, name: str, options: Mapping[str, Any] | None = None, *, where: str = "") -> T:
         """The part, made from checked options.

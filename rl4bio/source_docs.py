@@ -46,12 +46,13 @@ def sentence(text: str) -> str:
 
 
 @functools.cache
-def class_doc(module: str, name: str) -> ClassDoc:
-    """The docs of a class, its bases in this package included.
+def class_doc(module: str, name: str, *, bases: bool = True) -> ClassDoc:
+    """The docs of a class.
 
     Args:
         module: dotted name; its source is read.
         name: of the class; where the module makes it itself (`__getattr__`), its first class.
+        bases: whether fields of its bases in this package come first.
     """
     tree = _tree(module)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -59,7 +60,7 @@ def class_doc(module: str, name: str) -> ClassDoc:
         return ClassDoc(doc="", fields=())
     node = classes.get(name) or next(iter(classes.values()))
     fields: dict[str, FieldDoc] = {}
-    for base in node.bases:
+    for base in node.bases if bases else ():
         if isinstance(base, ast.Name) and (place := _place(module, base.id)) is not None:
             fields |= {field.name: field for field in class_doc(*place).fields}
     limits = _limits(node)
