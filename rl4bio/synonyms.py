@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rl4bio.synonym_table import KEYS, NOT_HERE, PARTS, VALUES
+from rl4bio.synonym_parts import PARTS
+from rl4bio.synonym_table import KEYS, NOT_HERE, VALUES
 
 FOREIGN_KEYS = 3
 """Unknown keys that another program knows, from which on a file is taken for that program's."""

@@ -43,6 +43,7 @@ TOOLS = {
     "ranks",
     "source_docs",
     "synonyms",
+    "synonym_parts",
     "synonym_table",
 }
 PILLARS = {"data", "rewards", "modules", "callbacks", "evaluation"}

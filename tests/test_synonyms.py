@@ -15,7 +15,8 @@ from rl4bio.config_schema import all_keys, check_tree
 from rl4bio.data import CORPORA
 from rl4bio.errors import ConfigError
 from rl4bio.rewards import REWARDS
-from rl4bio.synonym_table import KEYS, NOT_HERE, PARTS, VALUES
+from rl4bio.synonym_parts import PARTS
+from rl4bio.synonym_table import KEYS, NOT_HERE, VALUES
 from rl4bio.synonyms import key_hint, known_names, names_of, our_key, part_hint
 
 PLAIN = ["name=a", "policy.checkpoint=b", "data.name=trials", "rewards=[{name: verdict}]"]
