@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError
@@ -150,8 +150,12 @@ def keys(fields: Iterable[FieldDoc], section: str = "") -> str:
     return "\n".join(blocks) or "no options"
 
 
-_HANGING = {"subsequent_indent": "    ", "break_on_hyphens": False, "break_long_words": False}
-_INDENTED = {"initial_indent": "    ", **_HANGING}
+_HANGING: dict[str, Any] = {
+    "subsequent_indent": "    ",
+    "break_on_hyphens": False,
+    "break_long_words": False,
+}
+_INDENTED: dict[str, Any] = {"initial_indent": "    ", **_HANGING}
 
 
 if __name__ == "__main__":

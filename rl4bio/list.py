@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from rl4bio.cli import run_command
 
@@ -55,16 +56,21 @@ def show(arguments: argparse.Namespace) -> None:
         print("\n`rl4bio list TOPIC` says what each is, `rl4bio describe` what it takes.")
         return
     # `rl4bio list reward` and `rl4bio list Rewards` mean the same.
-    topic = next((t for t in TOPICS if t.rstrip("s") == arguments.topic.lower().rstrip("s")), None)
-    if topic is None:
+    asked = arguments.topic.lower().rstrip("s")
+    found = next((topic for topic in TOPICS if topic.rstrip("s") == asked), None)
+    if found is None:
         near = did_you_mean(arguments.topic, TOPICS)
         raise ConfigError(f"unknown topic {arguments.topic!r}{near}; known: {', '.join(TOPICS)}")
-    place, names = TOPICS[topic]
-    print(f"{topic}: {place}\n")
+    place, names = TOPICS[found]
+    print(f"{found}: {place}\n")
     print(table(names()) or "  none here; they come with the source")
 
 
-_BLOCK = {"initial_indent": "  ", "subsequent_indent": "  ", "break_on_hyphens": False}
+_BLOCK: dict[str, Any] = {
+    "initial_indent": "  ",
+    "subsequent_indent": "  ",
+    "break_on_hyphens": False,
+}
 
 
 def table(rows: dict[str, str]) -> str:
