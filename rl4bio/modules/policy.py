@@ -153,12 +153,9 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Write the adapter (peft format) or the whole model, with the tokenizer, to a folder."""
-        model: Any = self.model
-        options: dict[str, Any] = {}
-        if self.adapter is not None:
-            options = {"save_embedding_layers": False, "selected_adapters": ["default"]}
-        model.save_pretrained(folder, safe_serialization=True, **options)
-        self.tokenizer.save_pretrained(folder)
+        from rl4bio.modules.saving import write_policy
+
+        write_policy(self, folder)
 
     def _single_bos(self, ids: list[int]) -> list[int]:
         bos = self.tokenizer.bos_token_id
