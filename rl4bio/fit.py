@@ -14,6 +14,7 @@ from rl4bio.cli import add_config_arguments, run_command, set_run_folder
 from rl4bio.config import load_config, to_yaml
 from rl4bio.parts import build_callbacks, build_module, build_trainer, prepare, scores_molecules
 from rl4bio.run_log import log_to
+from rl4bio.run_paths import with_absolute_paths
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
@@ -66,7 +67,8 @@ def fit(arguments: argparse.Namespace) -> int:
         if checkpoint.signal is None and trainer.is_global_zero:
             from rl4bio.outputs import finish
 
-            finish(config, folder, module, seconds=time.monotonic() - started)
+            seconds = time.monotonic() - started
+            finish(config, folder, module, seconds=seconds, samples=data.samples("train"))
     if checkpoint.signal is not None:
         again = shlex.join(["--config", arguments.config, *arguments.overrides, "--resume"])
         print(
@@ -83,7 +85,8 @@ def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
 
     output_dir = Path(config.output_dir)
     if getattr(rank_zero_only, "rank", 0) == 0:
-        folder = RunFolder.open(output_dir, config.name, to_yaml(config), resume=resume)
+        stored = to_yaml(with_absolute_paths(config))  # so that it holds from every folder
+        folder = RunFolder.open(output_dir, config.name, stored, resume=resume)
     else:
         folder = RunFolder(output_dir / config.name)
     set_run_folder(folder.root)

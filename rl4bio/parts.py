@@ -30,6 +30,7 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
     The cheap checks come first: is the checkpoint there, and do the data files read.
     """
     from rl4bio.modules.checkpoints import locate
+    from rl4bio.modules.saving import check_savable
 
     set_up_logging()
     if config.policy.checkpoint != NEW:
@@ -39,6 +40,7 @@ def prepare(config: RunConfig) -> tuple[Policy, PromptDataModule, str]:
         raise DataError("data: the train split is empty; check data.options")
     check_validation(config, corpus)
     policy, precision = prepare_policy(config, getattr(corpus, "vocabulary", None))
+    check_savable(policy)
     bind_corpus(corpus, policy)
     data = build_data(config, corpus, policy)
     samples = data.samples("train")  # measures the prompts

@@ -305,7 +305,7 @@ def test_an_adapter_folder(tiny_folder, tmp_path: Path, capsys) -> None:
     torch.testing.assert_close(logits(read), logits(policies[1]), rtol=0, atol=1e-6)
     assert AutoTokenizer.from_pretrained(target).chat_template
     assert not list(target.glob("model*"))
-    assert f'"{base}"), "lora")' in (target / "README.md").read_text()
+    assert f'from_pretrained("{base}")' in (target / "README.md").read_text()
     again = [*arguments[:-1], str(tmp_path / "again"), "--dtype", "bfloat16"]
     assert "adapters stay in float32" in refusal(capsys, again, 2)
     whole = ["--model", str(base), "--format", "adapter", "--output", str(tmp_path / "again")]

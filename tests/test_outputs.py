@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from rl4bio.errors import StorageError
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
-from rl4bio.outputs import model_card, read_metrics, save_policy, summarize_run, verify_saved
+from rl4bio.modules.saving import verify_policy
+from rl4bio.outputs import read_metrics, run_card, save_policy, summarize_run
 from rl4bio.sections import AdapterConfig, PartConfig, PolicyConfig, RewardConfig, RunConfig
 from rl4bio.storage import RunFolder
 
@@ -44,13 +45,13 @@ def test_saved_and_verified(
     policy = policy_of(kind, family)
     target = save_policy(policy, folder)
     assert target.name == kind
-    verify_saved(policy, target)
+    verify_policy(policy, target)
     assert [path.name for path in folder.root.iterdir()] == [kind]  # no half-written sibling
     # Saving once more replaces it.
     with torch.no_grad():
         policy.trainable_parameters()[0].add_(1.0)
     assert save_policy(policy, folder) == target
-    verify_saved(policy, target)
+    verify_policy(policy, target)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,7 +70,7 @@ def test_a_file_that_differs_is_noticed(
         del weights[name]
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(StorageError, match="was not written as it is"):
-        verify_saved(policy, target)
+        verify_policy(policy, target)
 
 
 def test_weights_that_are_not_finite_are_not_handed_out(
@@ -129,9 +130,7 @@ def test_model_card(policy_of: Callable[..., Policy], folder: RunFolder, kind: s
     write_metrics(folder, 3)
     module: Any = SimpleNamespace(iteration=3, draws=6)
     config = make_config()
-    card = model_card(
-        config, policy_of(kind), kind, summarize_run(config, folder, module, seconds=1)
-    )
+    card = run_card(config, policy_of(kind), kind, summarize_run(config, folder, module, seconds=1))
     _, metadata, text = card.split("---\n", 2)
     block = yaml.safe_load(metadata)
     assert block["library_name"] == ("peft" if kind == "adapter" else "transformers")

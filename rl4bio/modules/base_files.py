@@ -66,7 +66,7 @@ def _copy_tokenizer(tokenizer: Any, base: Path, folder: Path) -> bool:
     for path in copied:
         source = base / path.name
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
-        copy(source, path)  # type: ignore[operator]
+        copy(source, path)
     try:
         if same_tokenizer(AutoTokenizer.from_pretrained(folder), tokenizer):
             return True
@@ -125,7 +125,9 @@ def settle_configs(folder: Path, base: Path | None, *, stops: list[int] | None =
     else:
         settled = written
     declared = settled.get("eos_token_id", written.get("eos_token_id"))
-    if stops is not None and {*stops} != {*(declared if isinstance(declared, list) else [declared])}:
+    if stops is not None and {*stops} != {
+        *(declared if isinstance(declared, list) else [declared])
+    }:
         settled = {**(settled or written), "eos_token_id": stops}
     if settled:
         _rewrite(path, written, settled)

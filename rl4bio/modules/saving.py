@@ -112,9 +112,13 @@ def verify_model(model: Any, folder: Path, *, where: Path | None = None) -> Any:
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StorageError(f"{where}: was not written as it is ({reason}); check the disk") from error
+        raise StorageError(
+            f"{where}: was not written as it is ({reason}); check the disk"
+        ) from error
     read, report = loaded
-    lost = sorted({*report["missing_keys"]} - {*(getattr(read, "all_tied_weights_keys", None) or ())})
+    lost = sorted(
+        {*report["missing_keys"]} - {*(getattr(read, "all_tied_weights_keys", None) or ())}
+    )
     if lost:
         raise StorageError(f"{where}: {lost[0]} was not written as it is; check the disk")
     _compare(model.state_dict(), read.state_dict(), where)

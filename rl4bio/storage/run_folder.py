@@ -143,8 +143,17 @@ def changed_keys(stored: str, wanted: str, may_differ: Sequence[str] = ()) -> li
         f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
         for key in sorted({*old, *new})
         if old.get(key) != new.get(key)
+        and not _same_place(old.get(key), new.get(key))
         and not any(key == free or key.startswith(f"{free}.") for free in may_differ)
     ]
+
+
+def _same_place(old: Any, new: Any) -> bool:
+    """Whether two values are one path: relative and absolute, or of a folder that has moved."""
+    if not isinstance(old, str) or not isinstance(new, str) or not os.path.isabs(new):
+        return False
+    moved = os.path.isabs(old) and not os.path.exists(old)
+    return os.path.abspath(old) == new or (moved and Path(old).name == Path(new).name)
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
