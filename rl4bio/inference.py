@@ -15,6 +15,7 @@ from rl4bio.errors import ConfigError
 from rl4bio.hardware import Choice, cpu_bfloat16, lowest_capability, resolve_precision
 from rl4bio.modules.loading import load_policy, load_tuned, read_family
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.quantized import freeze
 from rl4bio.sections import PolicyConfig, RunConfig
 
 log = logging.getLogger("rl4bio")
@@ -47,8 +48,8 @@ def choose_precision(config: RunConfig, *, cuda: bool) -> tuple[Choice, torch.dt
 def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Policy]:
     """A policy for inference, on its device and in the run's precision.
 
-    The base is the plain checkpoint: no adapter and no quantisation, like the base under a tuned
-    adapter.
+    The base is the checkpoint without an adapter, held in the bits that it was trained in, like the
+    base under a tuned adapter.
 
     Args:
         config: of the run; policy and trainer sections.
@@ -71,10 +72,13 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
         plain = PolicyConfig(
             checkpoint=section.checkpoint, revision=section.revision, attention=section.attention
         )
+        plain.quantization = section.quantization
         policy = load_policy(plain, dtype=dtype, precision=precision.value)
+        if section.quantization != "none":
+            freeze(policy.model)  # as under an adapter
     else:
         policy = load_tuned(section, tuned, dtype=dtype, precision=precision.value)
-    policy.model.to(device)
+    torch.nn.Module.to(policy.model, device)  # transformers' own refuses quantised models
     policy.backend = config.rollout.backend
     with torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=mixed):
         yield policy

@@ -150,7 +150,7 @@ def test_a_base_on_the_hub(tiny_folder, tmp_path: Path) -> None:
     "text",
     [
         "one line",
-        'with "quotes" and \'others\'',
+        "with \"quotes\" and 'others'",
         "two\nlines",
         'ends with a quote\n"',
         'three """ of them\n',

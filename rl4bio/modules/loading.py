@@ -97,6 +97,7 @@ def load_tuned(
             checkpoint=config.checkpoint, revision=config.revision, attention=config.attention
         )
         plain.adapter = AdapterConfig(path=str(folder))
+        plain.quantization = config.quantization
         return load_policy(plain, dtype=dtype, precision=precision)
     if not (folder / "config.json").is_file():
         raise ModelError(
