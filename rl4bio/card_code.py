@@ -44,6 +44,7 @@ def text_code(loading: Loading, facts: Mapping[str, Any]) -> str:
     options.append("repetition_penalty=1.0")
     if "stop_ids" in facts:
         options += [f"eos_token_id={facts['stop_ids']}", f"pad_token_id={facts['pad_id']}"]
+    begun = f"{literal(facts['begun'])} + " if facts.get("begun") else ""
     skip = not facts.get("keep_special", False)
     answer = 'print("answer:", completion.strip())'
     if facts.get("answer_tag"):
@@ -62,7 +63,7 @@ output = model.generate(
     {("," + chr(10) + "    ").join(options)},
 )
 written = output[0, ids["input_ids"].shape[1] :]
-completion = tokenizer.decode(written, skip_special_tokens={skip})
+completion = {begun}tokenizer.decode(written, skip_special_tokens={skip})
 print(completion)
 {answer}
 """
@@ -75,7 +76,7 @@ def loading_code(loading: Loading) -> tuple[list[str], list[str]]:
     if loading.kind == "adapter":
         imports.append("from peft import PeftModel")
     imports.append("from transformers import AutoModelForCausalLM, AutoTokenizer")
-    where = f'folder = "{loading.folder}"  # this folder, or its name on the hub'
+    where = f"folder = {literal(loading.folder)}  # this folder, or its name on the hub"
     if loading.kind != "adapter":
         lines = [where, "model = AutoModelForCausalLM.from_pretrained(folder)"]
     else:

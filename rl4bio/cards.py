@@ -40,17 +40,22 @@ def prompt_facts(policy: Policy, sample: Sample | None, config: RunConfig) -> di
     facts["keep_special"] = "<answer>" in special or "</answer>" in special
     if sample is None:
         return facts
-    # A corpus may begin the answer itself; the tokens of the prompt then end with that.
-    begun: str = getattr(sample, "opening", "")
-    opening: dict[str, Any] = {"opening": begun} if begun else {}
+    # A corpus or a template may begin the answer itself; the tokens of the prompt end with that.
+    opening: dict[str, Any] = (
+        {"opening": begun} if (begun := getattr(sample, "opening", "")) else {}
+    )
+    if start_of := getattr(policy, "start_of", None):
+        facts["begun"] = start_of(sample)
     ids = policy.encode_prompt(sample.prompt, **opening)
     text = policy.tokenizer.decode(ids, skip_special_tokens=False)
     facts["answer_tag"] = "<answer>" in text
+    if not config.logging.completions:
+        return facts
     if policy.family == "molgpt":
-        facts["conditions"] = {k: sample.extra[k] for k in ("properties", "scaffold") if
-                               sample.extra.get(k)}  # fmt: skip
+        names = [name for name in ("properties", "scaffold") if sample.extra.get(name)]
+        facts["conditions"] = {name: sample.extra[name] for name in names}
         facts["text"] = sample.prompt
-    elif config.logging.completions:
+    else:
         facts |= shorten(text)
     return facts
 

@@ -109,13 +109,13 @@ def save_policy(policy: Policy, folder: RunFolder) -> Path:
     try:
         with new_folder(target, doubtful=doubtful) as building:
             write_policy(policy, building)
-            verify_policy(policy, building)
+            verify_policy(policy, building, where=target)
     except StorageError as error:
         steps = sorted(path.name for path in folder.checkpoints.glob("step-*"))
-        again = (
-            f"; `rl4bio export --run {folder.root} --step latest` takes the weights of {steps[-1]}"
-        )
-        raise StorageError(f"{error}{again if steps else ''}") from error
+        if not steps:
+            raise
+        again = f"`rl4bio export --run {folder.root} --step latest` takes those of {steps[-1]}"
+        raise StorageError(f"{error}; the weights are in checkpoints/ too: {again}") from error
     return target
 
 

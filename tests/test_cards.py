@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from rl4bio.__main__ import main as rl4bio
@@ -183,10 +182,18 @@ def test_code_in_a_prompt_does_not_end_the_block() -> None:
     assert names["prompt"] == facts["text"]
 
 
+def test_what_the_prompt_begins_of_an_answer_belongs_to_it() -> None:
+    facts = {"text": "<user>x<model><answer>", "begun": "<answer>", "answer_tag": True}
+    code = text_code(Loading(kind="model", folder="m"), facts)
+    assert 'completion = "<answer>" + tokenizer.decode(' in code
+    names = {"completion": "<answer>" + "yes</answer>", "re": re}
+    exec(code[code.index("answers = ") :], names)
+    assert names["answers"] == ["yes"]
+
+
 def test_private_prompts_stay_out_of_the_card(fit, monkeypatch, capsys) -> None:
     run = fit("pubmedqa_nano", "policy.adapter=null", "logging.completions=false", *LANGUAGE)
     assert "text" not in json.loads((run / "summary.json").read_text())["prompt"]
     assert "is an example and not the one of training" in (run / "README.md").read_text()
     out, _ = run_card_code(run / "README.md", run, monkeypatch, capsys)
     assert "answer: " in out
-    assert torch.is_grad_enabled()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +14,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from rl4bio.errors import StorageError
+from rl4bio.cli import run_command
+from rl4bio.errors import DataError, StorageError
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.saving import verify_policy
-from rl4bio.outputs import read_metrics, run_card, save_policy, summarize_run
+from rl4bio.outputs import finish, read_metrics, run_card, save_policy, summarize_run
 from rl4bio.sections import AdapterConfig, PartConfig, PolicyConfig, RewardConfig, RunConfig
 from rl4bio.storage import RunFolder
 
@@ -142,3 +145,53 @@ def test_model_card(policy_of: Callable[..., Policy], folder: RunFolder, kind: s
     code = text.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
     assert ("PeftModel" in code) == (kind == "adapter")
+
+
+def finished(tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch, error: Exception):
+    """`finish` of a run whose report cannot be made."""
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    write_metrics(folder, 3)
+    module: Any = SimpleNamespace(iteration=3, draws=6, policy=policy)
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("rl4bio.outputs.write_run_report", fail)
+    finish(make_config(), folder, module, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyError("reward/total_mean"), 1),
+        (OSError(errno.ENOSPC, "No space left on device"), 7),
+        (DataError("completions: line 3 is cut off"), 3),
+    ],
+)
+def test_a_report_that_fails_does_not_lose_the_model(
+    policy_of, tmp_path: Path, monkeypatch, capsys, error: Exception, code: int
+) -> None:
+    """One line, with the folder of the model; the exit code is the error's own."""
+
+    policy = policy_of("adapter")
+
+    def run(_: argparse.Namespace) -> None:
+        finished(tmp_path, policy, monkeypatch, error)
+
+    assert run_command(run, argparse.ArgumentParser(), []) == code
+    adapter = tmp_path / "run" / "adapter"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"the trained model is whole in {adapter}" in line
+    verify_policy(policy, adapter)
+
+
+def test_the_adapter_that_a_run_went_on_from_is_named(policy_of, folder: RunFolder) -> None:
+    write_metrics(folder, 3)
+    module: Any = SimpleNamespace(iteration=3, draws=6)
+    config = make_config()
+    config.policy.adapter = AdapterConfig(path="runs/sft/adapter")
+    summary = summarize_run(config, folder, module, seconds=1)
+    assert summary["start"] == "runs/sft/adapter"
+    card = run_card(config, policy_of("adapter"), "adapter", summary)
+    assert "| started from | the adapter `runs/sft/adapter` |" in card

@@ -73,7 +73,7 @@ def html_report(
             "<h2>What was evaluated</h2>",
             fact_list(facts),
             f"<h2>Case by case ({len(cases)})</h2>",
-            _contents(cases),
+            _contents(cases, before),
             *(_case(number, case) for number, case in enumerate(cases, start=1)),
         ],
         style=STYLE,
@@ -131,9 +131,8 @@ def _confusion(row: ResultRow) -> str:
     )
 
 
-def _contents(cases: Sequence[Case]) -> str:
+def _contents(cases: Sequence[Case], before: str) -> str:
     """Links to the cases, grouped by who is right: tuned, and what training began with."""
-    before = [*cases[0].replies][-2] if cases and len(cases[0].replies) > 1 else "base"
     groups: dict[str, list[int]] = {}
     for number, case in enumerate(cases, start=1):
         groups.setdefault(_outcome(case), []).append(number)

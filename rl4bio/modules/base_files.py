@@ -53,7 +53,12 @@ def find_base(checkpoint: str, revision: str | None) -> Path | None:
 def write_tokenizer(tokenizer: Any, base: Path | None, folder: Path) -> None:
     """Write a tokenizer: the base's files where they are the same tokenizer, else its own."""
     if base is None or not _copy_tokenizer(tokenizer, base, folder):
-        tokenizer.save_pretrained(folder)
+        try:
+            tokenizer.save_pretrained(folder)
+        except Exception as error:
+            if type(error) is Exception:  # how tokenizers says that the disk is full
+                raise OSError(str(error)) from error
+            raise
     path = folder / "tokenizer_config.json"
     _rewrite(path, read_config(path), older_tokenizer(read_config(path)))
 
@@ -95,8 +100,9 @@ def _probe(tokenizer: Any) -> list[int] | str:
 
 
 def older_tokenizer(config: dict[str, Any]) -> dict[str, Any]:
-    """tokenizer_config.json in words that transformers 4 knows too."""
-    new = {k: v for k, v in config.items() if k not in ("backend", "is_local", "local_files_only")}
+    """tokenizer_config.json in words that transformers 4 knows too, without others' code."""
+    left_out = ("backend", "is_local", "local_files_only", "auto_map")
+    new = {key: value for key, value in config.items() if key not in left_out}
     if new.get("tokenizer_class") == "TokenizersBackend":
         new["tokenizer_class"] = "PreTrainedTokenizerFast"
     if isinstance(new.get("extra_special_tokens"), list):
@@ -117,7 +123,7 @@ def settle_configs(folder: Path, base: Path | None, *, stops: list[int] | None =
     settled = written
     if base is not None and (base / "config.json").is_file():
         settled = _changed_alone(folder, base, written)
-    _rewrite(path, written, older_config(settled))
+    _rewrite(path, written, older_config(settled), base)
     path = folder / "generation_config.json"
     written = read_config(path)
     if base is not None and base.absolute() != folder.absolute():
@@ -130,7 +136,7 @@ def settle_configs(folder: Path, base: Path | None, *, stops: list[int] | None =
     }:
         settled = {**(settled or written), "eos_token_id": stops}
     if settled:
-        _rewrite(path, written, settled)
+        _rewrite(path, written, settled, base)
     else:
         path.unlink(missing_ok=True)
 
@@ -144,7 +150,8 @@ def _changed_alone(folder: Path, base: Path, written: dict[str, Any]) -> dict[st
     if old.get("model_type") != new.get("model_type"):
         return written
     settled = _merged(raw, old, new)
-    settled.pop("quantization_config", None)
+    for key in ("quantization_config", "auto_map"):  # code that is not used here, nor copied
+        settled.pop(key, None)
     if "quantization_config" in written:
         settled["quantization_config"] = written["quantization_config"]
     return _with_dtype(settled, str(written.get("dtype", "float32")))
@@ -212,6 +219,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def _rewrite(path: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
-    if after and after != before:
+def _rewrite(
+    path: Path, before: dict[str, Any], after: dict[str, Any], base: Path | None = None
+) -> None:
+    """Write what has changed; where it is what the base has, the base's own bytes."""
+    if base is not None and read_config(base / path.name) == after:
+        shutil.copyfile(base / path.name, path)
+    elif after and after != before:
         path.write_text(json.dumps(after, indent=2, ensure_ascii=False) + "\n", "utf-8")

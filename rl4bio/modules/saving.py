@@ -72,18 +72,30 @@ def write_model(
     write_tokenizer(tokenizer, base, folder)
 
 
-def verify_policy(policy: Policy, folder: Path) -> None:
+def verify_policy(policy: Policy, folder: Path, *, where: Path | None = None) -> None:
     """Compare the written weights with those in memory.
+
+    Args:
+        policy: that was written.
+        folder: to read.
+        where: the folder's later name, for messages.
 
     Raises:
         StorageError: a tensor is missing, differs, or is not finite.
     """
     if policy.adapter is None:
-        verify_model(policy.model, folder)
+        verify_model(policy.model, folder, where=where)
         return
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _compare(adapter_state(policy.model), load_file(folder / ADAPTER_FILE), folder)
+    try:
+        stored = load_file(folder / ADAPTER_FILE)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(
+            f"{where or folder}: does not read back ({error}); check the disk"
+        ) from error
+    _compare(adapter_state(policy.model), stored, where or folder)
 
 
 def verify_model(model: Any, folder: Path, *, where: Path | None = None) -> Any:

@@ -150,10 +150,12 @@ def changed_keys(stored: str, wanted: str, may_differ: Sequence[str] = ()) -> li
 
 def _same_place(old: Any, new: Any) -> bool:
     """Whether two values are one path: relative and absolute, or of a folder that has moved."""
-    if not isinstance(old, str) or not isinstance(new, str) or not os.path.isabs(new):
+    if not isinstance(old, str) or not isinstance(new, str):
         return False
-    moved = os.path.isabs(old) and not os.path.exists(old)
-    return os.path.abspath(old) == new or (moved and Path(old).name == Path(new).name)
+    if os.path.isabs(old) == os.path.isabs(new):
+        moved = os.path.isabs(old) and not os.path.exists(old) and os.path.exists(new)
+        return moved and Path(old).name == Path(new).name
+    return os.path.abspath(old) == os.path.abspath(new)
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

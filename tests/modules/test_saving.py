@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,8 @@ def special_bases(tokenizer: Any) -> dict[str, Any]:
         "initializer_range": 0.3,
         **ends,
     }
-    layers = {"head_dim": 16, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}  # fmt: skip
+    kinds = ["sliding_attention", "full_attention"]
+    layers: dict[str, Any] = {"head_dim": 16, "sliding_window": 8, "layer_types": kinds}
     text = hf.Gemma3TextConfig(
         **shape,
         **layers,
@@ -320,9 +322,8 @@ def test_a_save_that_does_not_verify_is_kept_and_named(
         save_policy(policy, run)
     kept = tmp_path / "run" / f"{kind}-not-verified"
     assert f"kept in {kept}" in str(caught.value)
-    assert f"export --run {run.root} --step latest` takes the weights of step-00000007" in str(
-        caught.value
-    )
+    again = f"export --run {run.root} --step latest` takes those of step-00000007"
+    assert again in str(caught.value)
     assert list(kept.glob("*.safetensors"))
     assert not (tmp_path / "run" / kind).exists()
     with pytest.raises(StorageError):
@@ -336,6 +337,33 @@ def _write(policy: Policy, folder: Path) -> None:
         write_model(policy.model, policy.tokenizer, folder, None)
     else:
         policy.model.save_pretrained(folder, selected_adapters=["default"])
+
+
+def test_a_full_disk_is_one_kind_of_error(tiny_folder, tmp_path: Path) -> None:
+    """Whichever file it is that does not fit, in a process whose files may not grow."""
+    code = f"""
+import resource
+from pathlib import Path
+from rl4bio.modules.loading import load_policy
+from rl4bio.outputs import save_policy
+from rl4bio.sections import AdapterConfig, PolicyConfig
+from rl4bio.storage import RunFolder
+section = PolicyConfig(checkpoint={str(tiny_folder("llama"))!r}, adapter=AdapterConfig(rank=2))
+policy = load_policy(section)
+policy.tokenizer.chat_template = "x"
+for limit in (100, 2000, 10000, 20000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        save_policy(policy, RunFolder(Path({str(tmp_path)!r})))
+    except Exception as error:
+        print(type(error).__name__, str(error)[:200])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) >= 3, done.stderr
+    said = "StorageError", "cannot be written"
+    assert [line for line in lines if not (line.startswith(said[0]) and said[1] in line)] == []
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["adapter"])
 
 
 def test_older_forms() -> None:

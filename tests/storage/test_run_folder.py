@@ -118,3 +118,20 @@ def test_changed_keys() -> None:
 def test_import_loads_no_torch() -> None:
     code = "import sys, rl4bio.storage; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_a_path_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch) -> None:
+    """Relative or absolute; or of a folder that has moved, as far as a name can say."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "model").mkdir()
+
+    def changed(old: str, new: str) -> bool:
+        return bool(changed_keys(f"checkpoint: {old}", f"checkpoint: {new}"))
+
+    assert not changed("new/model", f"{tmp_path}/new/model")
+    assert not changed(f"{tmp_path}/new/model", "new/model")
+    assert not changed(f"{tmp_path}/old/model", f"{tmp_path}/new/model")
+    assert changed(f"{tmp_path}/old/model", f"{tmp_path}/new/other")
+    assert changed("old/model", "new/model")
+    assert changed("lab/a", "lab/b")
