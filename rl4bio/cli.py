@@ -20,6 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from rl4bio.errors import EXIT_OUT_OF_MEMORY, EXIT_RANK_FAILURE, ConfigError, Rl4bioError
+from rl4bio.host_memory import settle_memory
 from rl4bio.redaction import mask_secrets, one_line
 
 Main = Callable[[argparse.Namespace], int | None]
@@ -81,6 +82,7 @@ def run_command(
         argv: arguments without the program name; None takes those of the process.
     """
     debug = False
+    settle_memory()
     try:
         with _sigterm_raises():
             arguments = parse(parser, sys.argv[1:] if argv is None else argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import sys
 import time
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
+    from rl4bio.modules.policy import Policy
+
+log = logging.getLogger("rl4bio")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +57,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
     started = time.monotonic()
     policy, data, precision = prepare(config)
+    warn_of_memory(config, policy, data)
     module = build_module(config, policy)
     folder = open_folder(config, resume=arguments.resume)
     callbacks, checkpoint = build_callbacks(
@@ -75,6 +80,21 @@ def fit(arguments: argparse.Namespace) -> int:
         )
         return 128 + checkpoint.signal
     return 0
+
+
+def warn_of_memory(config: RunConfig, policy: Policy, data: PromptDataModule) -> None:
+    """Say before a GRPO run on a CPU that it will not fit: the system would end it silently."""
+    from rl4bio.inference import find_device
+
+    if config.task != "grpo" or find_device(config.trainer.accelerator).type != "cpu":
+        return
+    from rl4bio.memory import memory_warning
+    from rl4bio.preflight import memory_of
+
+    memory = memory_of(policy, data.samples("train"), config)
+    log.info("%s", memory.describe())
+    if text := memory_warning(memory):
+        log.warning("%s", text)
 
 
 def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ import torch
 
 from rl4bio.hardware import cpu_bfloat16, lowest_capability, resolve_precision
 from rl4bio.inference import HALF, find_device
-from rl4bio.memory import estimate_memory
+from rl4bio.memory import MemoryEstimate, estimate_memory, memory_warning
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import Completions, sample_completions
 from rl4bio.modules.step_advantages import advantages_over_ranks
@@ -19,6 +20,8 @@ from rl4bio.sections import RunConfig
 from rl4bio.types import Sample, Scorer, Scores, ScoreTable
 
 PROMPTS = 4
+LONGEST = 8
+"""Prompts of the most characters, among which the one of the most tokens is taken to be."""
 SHOWN_CHARACTERS = 400
 MOST = 0.5
 """Share of cut-off completions above which a warning is due."""
@@ -38,6 +41,7 @@ def preview(
     group's advantages 0, or completions cut off by the length limit.
     """
     chosen = list(samples[:PROMPTS])
+    memory = memory_of(policy, samples, config)
     found = sample(policy, chosen, config)
     group = config.grpo.group_size
     table = scorer(found.texts, [one for one in chosen for _ in range(group)])
@@ -49,12 +53,28 @@ def preview(
         f"limit {config.rollout.max_prompt_tokens}",
         f"completion tokens: {spread(found.lengths.tolist())}, "
         f"limit {config.rollout.max_completion_tokens}, cut off by it {cut:.0%}",
-        estimate_memory(policy, config).describe(),
+        memory.describe(),
         *reward_rows(table, group),
         f"groups whose rewards are all equal: {silent:.0%}",
         f"best completion: {best(found.texts, table.total)!r}",
-        *(f"WARNING: {text}" for text in warnings(table, silent, cut, config)),
+        *(
+            f"WARNING: {text}"
+            for text in [*warnings(table, silent, cut, config), memory_warning(memory)]
+            if text
+        ),
     ]
+
+
+def memory_of(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> MemoryEstimate:
+    """The memory that a run on these samples needs of its device, before it has begun."""
+    longest = heapq.nlargest(LONGEST, samples, key=lambda one: len(str(one.prompt)))
+    with placed(policy, config):
+        return estimate_memory(
+            policy,
+            config,
+            cpu=find_device(config.trainer.accelerator).type == "cpu",
+            longest=max(policy.count_tokens(one.prompt) for one in longest),
+        )
 
 
 def sample(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> Completions:

@@ -35,6 +35,7 @@ TOOLS = {
     "tags",
     "words",
     "hardware",
+    "host_memory",
     "yaml_reader",
     "config_tree",
     "config_schema",

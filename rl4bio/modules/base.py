@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rl4bio.errors import NonFiniteError
+from rl4bio.host_memory import Level
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.sections import OptimConfig
@@ -39,6 +40,7 @@ class PolicyModule(L.LightningModule):
         self.draws = 0
         """Training prompts that all ranks have used up; where a resumed run goes on."""
         self.grad_norm = 0.0
+        self._held = Level()
 
     @property  # type: ignore[misc]
     def strict_loading(self) -> bool:
@@ -95,6 +97,7 @@ class PolicyModule(L.LightningModule):
                     )
                 self.manual_backward(loss)
         optimizer.step()
+        self._held.hold()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip and record the gradient norm; with 16-mixed the gradients are unscaled here."""
