@@ -57,7 +57,8 @@ class MemoryEstimate:
         head          the packed copy of frozen layers, such as the head, kept between rollouts
         rollout       packed copies of all other layers, and a step's logits three times
         key_values    4 bytes a number in any precision
-        activations   and a layer's once more, while its gradients are made; no logits under a
+        activations   6/5 of the above, for attention without a fused kernel and holes in the heap,
+                      and a layer's once more, while its gradients are made; no logits under a
                       frozen head, whose vocabulary goes by in tiles; under a trained one those of
                       a chunk, four times, and two gradients of it beside the one that is kept
     """
@@ -197,6 +198,7 @@ def _activation_bytes(policy: Policy, config: RunConfig, *, width: int, cpu: boo
     layer = width * channels + NORM_BYTES * shape["hidden"]
     logits = 4 * min(tokens * shape["vocabulary"], MAX_LOGITS)
     if cpu:
+        layer = layer * 6 // 5
         logits = _head_bytes(policy.model) + tokens * layer
     scores = _score_bytes(policy, config, share=tokens / step)
     if getattr(policy.model, "is_gradient_checkpointing", False):

@@ -82,6 +82,8 @@ def test_nothing_of_a_rollout_waits_for_the_collector(
     names = {name for name, _ in made}
     assert {"LayerStates", "_Forward"} < names and ("Tape" in names) is not static
     assert [name for name, ref in made if ref() is not None] == []
-    kept = {id(value) for value in (decoded.tokens, decoded.logprobs, decoded.lengths, decoded.ended)}
+    kept = {
+        id(value) for value in (decoded.tokens, decoded.logprobs, decoded.lengths, decoded.ended)
+    }
     left = [one for one in (ref() for ref in operators.tensors) if one is not None]
     assert [tuple(one.shape) for one in left if id(one) not in kept] == []
