@@ -28,7 +28,7 @@ many, and a few numbers of rows come again in each rollout."""
 CAPACITIES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """Read once, when the first such kernel is made."""
 MAPPED_FROM = 2**28
-"""Bytes from which on an allocation is mapped for itself: holes of this size are not for the heap."""
+"""Bytes from which on an allocation is mapped for itself: the heap must not have holes so large."""
 GROWTH = 2**26
 """Bytes, or a twentieth of what is held if that is more, by which a process may grow."""
 

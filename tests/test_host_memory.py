@@ -20,7 +20,9 @@ def test_a_process_sees_what_it_holds_and_what_is_left() -> None:
     before = resident_bytes()
     block = bytearray(2**26)
     held, left = resident_bytes(), available_bytes()
-    assert before is not None and held is not None and left is not None
+    assert before is not None
+    assert held is not None
+    assert left is not None
     assert held >= before + len(block) - 2**22
     assert (resident_bytes(peak=True) or 0) >= held
     assert left < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -69,11 +71,11 @@ def test_free_pages_go_back_once_a_process_has_grown(monkeypatch: pytest.MonkeyP
     assert counts == [0, 0, 1, 1, 2]
 
 
-ASK = """
+ASK = f"""
 import os, sys
 from rl4bio.host_memory import settle_memory, resident_bytes, release_memory
 settle_memory()
-print({n: os.environ.get(n) for n in %r})
+print({{n: os.environ.get(n) for n in {CAPACITIES}}})
 assert "torch" not in sys.modules
 import torch
 blocks = [torch.ones(2**20) for _ in range(64)]  # 4 MiB each: below a default threshold's reach
@@ -82,7 +84,7 @@ held = resident_bytes()
 del blocks
 release_memory()
 print(held - resident_bytes())
-""" % (CAPACITIES,)
+"""
 
 
 @linux

@@ -80,7 +80,8 @@ def test_nothing_of_a_rollout_waits_for_the_collector(
         )
     weights._FROZEN.clear()  # the head's packed form stays on purpose
     names = {name for name, _ in made}
-    assert {"LayerStates", "_Forward"} < names and ("Tape" in names) is not static
+    assert {"LayerStates", "_Forward"} < names
+    assert ("Tape" in names) is not static
     assert [name for name, ref in made if ref() is not None] == []
     kept = {
         id(value) for value in (decoded.tokens, decoded.logprobs, decoded.lengths, decoded.ended)
