@@ -29,7 +29,7 @@ CAPACITIES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """Read once, when the first such kernel is made."""
 MAPPED_FROM = 2**28
 """Bytes from which on an allocation is mapped for itself: the heap must not have holes so large."""
-GROWTH = 2**26
+GROWTH = 2**25
 """Bytes, or a twentieth of what is held if that is more, by which a process may grow."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h

@@ -22,7 +22,7 @@ PAIR_BYTES = 20
 float32, rounded. No fused kernel computes these."""
 NORM_BYTES = 30
 """Of a layer's norms and residual sums, a token and hidden unit: norms are computed in float32."""
-TRAINING = 2**28
+TRAINING = 2**27
 """Of a process on a CPU, what training adds to it: more libraries, compiled kernels, holes."""
 
 
@@ -53,7 +53,7 @@ class MemoryEstimate:
     On a CPU the process is all there is, and the estimate is of all of it:
 
         process       what it holds before the first step, weights aside: Python, libraries, the
-                      tokenizer, the data; and 256 MiB for what training adds
+                      tokenizer, the data; and 128 MiB for what training adds
         head          the packed copy of frozen layers, such as the head, kept between rollouts
         rollout       packed copies of all other layers, and a step's logits three times
         key_values    4 bytes a number in any precision
@@ -199,21 +199,21 @@ def _activation_bytes(policy: Policy, config: RunConfig, *, width: int, cpu: boo
     logits = 4 * min(tokens * shape["vocabulary"], MAX_LOGITS)
     if cpu:
         layer = layer * 6 // 5
-        logits = _head_bytes(policy.model) + tokens * layer
+        logits = _head_bytes(policy.model, tokens) + tokens * layer
     scores = _score_bytes(policy, config, share=tokens / step)
     if getattr(policy.model, "is_gradient_checkpointing", False):
         return tokens * (shape["layers"] * shape["hidden"] * width + layer) + logits + max(scores)
     return tokens * shape["layers"] * layer + logits + max(scores[0] * shape["layers"], scores[1])
 
 
-def _head_bytes(model: Any) -> int:
-    """What a head on a CPU needs while it runs, see `MemoryEstimate`."""
+def _head_bytes(model: Any, tokens: int) -> int:
+    """What a head on a CPU needs while so many tokens run, see `MemoryEstimate`."""
     head = model.get_output_embeddings()
     weights = [p for p in head.parameters() if p.requires_grad]
     if not weights and type(head) is torch.nn.Linear:
         return 0
     vocabulary = model.config.get_text_config().vocab_size
-    chunk = rows_at_once(vocabulary, torch.device("cpu")) * vocabulary
+    chunk = min(tokens, rows_at_once(vocabulary, torch.device("cpu"))) * vocabulary
     return 4 * 4 * chunk + 2 * _bytes(weights)
 
 

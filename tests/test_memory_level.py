@@ -11,8 +11,9 @@ import pytest
 from benchmarks.memory_estimate import QA, SMALL, run
 
 STEPS, SETTLED = 60, 10
-SLACK = 12 * 2**20
-"""Bytes: a few kernels, logs and completions of fifty steps."""
+SLACK = 2**25 + 2**24
+"""Bytes by which a small process may grow before it gives free pages back, and a block that found
+no hole. Kernels that are never let go would be 140 MiB after fifty steps."""
 NANO = (
     "rollout.max_completion_tokens=20",
     "grpo.group_size=4",
