@@ -86,7 +86,9 @@ def verify_saved(policy: Policy, folder: Path) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv; empty cells are left out."""
+    """The rows of metrics.csv, none where nothing was logged; empty cells are left out."""
+    if not path.exists():
+        return []
     with path.open(encoding="utf-8", newline="") as stream:
         return [
             {key: float(value) for key, value in row.items() if key and value}
@@ -112,6 +114,7 @@ def summarize_run(
         "base": config.policy.checkpoint,
         "steps": module.iteration,
         "prompts": module.draws,
+        "warnings": getattr(module, "warnings", []),
         "seconds": round(seconds, 1),
         "window_steps": WINDOW,
         "first": {name: mean(rows[:WINDOW], name) for name in names},

@@ -12,7 +12,9 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from rl4bio.config import config_dict
 from rl4bio.errors import StorageError
+from rl4bio.evaluation.run_report import run_report
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.outputs import model_card, read_metrics, save_policy, summarize_run, verify_saved
@@ -122,6 +124,29 @@ def test_metrics_leave_empty_cells_out(folder: RunFolder) -> None:
         {"step": 1.0, "reward/total_mean": 1.0},
         {"step": 2.0, "reward/total_mean": 2.0, "train/kl": 0.5},
     ]
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_hardly_any_metrics(policy_of: Callable[..., Policy], folder: RunFolder, rows: int) -> None:
+    """Summary, card and report of a run that logged one step, or none."""
+    if rows:
+        write_metrics(folder, rows)
+    said = [{"sign": "no_spread", "from": 1, "to": 1, "message": "nothing <is> learnt"}]
+    module: Any = SimpleNamespace(iteration=1, draws=2, warnings=said)
+    config = make_config()
+    summary = summarize_run(config, folder, module, seconds=1)
+    assert summary["steps"] == 1
+    assert summary["last"] == ({"reward/total_mean": 1.0} if rows else {})
+    assert "GRPO, 1 steps" in model_card(config, policy_of("adapter"), "adapter", summary)
+    page = run_report(
+        title="t",
+        config=config_dict(config),
+        summary=summary,
+        metrics=read_metrics(folder.metrics),
+        completions=folder.completions,
+    )
+    assert "Steps 1 to 1:" in page
+    assert "nothing &lt;is&gt; learnt" in page
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,7 +24,7 @@ class PolicyModule(L.LightningModule):
     Args:
         policy: model and tokenizer; its trainable parameters are what the optimiser gets.
         optim: learning rate, schedule and clipping.
-        max_steps: planned optimiser steps, where the schedule ends.
+        max_steps: planned training steps, where the schedule ends.
     """
 
     def __init__(self, policy: Policy, *, optim: OptimConfig, max_steps: int) -> None:
@@ -39,6 +39,20 @@ class PolicyModule(L.LightningModule):
         self.draws = 0
         """Training prompts that all ranks have used up; where a resumed run goes on."""
         self.grad_norm = 0.0
+        self.warnings: list[dict[str, Any]] = []
+        """What callbacks have to say about the run's learning; for its summary and report."""
+
+    @property
+    def updates_per_step(self) -> int:
+        """Optimiser steps in each training step, as Lightning's `global_step` counts them."""
+        return 1
+
+    @property
+    def place(self) -> str:
+        """The step under way, from 1, for messages; with its update where a step has several."""
+        shown = f"step {self.iteration + 1}"
+        number = self.global_step - self.iteration * self.updates_per_step
+        return f"update {number + 1} of {shown}" if number else shown
 
     @property  # type: ignore[misc]
     def strict_loading(self) -> bool:
@@ -55,7 +69,9 @@ class PolicyModule(L.LightningModule):
 
     def learning_rate_share(self) -> float:
         """The share of its peak learning rate that every parameter group takes at this step."""
-        return learning_rate_share(self.optim, self.global_step, self.max_steps)
+        return learning_rate_share(
+            self.optim, self.global_step, self.max_steps, updates=self.updates_per_step
+        )
 
     def trainable_state(self) -> dict[str, Tensor]:
         """The trained weights alone, by their name in the model."""
@@ -90,7 +106,7 @@ class PolicyModule(L.LightningModule):
                 loss = loss_of(micro_batch)
                 if not bool(torch.isfinite(loss)):
                     raise NonFiniteError(
-                        f"the loss is {float(loss)} at optimiser step {self.global_step}; "
+                        f"the loss is {float(loss.detach())} in {self.place}; "
                         "nothing was updated; lower optim.lr or use trainer.precision=32-true"
                     )
                 self.manual_backward(loss)
@@ -106,7 +122,7 @@ class PolicyModule(L.LightningModule):
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if not scaled and not bool(torch.isfinite(norm)):
             raise NonFiniteError(
-                f"the gradient norm is {float(norm)} at optimiser step {self.global_step}; "
+                f"the gradient norm is {float(norm)} in {self.place}; "
                 "nothing was updated; lower optim.lr or use trainer.precision=32-true"
             )
 

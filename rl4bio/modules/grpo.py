@@ -39,7 +39,7 @@ class GRPOLightningModule(RewardValidation):
         rollout: lengths and temperature of the completions.
         grpo: objective, advantages and micro-batches.
         optim: learning rate, schedule and clipping.
-        max_steps: planned optimiser steps.
+        max_steps: planned training steps (rollouts), where the schedule ends.
         seed: of the sampling noise.
     """
 
@@ -113,6 +113,10 @@ class GRPOLightningModule(RewardValidation):
         )
 
     @property
+    def updates_per_step(self) -> int:
+        return self.grpo.updates_per_rollout
+
+    @property
     def distribution(self) -> dict[str, Any]:
         """What completions are sampled from, and what their log-probabilities are taken of."""
         return {"temperature": self.rollout.temperature, "top_k": self.rollout.top_k}
@@ -154,7 +158,7 @@ class GRPOLightningModule(RewardValidation):
         """
         if not float(self.global_sum((~scores.total.isnan()).sum().float())):
             raise RewardError(
-                f"none of the {len(scores.total)} completions of step {self.iteration} could be "
+                f"none of the {len(scores.total)} completions of {self.place} could be "
                 f"scored by {', '.join(scores.parts)}; do the samples have what these rewards need "
                 f"(first sample: {rollout.samples[0].uid})?"
             )

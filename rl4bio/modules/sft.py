@@ -81,7 +81,7 @@ class SFTLightningModule(PolicyModule):
         policy: model and tokenizer, with or without an adapter.
         sft: loss, token limits, loss weights and noise.
         optim: learning rate, schedule and clipping.
-        max_steps: planned optimiser steps.
+        max_steps: planned training steps.
         seed: of the noise on the embeddings.
     """
 

@@ -21,7 +21,7 @@ class TrainerConfig:
     """Length, hardware, validation and checkpoints of a run."""
 
     max_steps: int = 500
-    """Optimiser steps."""
+    """Training steps: rollouts (each with grpo.updates_per_rollout updates), or batches of sft."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: str = "auto"
     """auto, or a number of processes."""

@@ -43,6 +43,7 @@ class GRPOConfig:
     combine: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
     """Several rewards: normalise their weighted sum, or each reward first (GDPO)."""
     updates_per_rollout: int = 1
+    """Passes over a step's rollout, with an optimiser step each; a step is one rollout."""
     tokens_per_micro_batch: int = 8192
     """Tokens of one forward, every prompt counted once (padded ones where the engine does not serve
     the model); at least one row."""
@@ -125,6 +126,7 @@ class OptimConfig:
     weight_decay: float = 0.0
     """Of every weight; with muon of the matrices alone."""
     warmup_steps: int = 0
+    """Training steps, as trainer.max_steps counts them, in which the rate rises to lr."""
     schedule: Schedule = "constant"
     """After the warm-up; linear and cosine fall to final_lr_fraction at trainer.max_steps,
     cosine_with_restarts at the end of each cycle."""
