@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONFIG ?= configs/pubmedqa_nano.yaml
-QED_STEPS ?= 100
-ALBUTEROL_STEPS ?= 80
+QED_STEPS ?= 50
+ALBUTEROL_STEPS ?= 40
 BENCH ?=
 
 .DEFAULT_GOAL := help

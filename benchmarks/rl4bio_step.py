@@ -75,8 +75,8 @@ class TakesTurns(pl.Callback):
 def run(spec: StepSpec, turns: Turns) -> None:
     """`rl4bio.fit.fit`, with one callback more and its phases timed."""
     config = load_config(None, overrides(spec))
-    policy, data, precision = prepare(config)
-    module: Any = build_module(config, policy)
+    policy, data, precision, scorer = prepare(config)
+    module: Any = build_module(config, policy, scorer)
     folder = open_folder(config, resume=False)
     callbacks, _ = build_callbacks(config, folder, resume=False, molecules=scores_molecules(module))
     trainer = build_trainer(config, folder, precision, [*callbacks, TakesTurns(turns)])

@@ -6,8 +6,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from rl4bio import __version__
-
 COMMANDS = {
     "fit": ("rl4bio.fit:main", "train a policy with GRPO or supervised fine-tuning"),
     "evaluate": ("rl4bio.evaluate:main", "score a model on a test split, against its base"),
@@ -16,6 +14,8 @@ COMMANDS = {
     "convert": ("rl4bio.convert:main", "turn a MolGPT .pt file into a model folder"),
     "export": ("rl4bio.export:main", "write a tuned model or adapter as a folder, or a MolGPT .pt"),
     "affinity": ("rl4bio.affinity_command:main", "train a binding-affinity predictor from a table"),
+    "list": ("rl4bio.list:main", "show the rewards, corpora, callbacks, losses and models by name"),
+    "describe": ("rl4bio.describe:main", "show the keys of a section, or the options of a part"),
     "doctor": ("rl4bio.doctor:main", "show what this machine has and what rl4bio would choose"),
 }
 """name -> (module:function, summary); each function is `main(argv) -> exit code`."""
@@ -43,17 +43,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else 2
     if arguments[0] in ("-V", "--version"):
+        from rl4bio import __version__
+
         print(f"rl4bio {__version__}")
         return 0
     name = arguments[0]
     if name not in COMMANDS:
         from rl4bio.redaction import mask_secrets, one_line
         from rl4bio.registry import did_you_mean
+        from rl4bio.synonyms import part_hint
 
         shown = one_line(mask_secrets(repr(name)))
+        hint = part_hint("command", name) or did_you_mean(name, COMMANDS)
+        if name.endswith((".yaml", ".yml")):
+            hint = f"; did you mean `rl4bio fit {one_line(name)}`?"
         print(
-            f"rl4bio: error[config]: unknown command {shown}{did_you_mean(name, COMMANDS)}; "
-            f"known: {', '.join(COMMANDS)}",
+            f"rl4bio: error[config]: unknown command {shown}{hint}; known: {', '.join(COMMANDS)}",
             file=sys.stderr,
         )
         return 2

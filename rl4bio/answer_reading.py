@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from rl4bio.answer_block import TAGS, answer_of, read_bin
 from rl4bio.data.medical_text import Form, read_completion
 from rl4bio.evaluation.labels import ANSWERED, Kind
-from rl4bio.rewards.choice import MAX_CHARACTERS, read_choice
+from rl4bio.rewards.choice import MAX_CHARACTERS, names_another, read_choice
 from rl4bio.tags import (
     Parsed,
     has_content,
@@ -22,14 +22,23 @@ from rl4bio.tags import (
     strip_terminators,
     verdict_of,
 )
+from rl4bio.text import readings, without_fences
 from rl4bio.types import Sample
+from rl4bio.words import plain
 
-_FENCE = re.compile(r"^[ \t]{0,4}```[^\n`]*$", re.MULTILINE)
 _ANSWER_TAG = re.compile(r"<[ \t]{0,2}(/?)[ \t]{0,2}answer[ \t]{0,2}>|^/answer\b", re.I | re.M)
 _ANY_TAG = re.compile(r"<[ \t]{0,2}/?[ \t]{0,2}(?:thought|reasoning|answer)[ \t]{0,2}>", re.I)
 _CLAIM = re.compile(
-    r"(?:\\boxed\{|\b(?:answer|choice|option|letter)\b[ \t*_`]{0,4}(?:is|would be|:|=))[ \t]{0,4}",
+    r"(?:\\boxed\{|\b(?:answer|choice|option|letter)\b[ \t*_`\"']{0,4}"
+    r"(?:(?:is|would be|should be|must be|will be)\b(?:[ \t]{1,4}"
+    r"(?:therefore|thus|clearly|definitely|probably|likely|most likely)\b)?|:|=))[ \t]{0,4}",
     re.I,
+)
+# A letter that a claim names with its reason behind it. An a or an i may be a word of its own.
+_NAMED = re.compile(
+    r"[\s\"'(\[{:]{0,8}(?:(?:option|choice|letter)\s{1,4})?[\"'(\[{]{0,2}"
+    r"(?:([A-HJ-Z]|[b-hj-z])(?!['\-.]?\w)|([AaIi])(?=\s{1,4}(?:because|since|as|due)\b)|(A)(?!['\-.]?\w))"
+    r"[)\]}\"']{0,2}(?=[ \t]+\w)"
 )
 _MAX_CLAIMS = 50
 _LOOSE_BIN = re.compile(r"(?<![\w.+\-])(?:0\d\d|[1-9]\d\d|1000)(?![\w%]|[.,]\d)", re.ASCII)
@@ -101,8 +110,13 @@ def lenient_bin(completion: str, form: Form) -> str | None:
 
     Without a block the first of an answer alone, and the last of a text that reasons.
     """
-    answer = last_answer(completion)
-    found = _LOOSE_BIN.findall(strip_terminators(completion) if answer is None else answer)
+    found = (_loose_bin(text, form) for text in readings(_body(completion)))
+    return next(filter(None, found), None)
+
+
+def _loose_bin(text: str, form: Form) -> str | None:
+    answer = _last_block(text)
+    found = _LOOSE_BIN.findall(text if answer is None else answer)
     if not found:
         return None
     return found[-1] if answer is None and form != "direct" else found[0]
@@ -110,7 +124,14 @@ def lenient_bin(completion: str, form: Form) -> str | None:
 
 def last_answer(completion: str) -> str | None:
     """What stands behind the last opened answer tag, closed or not; None where there is no tag."""
-    text = _FENCE.sub("", strip_terminators(completion))
+    return _last_block(_body(completion))
+
+
+def _body(completion: str) -> str:
+    return without_fences(strip_terminators(completion))
+
+
+def _last_block(text: str) -> str | None:
     tags = [*_ANSWER_TAG.finditer(text)]
     opened = [number for number, tag in enumerate(tags) if not tag[1]]
     if not opened:
@@ -124,11 +145,17 @@ def lenient_choice(completion: str, options: Mapping[str, str]) -> str | None:
     r"""The letter that a completion chooses, in whatever form it is said.
 
     Read are, until one of them chooses: what stands in the last answer block; the last claim ("the
-    answer is C", "Option: C", "\boxed{C}") on its line; the last line that is not empty.
+    answer is C", "Option: C", "\boxed{C}") on its line, also with a reason behind the letter ("the
+    answer is C because ...") that names no other letter; the last line that is not empty. Wrappers
+    of LaTeX and markdown do not matter.
     """
-    answer = last_answer(completion)
-    text = answer if answer is not None else _FENCE.sub("", strip_terminators(completion))
-    text = _ANY_TAG.sub("\n", text)
+    found = (_loose_choice(text, options) for text in readings(_body(completion)))
+    return next(filter(None, found), None)
+
+
+def _loose_choice(text: str, options: Mapping[str, str]) -> str | None:
+    answer = _last_block(text)
+    text = _ANY_TAG.sub("\n", text if answer is None else answer)
     found = read_choice(text.strip(), options)
     if found is not None:
         return found
@@ -137,7 +164,22 @@ def lenient_choice(completion: str, options: Mapping[str, str]) -> str | None:
         line = text[start : start + MAX_CHARACTERS].split("\n", 1)[0].strip(" \t}")
         sentence = re.split(r"(?<=[.;!?])\s", line, maxsplit=1)[0]
         found = read_choice(line, options) or read_choice(sentence, options)
+        found = found or _with_reason(sentence, options)
         if found is not None:
             return found
     lines = [line for line in text.split("\n") if line.strip()]
     return read_choice(lines[-1].strip(), options) if lines else None
+
+
+def _with_reason(claim: str, options: Mapping[str, str]) -> str | None:
+    """The letter that a claim begins with, where words follow that name no other one."""
+    found = _NAMED.match(claim)
+    letter = next(filter(None, found.groups()), "").upper() if found else ""
+    if found is None or letter not in options:
+        return None
+    behind = plain(claim[found.end() :])
+    others = [plain(text) for other, text in options.items() if other != letter]
+    if any(text and behind.startswith(text) for text in others):
+        return None
+    letters = {other.lower(): "" for other in options}
+    return None if names_another(behind, letter.lower(), letters) else letter

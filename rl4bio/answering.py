@@ -65,7 +65,7 @@ def fit_questions(
     )
     return Questions(
         samples=kept,
-        prompts=[policy.encode_prompt(sample.prompt) for sample in kept],
+        prompts=[policy.encode_prompt(sample.prompt, sample.opening) for sample in kept],
         form=form_of(kept, getattr(corpus, "form", "tags")),
         kind=kind,
     )
@@ -113,8 +113,8 @@ def begun_prompts(policy: Policy, questions: Questions) -> list[list[int]]:
     if not questions.opened:
         return questions.prompts
     return [
-        [*prompt, *policy.encode_continuation(opened)]
-        for prompt, opened in zip(questions.prompts, questions.opened, strict=True)
+        policy.encode_prompt(sample.prompt, opened)
+        for sample, opened in zip(questions.samples, questions.opened, strict=True)
     ]
 
 
@@ -137,12 +137,14 @@ def _complete(
     found: list[list[Written]] = [[] for _ in questions.samples]
     done = 0
     prompts = begun_prompts(policy, questions)
+    starts = [] if questions.opened else [policy.start_of(s) for s in questions.samples]
     for rows in by_length(prompts, max(1, batch_size // group)):
         uids = [questions.samples[row].uid for row in rows]
         out = sample_completions(
             policy,
             [prompts[row] for row in rows],
             group_size=group,
+            starts=[starts[row] for row in rows] if starts else (),
             max_new_tokens=max_new_tokens,
             temperature=1.0 if sampling is None else sampling.temperature,
             top_k=None if sampling is None else sampling.top_k,

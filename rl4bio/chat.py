@@ -34,9 +34,12 @@ class Sampling:
     """How replies are drawn."""
 
     temperature: float
+    """0: the likeliest token each time."""
     top_k: int | None
     max_new_tokens: int
     seed: int
+    opening: str = ""
+    """What every reply is begun with."""
 
 
 @dataclass(kw_only=True)
@@ -66,7 +69,7 @@ def stream_reply(
     turn: int = 0,
     active: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Iterator[str]:
-    """The reply to a conversation, its whole text so far after every token.
+    """The reply to a conversation, its whole text so far after every token, opening included.
 
     It is the completion that `sample_completions` gives for the same seed.
 
@@ -83,11 +86,14 @@ def stream_reply(
     """
     import torch
 
+    from rl4bio.engine.known_tokens import restricted
     from rl4bio.engine.sampling import sample_tokens
+    from rl4bio.modules.opening import turn_start
     from rl4bio.modules.policy import evaluating
     from rl4bio.modules.rollout import draw_noise, sampling_seed
 
-    prompt = policy.encode_prompt(turns)
+    prompt = policy.encode_prompt(turns, sampling.opening)
+    start = turn_start(policy, turns, sampling.opening)
     room = policy.completion_room(len(prompt))
     limit = sampling.max_new_tokens if room is None else min(sampling.max_new_tokens, room)
     if limit < 1:
@@ -95,7 +101,9 @@ def stream_reply(
             f"the conversation has {len(prompt)} tokens, the model {policy.max_positions} "
             f"positions; say {FORGET} to begin another"
         )
-    noise = draw_noise([sampling_seed(sampling.seed, turn, 0)], 1, sampling.max_new_tokens)
+    noise = None
+    if sampling.temperature > 0:
+        noise = draw_noise([sampling_seed(sampling.seed, turn, 0)], 1, sampling.max_new_tokens)
     model: Any = policy.model
     ids, cache, said = torch.tensor([prompt], device=policy.device), None, []
     for place in range(limit):
@@ -103,15 +111,15 @@ def stream_reply(
             out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = out.past_key_values
             token, logprob = sample_tokens(
-                out.logits[:, -1],
-                noise[:, place].to(policy.device),
-                temperature=sampling.temperature,
+                restricted(model, out.logits[:, -1]),
+                None if noise is None else noise[:, place].to(policy.device),
+                temperature=sampling.temperature or 1.0,
                 top_k=sampling.top_k,
             )
         if not bool(torch.isfinite(logprob).all()):
             raise NonFiniteError("the model's logits are not finite; use trainer.precision=32-true")
         said.append(int(token))
-        text = policy.decode(said)
+        text = start + policy.decode(said)
         if said[-1] in policy.stop_ids or place == limit - 1:
             yield text
             return
@@ -132,11 +140,14 @@ def chat(config: RunConfig, tuned: Path | None, arguments: argparse.Namespace) -
     Raises:
         ConfigError: the model writes molecules.
     """
+    from rl4bio.begun_answers import opening_of
+
     sampling = Sampling(
         temperature=arguments.temperature,
         top_k=arguments.top_k,
         max_new_tokens=config.rollout.max_completion_tokens,
         seed=arguments.seed,
+        opening=opening_of(config),
     )
     with ExitStack() as stack:
         speakers = open_speakers(stack, config, tuned)

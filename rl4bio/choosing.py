@@ -22,6 +22,7 @@ from rl4bio.evaluation.answers import Answer
 from rl4bio.evaluation.cases import Reply
 from rl4bio.evaluation.labels import LABELS
 from rl4bio.modules.logprobs import continuation_logprobs
+from rl4bio.modules.opening import split_start
 from rl4bio.modules.policy import Policy
 from rl4bio.reasoning import answer_lead
 from rl4bio.replies import Questions, block_names, positive_class
@@ -146,8 +147,8 @@ def _begun(
     Encoded together, since a tokenizer may merge the end of one with the start of the other.
     Where that is longer than the model, the completion loses its start.
     """
-    prompt = questions.prompts[row]
-    own = [policy.encode_continuation(questions.opened[row] + text) for text in texts]
+    prompt, start = split_start(policy, questions.samples[row].prompt, questions.opened[row])
+    own = [policy.encode_continuation(start + text) for text in texts]
     shared = next(
         (n for n, tokens in enumerate(zip(*own, strict=False)) if len(set(tokens)) > 1),
         min(map(len, own)) - 1,  # every choice keeps a token

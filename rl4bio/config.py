@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from rl4bio.callbacks import CALLBACKS
 from rl4bio.config_schema import (
     LARGEST_NUMBER,
@@ -25,7 +22,7 @@ from rl4bio.config_tree import ConfigTree
 from rl4bio.data import CORPORA
 from rl4bio.errors import ConfigError, DataError
 from rl4bio.plugins import import_plugins
-from rl4bio.registry import did_you_mean
+from rl4bio.registry import option_hint
 from rl4bio.rewards import REWARDS
 from rl4bio.sections import RunConfig, require
 from rl4bio.yaml_reader import dump_yaml
@@ -88,14 +85,13 @@ def check_run(config: RunConfig) -> None:
         raise ConfigError(f"data.options: {error}") from error
     _check_rewards(config)
     for index, callback in enumerate(config.callbacks):
-        name, known = callback.name, CALLBACKS.names()
-        hint = f"{did_you_mean(name, known)}; known: {', '.join(known)}"
-        where = f"callbacks[{index}]"
-        require(name in known, f"{where}.name", f"unknown callback {name!r}{hint}")
+        name, where = callback.name, f"callbacks[{index}]"
+        unknown = f"unknown callback {name!r}{CALLBACKS.hint(name)}"
+        require(name in CALLBACKS.names(), f"{where}.name", unknown)
         options = CALLBACKS.option_names(name)
         for option in callback.options:
-            hint = f"{did_you_mean(option, options)}; known: {', '.join(sorted(options)) or 'none'}"
-            require(option in options, f"{where}.options.{option}", f"unknown option{hint}")
+            unknown = f"unknown option{option_hint(option, options)}"
+            require(option in options, f"{where}.options.{option}", unknown)
 
 
 def _check_rewards(config: RunConfig) -> None:
@@ -129,11 +125,16 @@ def _check_rewards(config: RunConfig) -> None:
 
 @functools.cache
 def _schema() -> Any:
+    from omegaconf import OmegaConf
+
     return OmegaConf.structured(RunConfig)
 
 
 def _typed(tree: dict[str, Any]) -> RunConfig:
     """The tree merged into the dataclasses, references resolved, `__post_init__` checks run."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         config = OmegaConf.merge(_schema(), tree)
     except OmegaConfBaseException as error:

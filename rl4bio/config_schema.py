@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import math
 import re
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any
-
-from omegaconf import Container, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING, Any
 
 from rl4bio.errors import ConfigError
 from rl4bio.registry import did_you_mean
-from rl4bio.sections import RunConfig, require
+from rl4bio.sections import PartConfig, RunConfig, require
+from rl4bio.synonyms import (
+    FOREIGN_KEYS,
+    foreign_config,
+    foreign_keys,
+    key_hint,
+    known_names,
+    leaves,
+    value_hint,
+)
 from rl4bio.yaml_reader import join_key
+
+if TYPE_CHECKING:
+    from omegaconf.errors import OmegaConfBaseException
 
 LARGEST_NUMBER = 2**32 - 1
 """Of every number in a configuration, and the largest seed that all generators take."""
@@ -48,11 +58,13 @@ def check_tree(value: Any, hint: Any = RunConfig, key: str = "") -> None:
         require(
             isinstance(value, dict),
             key,
-            f"got {value!r}, needs a section of `key: value` lines; or leave the key out",
+            f"got {value!r}, needs a section such as {_example(hint, value)}; or leave the key out"
+            f"{value_hint(key, value)}",
         )
         _check_section(value, typing.cast(type, hint), key)
     elif typing.get_origin(hint) is list:
-        require(isinstance(value, list), key, f"got {value!r}, needs a list such as [a, b]")
+        item = _example(options[0], value) if dataclasses.is_dataclass(options[0]) else "a, b"
+        require(isinstance(value, list), key, f"got {value!r}, needs a list such as [{item}]")
         for child_key, child in _children(value, key):
             check_tree(child, options[0], child_key)
     elif typing.get_origin(hint) is dict:
@@ -65,16 +77,52 @@ def check_tree(value: Any, hint: Any = RunConfig, key: str = "") -> None:
 def _check_section(value: dict[str, Any], section: type, key: str) -> None:
     hints = _hints(section)
     _refuse_code_keys(value, key)
+    foreign = foreign_keys(value, hints)
+    if section is RunConfig and len(foreign) >= FOREIGN_KEYS:
+        first = next(name for name in value if name not in hints)
+        raise ConfigError(f"{first}: {foreign_config(foreign)}")
     for name, child in value.items():
         full = join_key(key, name)
         if name not in hints:
-            near = did_you_mean(name.lower(), hints) or _elsewhere(name)
-            raise ConfigError(f"{full}: unknown key{_elsewhere(name, exact=True) or near}")
+            raise ConfigError(f"{full}: unknown key{_unknown(name, child, section, key)}")
         check_tree(child, hints[name], full)
+
+
+def _unknown(name: str, child: Any, section: type, key: str) -> str:
+    """What an unknown key may have meant: names of other programs first, then spelling."""
+    near = did_you_mean(name.lower(), _hints(section))
+    if issubclass(section, PartConfig):
+        option = f"; an option of a part stands under options: {key}.options.{name}"
+        return key_hint(name, child) or near or option
+    spelling = _elsewhere(name, exact=True) or near or _inside(name, child) or _elsewhere(name)
+    return key_hint(name, child) or spelling or _near_foreign(name)
+
+
+def _inside(name: str, child: Any) -> str:
+    """What a key inside an unknown section is here: `training_args: {beta: 0.04}`."""
+    for full, value in leaves(child, name):
+        if hint := key_hint(full, value) or _elsewhere(full.rpartition(".")[2], exact=True):
+            return f"; {full}: {hint[2:]}"
+    return ""
+
+
+def _near_foreign(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), known_names(), n=1, cutoff=0.85)
+    return key_hint(near[0]) if near else ""
+
+
+def _example(section: Any, value: Any) -> str:
+    """A section with its first key, which takes the value where that is a plain one."""
+    first = next(iter(_hints(section)))
+    plain = isinstance(value, str) and first in ("name", "checkpoint") and bool(value)
+    return f"{{{first}: {value if plain else '...'}}}"
 
 
 def check_types(value: Any, hint: Any = RunConfig, key: str = "") -> None:
     """Find the scalar that OmegaConf does not convert; it names no full key inside lists itself."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     hint = next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), hint)
     for child_key, child in _children(value, key):
         if isinstance(value, list):
@@ -90,7 +138,9 @@ def check_types(value: Any, hint: Any = RunConfig, key: str = "") -> None:
             OmegaConf.merge(OmegaConf.structured(hint), {name: child})
         except OmegaConfBaseException as error:
             known = [str(a) for a in typing.get_args(child_hint)]
-            near = did_you_mean(str(child), known)
+            near = value_hint(child_key, child) or did_you_mean(str(child), known)
+            if child is None or child == "":
+                near = "; leave the key out for its default"
             raise ConfigError(f"{child_key}: {reason(error)}{near}") from None
 
 
@@ -120,18 +170,45 @@ def _refuse_code_keys(value: Any, key: str) -> None:
             _refuse_code_keys(child, child_key)
 
 
+@functools.cache
+def all_keys(section: type = RunConfig, parent: str = "") -> tuple[str, ...]:
+    """The full keys of a section, those of the sections in it behind them; not inside lists."""
+    own = tuple(join_key(parent, name) for name in _hints(section))
+    inner = [
+        (key, section_of(hint)) for key, hint in zip(own, _hints(section).values(), strict=True)
+    ]
+    below = [all_keys(found, key) for key, found in inner if found is not None]
+    return own + tuple(key for keys in below for key in keys)
+
+
+def default_of(key: str) -> Any:
+    """The default of a full key such as `evaluation.modes`; None where there is no such key."""
+    section: type | None = RunConfig
+    *outer, last = key.split(".")
+    for name in outer:
+        section = section_of(_hints(section).get(name)) if section else None
+    fields = {field.name: field for field in dataclasses.fields(section)} if section else {}
+    made = fields[last].default_factory if last in fields else dataclasses.MISSING
+    if made is not dataclasses.MISSING:
+        return made()
+    return fields[last].default if last in fields else None
+
+
+def section_of(hint: Any) -> type | None:
+    """The dataclass of a key that holds a section, also where it may be null."""
+    kinds = [hint, *(typing.get_args(hint) if isinstance(hint, types.UnionType) else ())]
+    found = next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
+    return typing.cast("type | None", found)
+
+
 def _elsewhere(name: str, *, exact: bool = False) -> str:
     """A hint at the section that has this key (or one like it)."""
-    names = {"": _hints(RunConfig)}
-    for section, hint in names[""].items():
-        if dataclasses.is_dataclass(hint):
-            names[section] = _hints(typing.cast(type, hint))
-    full = [join_key(section, key) for section, keys in names.items() for key in keys]
-    matches = [key for key in full if key.rpartition(".")[2] == name.lower()]
-    if matches:
-        return f"; did you mean {matches[0]!r}?"
+    plain, full = name.lower().replace("-", "_"), all_keys()
+    matches = [key for key in full if key.rpartition(".")[2] == plain]
+    if matches or exact:
+        return f"; did you mean {matches[0]!r}?" if matches else ""
     by_last = {key.rpartition(".")[2]: key for key in reversed(full)}
-    near = "" if exact else did_you_mean(name.lower(), by_last)
+    near = did_you_mean(plain, by_last)
     for last, key in by_last.items():
         near = near.replace(f"{last!r}", f"{key!r}")
     return near
@@ -158,6 +235,8 @@ def check_references(tree: dict[str, Any], config: Any) -> None:
 
     A referenced value holds no reference itself, and there are few of them: no chain can blow up.
     """
+    from omegaconf import Container
+
     count = 0
     pending: list[tuple[str, Any]] = [("", tree)]
     while pending:
@@ -180,6 +259,8 @@ def check_references(tree: dict[str, Any], config: Any) -> None:
 
 def _written(config: Any, key: str) -> Any:
     """The value of a key before references are resolved; None where there is none."""
+    from omegaconf import OmegaConf
+
     node: Any = OmegaConf.to_container(config, resolve=False)
     for part in re.split(r"[.\[\]]+", key.removesuffix("]")):
         if isinstance(node, list) and part.isdecimal() and int(part) < len(node):

@@ -75,7 +75,9 @@ def convert(arguments: argparse.Namespace) -> None:
     source, target = Path(arguments.checkpoint), Path(arguments.output)
     check_target(target, force=arguments.force)
 
-    from rl4bio.model_folder import describe_molgpt, molgpt_card, write_model_folder
+    from rl4bio.card_code import Loading
+    from rl4bio.cards import model_card
+    from rl4bio.model_folder import describe_molgpt, write_model_folder
     from rl4bio.modules.molgpt_files import build_molgpt, choose_vocabulary, read_shape
     from rl4bio.storage.torch_files import read_tensors
 
@@ -93,7 +95,8 @@ def convert(arguments: argparse.Namespace) -> None:
     )
     origin = f"Converted from the MolGPT state dict {source.name}."
     start = "" if arguments.start_token else CONTEXT
-    card = molgpt_card(target.name, model.config, source=origin, start=start)
+    loading = Loading(kind="model", folder=target.name)
+    card = model_card(target.name, loading, model_config=model.config, origin=origin, start=start)
     write_model_folder(target, model, tokenizer, card)
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"{describe_molgpt(model.config)}; {weights:,} parameters")

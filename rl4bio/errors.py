@@ -6,6 +6,9 @@ A message says where, what came, what was expected and what to do. Commands prin
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class Rl4bioError(Exception):
     """Base of every error that a user can cause or must act on."""
@@ -30,6 +33,15 @@ class DataError(Rl4bioError):
 
     kind = "data"
     exit_code = 3
+
+
+@contextlib.contextmanager
+def about_sample(uid: str) -> Iterator[None]:
+    """Name the sample in a DataError from inside."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"sample {uid}: {error}") from error
 
 
 class ModelError(Rl4bioError):

@@ -1,9 +1,10 @@
 """`rl4bio evaluate`: a model on the test split, beside the base model it was tuned from.
 
-Base and tuned answer the same items from the same prompt tokens under the same limits, in every
-configured mode; they are compared within a mode only. Items of different kinds (labels, options,
-numbers, open questions) and of different tasks have a report each. Models that write molecules are
-sampled instead: `rl4bio.evaluate_molecules`.
+A run that went on from an adapter has a row of that in between, and what training changed is what
+tuned has over it. All answer the same items from the same prompt tokens under the same limits, in
+every configured mode; they are compared within a mode only. Items of different kinds (labels,
+options, numbers, open questions) and of different tasks have a report each. Models that write
+molecules are sampled instead: `rl4bio.evaluate_molecules`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rl4bio.cli import add_config_arguments, run_command
@@ -58,12 +59,13 @@ def evaluate(arguments: argparse.Namespace) -> None:
     config = load_config(config_file(arguments), arguments.overrides)
     show_progress()
     tuned = find_tuned(arguments)
+    stages = find_stages(config, tuned)
     output = output_folder(arguments, config)
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
     if corpus.task == "molecules":
         from rl4bio.evaluate_molecules import evaluate_molecules
 
-        evaluate_molecules(config, corpus, tuned, output)
+        evaluate_molecules(config, corpus, stages, output)
         return
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
     items = find_items(corpus, config)
@@ -72,20 +74,20 @@ def evaluate(arguments: argparse.Namespace) -> None:
     with opened_policy(config) as policy:
         exams = make_exams(policy, corpus, items, config)
         results = [ask(policy, exam, config, "base", scorer) for exam in exams]
-    if tuned is not None:
-        with opened_policy(config, tuned) as policy:
+    for name, folder in stages.items():
+        with opened_policy(config, folder) as policy:
             for exam, own in zip(exams, results, strict=True):
-                check_prompts(policy, exam.questions, tuned, config)
-                own += ask(policy, exam, config, "tuned", scorer)
+                check_prompts(policy, exam.questions, folder, config)
+                own += ask(policy, exam, config, name, scorer)
     several = len(exams) > 1
     summaries: dict[str, Summary] = {}
     for exam, own in zip(exams, results, strict=True):
         order = [result.mode for result in own]
-        own.sort(key=lambda result: order.index(result.mode))  # base, then tuned, mode by mode
+        own.sort(key=lambda result: order.index(result.mode))  # base to tuned, mode by mode
         if several and exam.items.task:
             print(f"\n{exam.items.task}\n")
         folder = output / exam.items.name if several else output
-        summary = report(config, exam, own, tuned, folder)
+        summary = report(config, exam, own, stages, folder)
         if several and exam.items.task:
             summaries[exam.items.task] = summary
     if summaries:
@@ -132,6 +134,27 @@ def find_tuned(arguments: argparse.Namespace) -> Path | None:
     )
 
 
+def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:
+    """The models beside the base: the adapter that training went on from, and the tuned one.
+
+    Raises:
+        ModelError: the adapter to start from is not there.
+    """
+    if tuned is None:
+        return {}
+    adapter = config.policy.adapter
+    if adapter is None or adapter.path is None:
+        return {"tuned": tuned}
+    start = Path(adapter.path).expanduser()
+    if not (start / "adapter_config.json").is_file():
+        raise ModelError(
+            f"policy.adapter.path: {start}: the adapter that the run went on from is not there; "
+            "say where it is with policy.adapter.path=, or leave its row out with "
+            "policy.adapter.path=null"
+        )
+    return {"start": start, "tuned": tuned}
+
+
 def output_folder(arguments: argparse.Namespace, config: RunConfig) -> Path:
     """`--output`; else evaluation/ in the run, or a folder of its own beside the runs."""
     if arguments.output is not None:
@@ -145,7 +168,7 @@ def report(
     config: RunConfig,
     exam: Exam,
     results: Sequence[ModelReplies],
-    tuned: Path | None,
+    stages: Mapping[str, Path],
     output: Path,
 ) -> Summary:
     """Write the files of one kind and task of items, and print its table."""
@@ -162,13 +185,21 @@ def report(
     write_outputs(
         output,
         title=f"{config.name}: evaluation",
-        facts=describe(config, tuned, items, exam.questions),
+        facts=describe(config, stages, items, exam.questions),
         summary=summary,
         results=results,
         cases=make_cases(results, {sample.uid for sample in chosen}),
         completions=config.logging.completions,
     )
-    print(plain_table(summary.rows, summary.comparisons, summary.reasoning))
+    print(
+        plain_table(
+            summary.rows,
+            summary.comparisons,
+            summary.reasoning,
+            before=summary.before,
+            from_base=summary.from_base,
+        )
+    )
     print(f"\nreport: {output / 'report.html'}")
     return summary
 

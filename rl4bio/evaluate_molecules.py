@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from rl4bio.evaluation.molecules import (
     read_reference,
     summarize_molecules,
 )
+from rl4bio.evaluation_facts import describe_models
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.types import Sample, ScoreTable
@@ -52,8 +53,16 @@ class Written:
     truncated: int
 
 
-def evaluate_molecules(config: RunConfig, corpus: Corpus, tuned: Path | None, output: Path) -> None:
-    """Sample the base and, where one is named, the tuned model; write and print the results.
+def evaluate_molecules(
+    config: RunConfig, corpus: Corpus, stages: Mapping[str, Path], output: Path
+) -> None:
+    """Sample the base and the models tuned from it; write and print the results.
+
+    Args:
+        config: of the run.
+        corpus: of the prompts.
+        stages: start and tuned, as far as there are any: name -> folder.
+        output: folder of the results.
 
     Raises:
         ConfigError: there is neither a base nor a tuned model.
@@ -63,7 +72,8 @@ def evaluate_molecules(config: RunConfig, corpus: Corpus, tuned: Path | None, ou
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
     goals = config.evaluation.goals
     check_goals(goals, scorer)
-    samples, written, logprobs = sample_models(config, corpus, tuned)
+    samples, written, logprobs = sample_models(config, corpus, stages)
+    before = "start" if "start" in stages else "base"
     known = [sample.reference for sample in corpus.samples("train") if sample.reference]
     log.info("reading %d reference molecules", len(known))
     reference = read_reference(known) if known else None
@@ -86,7 +96,7 @@ def evaluate_molecules(config: RunConfig, corpus: Corpus, tuned: Path | None, ou
             own.smiles,
             scores=scores,
             logprob_policy=logprobs[name].get("tuned", unknown),
-            logprob_prior=logprobs[name].get("base", unknown),
+            logprob_prior=logprobs[name].get(before, unknown),
         )
     if reference is not None:
         texts = [molecule.canonical for molecule in reference.subset]
@@ -94,7 +104,7 @@ def evaluate_molecules(config: RunConfig, corpus: Corpus, tuned: Path | None, ou
     write_molecule_outputs(
         output,
         title=f"{config.name}: evaluation",
-        facts=describe(config, tuned, written, reference),
+        facts=describe(config, stages, written, reference),
         summaries=summaries,
         records=records,
         corpus=[] if reference is None else reference.subset,
@@ -117,7 +127,7 @@ def check_goals(goals: Goals, scorer: WeightedRewards | None) -> None:
 
 
 def sample_models(
-    config: RunConfig, corpus: Corpus, tuned: Path | None
+    config: RunConfig, corpus: Corpus, stages: Mapping[str, Path]
 ) -> tuple[list[Sample], dict[str, Written], dict[str, dict[str, list[float]]]]:
     """Every model's molecules, and their log-probabilities under every model.
 
@@ -128,7 +138,7 @@ def sample_models(
     from rl4bio.inference import opened_policy
     from rl4bio.parts import bind_corpus
 
-    if config.policy.checkpoint == NEW and tuned is None:
+    if config.policy.checkpoint == NEW and not stages:
         raise ConfigError(
             "policy.checkpoint: a new model has random weights; name its run with --run, or "
             "trained ones with --tuned"
@@ -137,8 +147,8 @@ def sample_models(
         policies: dict[str, Policy] = {}
         if config.policy.checkpoint != NEW:
             policies["base"] = stack.enter_context(opened_policy(config))
-        if tuned is not None:
-            policies["tuned"] = stack.enter_context(opened_policy(config, tuned))
+        for name, folder in stages.items():
+            policies[name] = stack.enter_context(opened_policy(config, folder))
         bind_corpus(corpus, next(iter(policies.values())))
         samples = choose_prompts(corpus, config.evaluation.num_molecules, seed=config.seed)
         check_prompts(policies, samples, base=config.policy.checkpoint)
@@ -177,7 +187,7 @@ def check_prompts(policies: dict[str, Policy], samples: Sequence[Sample], *, bas
     distinct = {str(sample.prompt): sample.prompt for sample in samples}.values()
     encoded = [[p.encode_prompt(prompt) for prompt in distinct] for p in policies.values()]
     vocabularies = [policy.tokenizer.get_vocab() for policy in policies.values()]
-    if encoded[0] != encoded[-1] or vocabularies[0] != vocabularies[-1]:
+    if any(one != encoded[0] for one in encoded) or any(v != vocabularies[0] for v in vocabularies):
         raise ModelError(
             f"the tuned model has another vocabulary or other prompt tokens than {base}; set "
             "policy.checkpoint to the model that it was tuned from"
@@ -194,17 +204,17 @@ def write_molecules(
     written = Written(smiles=[], completions=[], batches=[], truncated=0)
     for start in range(0, len(samples), size):
         rows = samples[start : start + size]
-        prompts = [policy.encode_prompt(sample.prompt) for sample in rows]
-        limit, room = limits.max_completion_tokens, policy.completion_room(max(map(len, prompts)))
+        given = policy.inputs(rows)
+        longest = max(map(len, given["prompts"]))
+        limit, room = limits.max_completion_tokens, policy.completion_room(longest)
         out = sample_completions(
             policy,
-            prompts,
+            **given,
             group_size=1,
             max_new_tokens=limit if room is None else min(limit, room),
             temperature=limits.temperature,
             seeds=[sampling_seed(config.seed, start + k, NOISE) for k in range(len(rows))],
             top_k=limits.top_k,
-            conditions=policy.conditions(rows),
         )
         written.batches.append(out)
         written.completions += out.texts
@@ -246,17 +256,16 @@ def sum_logprobs(policy: Policy, batches: Sequence[Completions], config: RunConf
 
 def describe(
     config: RunConfig,
-    tuned: Path | None,
+    stages: Mapping[str, Path],
     written: dict[str, Written],
     reference: ReferenceMolecules | None,
 ) -> dict[str, str]:
     """What a reader must know to repeat or to judge the numbers."""
-    limits, revision = config.rollout, config.policy.revision
+    limits = config.rollout
     cut = ", ".join(f"{name} {own.truncated}" for name, own in written.items())
     return {
         "run": config.name,
-        "base model": config.policy.checkpoint + (f" at {revision}" if revision else ""),
-        "tuned model": "none" if tuned is None else str(tuned),
+        **describe_models(config, stages),
         "data": f"{config.data.name} {config.data.options}",
         "reference": "none: the data hold no molecules"
         if reference is None

@@ -46,7 +46,10 @@ def make_exams(
         DataError: a prompt is too long.
     """
     from rl4bio.answering import fit_questions
+    from rl4bio.begun_answers import check_start
 
+    if begun := check_start(corpus, policy):
+        log.info("%s", begun)
     modes = set(config.evaluation.modes)
     asked = direct_corpus(config, corpus) if {"direct", "logprob"} & modes else None
     if asked is None and not {"greedy", "sampled", "no_reasoning"} & modes:
@@ -221,7 +224,7 @@ def check_prompts(policy: Policy, questions: Questions, folder: Path, config: Ru
     Raises:
         ModelError: the tuned model's tokenizer or template turns the same prompts into others.
     """
-    if [policy.encode_prompt(s.prompt) for s in questions.samples] != questions.prompts:
+    if policy.inputs(questions.samples)["prompts"] != questions.prompts:
         raise ModelError(
             f"{folder}: its tokenizer or chat template encodes the prompts differently from "
             f"{config.policy.checkpoint}, so the two would not see the same prompt; "

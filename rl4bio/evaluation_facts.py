@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,14 +42,13 @@ _LETTERS = (
 
 
 def describe(
-    config: RunConfig, tuned: Path | None, items: Items, questions: Questions
+    config: RunConfig, stages: Mapping[str, Path], items: Items, questions: Questions
 ) -> dict[str, str]:
     """Name -> value, in the order of the report."""
-    limits, revision, asked = config.rollout, config.policy.revision, config.evaluation
+    limits, asked = config.rollout, config.evaluation
     facts = {
         "run": config.name,
-        "base model": config.policy.checkpoint + (f" at {revision}" if revision else ""),
-        "tuned model": "none" if tuned is None else str(tuned),
+        **describe_models(config, stages),
         "data": f"{config.data.name} {config.data.options}, test split",
         "items": f"{_count(items, questions)}; none is in the training or validation split",
     }
@@ -65,6 +65,8 @@ def describe(
         f"{min(DIRECT_TOKENS, limits.max_completion_tokens)} for the direct prompt",
         "verdict": _READERS[items.kind],
     }
+    if start := questions.samples[0].opening:
+        facts["answers"] = f"begun with {start} in the prompt; counted as written, not in tokens"
     if "no_reasoning" in asked.modes and questions.form == "tags":
         facts["no reasoning"] = (
             "the run's own prompt, the reasoning block begun and ended empty, the answer block "
@@ -86,6 +88,19 @@ def describe(
         "intervals": f"95% percentile bootstrap over items, {asked.bootstrap} rounds, "
         f"seed {config.seed}",
         "rl4bio": __version__,
+    }
+
+
+def describe_models(config: RunConfig, stages: Mapping[str, Path]) -> dict[str, str]:
+    """The base, what training went on from where it was not the base, and the tuned model."""
+    section = config.policy
+    bits = f", held in {section.quantization}" if section.quantization != "none" else ""
+    revision = f" at {section.revision}" if section.revision else ""
+    start = {"start model": str(stages["start"])} if "start" in stages else {}
+    return {
+        "base model": section.checkpoint + revision + bits,
+        **start,
+        "tuned model": str(stages.get("tuned", "none")),
     }
 
 

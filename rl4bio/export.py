@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError, ModelError, Rl4bioError, StorageError
-from rl4bio.export_source import Source, find_source, load_source, merge, stored_dtype
+from rl4bio.export_merge import check_written, merge
+from rl4bio.export_source import Source, find_source, load_source, stored_dtype
 from rl4bio.storage import write_atomic
 from rl4bio.storage.files import storage_errors
 
@@ -37,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--model", metavar="FOLDER", help="a model folder, or an adapter folder")
     parser.add_argument("--step", metavar="N", help="of a --run: a checkpoint, or latest")
     parser.add_argument(
+        "--base", metavar="PLACE", help="where the adapter's base is now: a folder, or a hub id"
+    )
+    parser.add_argument(
         "--output", required=True, metavar="PLACE", help="folder, or NAME.pt for molgpt"
     )
     parser.add_argument(
@@ -47,6 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--push", metavar="OWNER/NAME", help="upload the folder to the hub, privately where new"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="policy.checkpoint=PLACE",
+        help="the same as --base PLACE, as other commands take it",
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -72,7 +82,7 @@ def export(arguments: argparse.Namespace) -> None:
                 raise StorageError(
                     f"{path}: exists; add --force to replace it, or choose another name"
                 )
-    source = find_source(arguments.model, arguments.run, arguments.step)
+    source = find_source(arguments.model, arguments.run, arguments.step, find_base(arguments))
     if arguments.push is not None:
         check_push(arguments.push, form)
     if form == "adapter" and not source.is_adapter:
@@ -89,6 +99,23 @@ def export(arguments: argparse.Namespace) -> None:
         push(target, arguments.push)
 
 
+def find_base(arguments: argparse.Namespace) -> str | None:
+    """Where the command line says that the adapter's base is.
+
+    Raises:
+        ConfigError: it says something else, or two places.
+    """
+    places = [] if arguments.base is None else [arguments.base]
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key != "policy.checkpoint" or not value:
+            raise ConfigError(f"{override}: export takes policy.checkpoint=PLACE alone, see --help")
+        places.append(value)
+    if len(places) > 1:
+        raise ConfigError(f"--base: the base is said twice ({' and '.join(places)}); say it once")
+    return places[0] if places else None
+
+
 def write_merged(target: Path, policy: Policy, source: Source, dtype: str) -> None:
     """Write a whole model with everything that transformers needs to use it.
 
@@ -98,14 +125,19 @@ def write_merged(target: Path, policy: Policy, source: Source, dtype: str) -> No
     import torch
 
     from rl4bio.model_folder import write_model_folder
+    from rl4bio.modules.base_files import find_base as base_folder
 
-    model, base, stops = merge(policy, source.folder), source.base, policy.stop_ids
+    model, base = merge(policy, source.folder), source.base
     model = model.to(getattr(torch, dtype))
-    declared = model.generation_config.eos_token_id
-    if {*stops} != {*(declared if isinstance(declared, list) else [declared])}:
-        model.generation_config.eos_token_id = stops
-    text = card(target.name, model, policy.tokenizer, source.folder, base)
-    write_model_folder(target, model, policy.tokenizer, text)
+    write_model_folder(
+        target,
+        model,
+        policy.tokenizer,
+        card(target.name, policy, source, model),
+        base=base_folder(policy.checkpoint, policy.revision),
+        stops=policy.stop_ids,
+        check=lambda read: check_written(read, model, dtype, target),
+    )
     print(f"written to {target}: {dtype}{f', adapter merged into {base}' if base else ''}")
     quantization = "none" if source.config is None else source.config.policy.quantization
     if quantization != "none":
@@ -114,14 +146,13 @@ def write_merged(target: Path, policy: Policy, source: Source, dtype: str) -> No
 
 def write_adapter(target: Path, policy: Policy, source: Source) -> None:
     """Write an adapter alone, with tokenizer and card, and read it back."""
-    from rl4bio.outputs import verify_saved
+    from rl4bio.modules.saving import verify_policy, write_policy
     from rl4bio.storage.folders import new_folder
 
     with new_folder(target) as folder:
-        policy.save(folder)
-        verify_saved(policy, folder)
-        text = card(target.name, policy.model, policy.tokenizer, source.folder, source.base, True)
-        (folder / "README.md").write_text(text, "utf-8")
+        write_policy(policy, folder)
+        verify_policy(policy, folder)
+        (folder / "README.md").write_text(card(target.name, policy, source), "utf-8")
     print(f"written to {target}: adapter of {source.base}")
 
 
@@ -241,38 +272,25 @@ def write_published(weights: Path, vocabulary: Path, tokenizer: Any, model: Any)
         print("      `rl4bio convert --start-token` on the way back")
 
 
-def card(
-    name: str, model: Any, tokenizer: Any, folder: Path, base: str, adapter: bool = False
-) -> str:
-    """The README.md of an exported folder."""
-    from rl4bio.model_folder import molgpt_card
+def card(name: str, policy: Policy, source: Source, merged: Any = None) -> str:
+    """The README.md of an exported folder: of an adapter, or of the model that it was merged to."""
+    from rl4bio.card_code import Loading
+    from rl4bio.cards import model_card
 
-    origin = f"Exported from {folder.absolute().parent.name}/{folder.name}"
-    origin += f", {'an adapter of' if adapter else 'merged into'} {base}." if base else "."
-    if model.config.model_type == "molgpt" and not adapter:
-        start = "C" if tokenizer.bos_token is None else ""
-        return molgpt_card(name, model.config, source=origin, start=start)
-    hub = f"base_model: {base}\n" if base.count("/") == 1 and not Path(base).exists() else ""
-    load = f'AutoModelForCausalLM.from_pretrained("{base if adapter else name}")'
-    if adapter:
-        load = f'PeftModel.from_pretrained({load}, "{name}")'
-    imports = "from peft import PeftModel\n" if adapter else ""
-    return f"""---
-library_name: {"peft" if adapter else "transformers"}
-{hub}tags: [rl4bio]
----
-
-# {name}
-
-**Research use only.** Not a medical device; not for diagnosis, treatment or advice. {origin}
-
-```python
-{imports}from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = {load}
-tokenizer = AutoTokenizer.from_pretrained("{name}")
-```
-"""
+    kind = "adapter" if merged is None else "model"
+    folder, base = source.folder.absolute(), source.base
+    origin = f"Exported from {folder.parent.name}/{folder.name}"
+    origin += f", {'an adapter of' if merged is None else 'merged into'} {base}." if base else "."
+    section = source.section
+    return model_card(
+        name,
+        Loading(kind=kind, folder=name, base=base, revision=section.revision),
+        config=source.config,
+        summary=source.summary,
+        model_config=policy.model.config,
+        origin=origin,
+        start="" if policy.tokenizer.bos_token is not None else "C",
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl4bio.config import load_config
 from rl4bio.errors import ConfigError, ModelError
-from rl4bio.sections import RunConfig
+from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder
 
 if TYPE_CHECKING:
@@ -28,6 +28,19 @@ class Source:
     """adapter/, model/ or step-<number>/ of a run, or any model or adapter folder."""
     config: RunConfig | None = None
     """Of the run; None where a folder alone is named."""
+    given_base: str | None = None
+    """Where the adapter's base is now; None where it was."""
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What summary.json of a finished run says; None where there is none that reads."""
+        if self.config is None or self.is_checkpoint:
+            return None
+        try:
+            found: dict[str, Any] = json.loads((self.folder.parent / "summary.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return found
 
     @property
     def is_checkpoint(self) -> bool:
@@ -48,6 +61,8 @@ class Source:
         """
         if not self.is_adapter:
             return ""
+        if self.given_base is not None:
+            return self.given_base
         return self.config.policy.checkpoint if self.config is not None else base_of(self.folder)
 
     @property
@@ -58,6 +73,7 @@ class Source:
         if self.config is not None:
             return dataclasses.replace(
                 self.config.policy,
+                checkpoint=self.given_base or self.config.policy.checkpoint,
                 quantization="none",
                 attention="eager",
                 gradient_checkpointing=False,
@@ -65,13 +81,16 @@ class Source:
         return PolicyConfig(checkpoint=self.base or str(self.folder), attention="eager")
 
 
-def find_source(model: str | None, run: str | None, step: str | None) -> Source:
+def find_source(
+    model: str | None, run: str | None, step: str | None, base: str | None = None
+) -> Source:
     """The source that a command line names.
 
     Args:
         model: a model or adapter folder; or
         run: folder of a run.
         step: number of a checkpoint of the run, or `latest`; None is the finished model.
+        base: where the checkpoint under an adapter is now; None where it was.
 
     Raises:
         ConfigError: a step without a run, or one that is no number.
@@ -83,14 +102,16 @@ def find_source(model: str | None, run: str | None, step: str | None) -> Source:
         folder = Path(model)
         if not folder.is_dir():
             raise ModelError(f"{folder}: no such folder; name a model/ or an adapter/ folder")
-        return Source(folder=folder)
+        return Source(folder=folder, given_base=base)
     files = RunFolder(Path(str(run)))
     if step is not None:
-        return Source(folder=find_checkpoint(files, step), config=run_config(files))
+        found = find_checkpoint(files, step)
+        return Source(folder=found, config=run_config(files), given_base=base)
     if files.adapter.is_dir():
-        return Source(folder=files.adapter, config=run_config(files))
+        return Source(folder=files.adapter, config=run_config(files), given_base=base)
     if files.model.is_dir():
-        return Source(folder=files.model)
+        config = run_config(files) if files.config.is_file() else None
+        return Source(folder=files.model, config=config)
     raise ModelError(
         f"{files.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run, or "
         f"export a checkpoint of it with --step {LATEST}"
@@ -135,9 +156,31 @@ def load_source(source: Source) -> Policy:
     """
     from rl4bio.modules.loading import load_tuned
 
+    if source.is_adapter:
+        check_base(source)
     if source.is_checkpoint:
         return load_checkpoint(source)
     return load_tuned(source.section, source.folder)
+
+
+def check_base(source: Source) -> None:
+    """Whether the adapter's base is where it was, or is said to be.
+
+    Raises:
+        ModelError: it is not, and what this command takes.
+    """
+    from rl4bio.modules.checkpoints import locate
+
+    if source.section.checkpoint == NEW:
+        return
+    try:
+        locate(source.section.checkpoint)
+    except ModelError as error:
+        reason = str(error).split(";")[0].removeprefix("policy.checkpoint: ")
+        raise ModelError(
+            f"{source.folder}: its base model is not there ({reason}); say with --base where it "
+            "is: a folder, or a hub id that can be reached"
+        ) from error
 
 
 def load_checkpoint(source: Source) -> Policy:
@@ -146,7 +189,6 @@ def load_checkpoint(source: Source) -> Policy:
     from rl4bio.data import CORPORA
     from rl4bio.modules.base import PolicyModule
     from rl4bio.modules.loading import load_policy
-    from rl4bio.sections import NEW
     from rl4bio.storage import load_checkpoint_folder
 
     assert source.config is not None
@@ -159,23 +201,6 @@ def load_checkpoint(source: Source) -> Policy:
     module = PolicyModule(policy, optim=config.optim, max_steps=1)
     load_trainable(module, tensors["weights"], source.folder)
     return policy
-
-
-def merge(policy: Policy, folder: Path) -> Any:
-    """The whole model, its adapter added to the base weights: W + (alpha / rank) B A.
-
-    Raises:
-        ModelError: the adapter cannot be merged.
-    """
-    model: Any = policy.model
-    if policy.adapter is None:
-        return model.eval()
-    model.set_adapter("default")
-    try:
-        merged = model.merge_and_unload(safe_merge=True, adapter_names=["default"])
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: cannot be merged: {str(error).splitlines()[0]}") from error
-    return merged.eval()
 
 
 def stored_dtype(source: Source) -> str:

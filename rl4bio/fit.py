@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
+import logging
+import os
+import platform
 import shlex
+import shutil
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rl4bio.begun_answers import write_out
 from rl4bio.cli import add_config_arguments, run_command, set_run_folder
-from rl4bio.config import load_config, to_yaml
-from rl4bio.parts import build_callbacks, build_module, build_trainer, prepare, scores_molecules
-from rl4bio.run_log import log_to
+from rl4bio.config import config_dict, load_config, to_yaml
+from rl4bio.parts import (
+    build_callbacks,
+    build_module,
+    build_trainer,
+    prepare,
+    scores_molecules,
+)
+from rl4bio.redaction import mask_secrets
+from rl4bio.run_log import close_logging, first_process, log_to, quiet_libraries, stage
+from rl4bio.run_paths import with_absolute_paths
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
@@ -22,6 +39,9 @@ if TYPE_CHECKING:
 
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
+    from rl4bio.modules.policy import Policy
+
+log = logging.getLogger("rl4bio")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="read data and model, show the untrained policy's rewards, train nothing",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run of this name")
-    return run_command(fit, parser, argv)
+    try:
+        code = run_command(fit, parser, argv)
+        logging.getLogger("rl4bio").info("end: exit code %d", code)
+    finally:
+        close_logging()
+    return code
 
 
 def fit(arguments: argparse.Namespace) -> int:
@@ -49,53 +74,143 @@ def fit(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         dry_run(config)
         return 0
-    from rl4bio.callbacks.loggers import run_end
-
     started = time.monotonic()
-    policy, data, precision = prepare(config)
-    module = build_module(config, policy)
+    write_out(config)
+    if first_process():
+        output_dir, stored = Path(config.output_dir), to_yaml(with_absolute_paths(config))
+        RunFolder.check_free(output_dir, config.name, stored, resume=arguments.resume)
+    policy, data, precision, scorer = prepare(config)
+    warn_of_memory(config, policy, data)
+    module = build_module(config, policy, scorer)
     folder = open_folder(config, resume=arguments.resume)
+    try:
+        return train(config, arguments, folder, module, data, precision, started=started)
+    except BaseException as error:
+        log.info("error: %s: %s", type(error).__name__, mask_secrets(str(error)))
+        if folder.made and not module.iteration:
+            forget(folder, error)
+        raise
+
+
+def forget(folder: RunFolder, error: BaseException) -> None:
+    """Give the name of a run back in which nothing was trained; its log is kept elsewhere."""
+    set_run_folder(None)
+    log.info("%s", mask_secrets("".join(traceback.format_exception(error))))
+    kept = Path(tempfile.gettempdir()) / f"rl4bio-{folder.root.name}-{os.getpid()}-log.txt"
+    with contextlib.suppress(OSError):
+        shutil.copy(folder.log, kept)
+    folder.discard()
+    print(f"nothing was trained: {folder.root} is removed, its log is {kept}", file=sys.stderr)
+
+
+def train(
+    config: RunConfig,
+    arguments: argparse.Namespace,
+    folder: RunFolder,
+    module: PolicyModule,
+    data: PromptDataModule,
+    precision: str,
+    *,
+    started: float,
+) -> int:
+    """The steps, and what they leave in the run's folder; gives the exit code."""
+    from rl4bio.callbacks.loggers import go_back, run_end
+
     callbacks, checkpoint = build_callbacks(
         config, folder, resume=arguments.resume, molecules=scores_molecules(module)
     )
     trainer = build_trainer(config, folder, precision, callbacks)
+    quiet_libraries()
     with run_end(trainer.loggers, stopped=lambda: checkpoint.signal is not None):
         if checkpoint.resume_from is not None:
-            data.draws = position(checkpoint.resume_from)
-        run_trainer(trainer, module, data)
+            state = checkpoint_state(checkpoint.resume_from)
+            data.draws = int(state["draws"])
+            for logger in trainer.loggers:
+                go_back(logger, int(state["iteration"]))
+        again = shlex.join(["--config", arguments.config, *arguments.overrides, "--resume"])
+        try:
+            run_trainer(trainer, module, data)
+        except BaseException:
+            if checkpoint.saved_step and trainer.is_global_zero:
+                say_where(f"step {checkpoint.saved_step} is saved", again)
+            raise
         if checkpoint.signal is None and trainer.is_global_zero:
             from rl4bio.outputs import finish
 
-            finish(config, folder, module, seconds=time.monotonic() - started)
+            log.info("trained: %d steps; writing the outputs", module.iteration)
+            seconds = time.monotonic() - started
+            finish(config, folder, module, seconds=seconds, samples=data.samples("train"))
+            print(next_commands(folder, molecules=scores_molecules(module)))
     if checkpoint.signal is not None:
-        again = shlex.join(["--config", arguments.config, *arguments.overrides, "--resume"])
-        print(
-            f"stopped after step {module.iteration}; continue with: rl4bio fit {again}",
-            file=sys.stderr,
-        )
+        say_where(f"stopped after step {module.iteration}", again)
         return 128 + checkpoint.signal
     return 0
+
+
+def warn_of_memory(config: RunConfig, policy: Policy, data: PromptDataModule) -> None:
+    """Say before a GRPO run on a CPU that it will not fit: the system would end it silently."""
+    from rl4bio.inference import find_device
+
+    if config.task != "grpo" or find_device(config.trainer.accelerator).type != "cpu":
+        return
+    from rl4bio.memory import memory_warning
+    from rl4bio.preflight import memory_of
+
+    memory = memory_of(policy, data.samples("train"), config)
+    log.info("%s", memory.describe())
+    if text := memory_warning(memory):
+        log.warning("%s", text)
+
+
+def say_where(what: str, again: str) -> None:
+    """How an unfinished run goes on."""
+    line = f"{what}; continue with: rl4bio fit {again}"
+    log.info("%s", line)
+    print(line, file=sys.stderr)
+
+
+def next_commands(folder: RunFolder, *, molecules: bool) -> str:
+    """What people do with a finished run, ready to be copied."""
+    run = shlex.quote(str(folder.root))
+    target = shlex.quote(f"{folder.root}-merged")
+    found = [f"evaluate --run {run}", f"generate --run {run}{' --num 100' * molecules}"]
+    if not molecules:
+        found[1] += " --chat"
+    if folder.adapter.is_dir():
+        found.append(f"export --run {run} --output {target}")
+    return "next: " + "\n      ".join(f"rl4bio {command}" for command in found)
 
 
 def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
     """The run's folder; only the first process claims it and writes its configuration."""
     from lightning.pytorch.utilities import rank_zero_only
 
+    from rl4bio.callbacks.config_masking import mask_text
+
     output_dir = Path(config.output_dir)
     if getattr(rank_zero_only, "rank", 0) == 0:
-        folder = RunFolder.open(output_dir, config.name, to_yaml(config), resume=resume)
+        stored = to_yaml(with_absolute_paths(config))  # so that it holds from every folder
+        folder = RunFolder.open(output_dir, config.name, stored, resume=resume)
     else:
         folder = RunFolder(output_dir / config.name)
     set_run_folder(folder.root)
     log_to(folder.log)
+    log.info("command: %s", mask_text(shlex.join(sys.argv), config_dict(config)))
+    log.info("versions: %s, Python %s", ", ".join(versions()), platform.python_version())
     return folder
 
 
-def position(checkpoint: str) -> int:
-    """Training prompts that a checkpoint's run had used up."""
+def versions() -> list[str]:
+    """The packages that decide what a run computes."""
+    names = ("rl4bio", "torch", "lightning", "transformers", "peft")
+    return [f"{name} {importlib.metadata.version(name)}" for name in names]
+
+
+def checkpoint_state(checkpoint: str) -> dict[str, Any]:
+    """Where a checkpoint's run was: its step, and the prompts that it had used up."""
     from rl4bio.storage import load_checkpoint_folder
 
-    return int(load_checkpoint_folder(Path(checkpoint))[1]["draws"])
+    return load_checkpoint_folder(Path(checkpoint))[1]
 
 
 def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule) -> None:
@@ -110,18 +225,25 @@ def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule
 
 def dry_run(config: RunConfig) -> None:
     """Everything up to the first step, and what the rewards say about the untrained policy."""
-    policy, data, precision = prepare(config)
+    policy, data, precision, scorer = prepare(config)
     samples = data.samples("train")
     trained = sum(p.numel() for p in policy.trainable_parameters())
     total = sum(p.numel() for p in policy.model.parameters())
     print(f"policy: {config.policy.checkpoint}, {trained:,} of {total:,} weights are trained")
     print(f"precision: {precision}; train prompts: {len(samples)}")
     if config.task == "sft":
+        for split, count in data.left_out.items():
+            kept = len(data.samples("val" if split == "val" else "train"))
+            print(
+                f"demonstrations: {kept} of {kept + count} in {split} fit "
+                f"sft.max_tokens={config.sft.max_tokens}"
+            )
+    if scorer is None:
         return
     from rl4bio.preflight import preview
-    from rl4bio.rewards.combine import WeightedRewards
 
-    scorer = WeightedRewards.from_config(config.rewards)
+    stage("sampling and scoring a few completions")
+    scorer = getattr(scorer, "scorer", scorer)  # without the memory of molecules
     print("\n".join(preview(policy, scorer, samples, config)))
 
 

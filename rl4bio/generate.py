@@ -6,23 +6,21 @@ import argparse
 import contextlib
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
-from rl4bio.data.records import Row, raise_problems, read_rows
-from rl4bio.errors import ConfigError, DataError
+from rl4bio.errors import ConfigError
 from rl4bio.evaluate import find_tuned, show_progress
-from rl4bio.redaction import shown
+from rl4bio.generate_options import noise, positive, seed
+from rl4bio.generate_prompts import encode_prompts, read_prompts
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage.files import storage_errors
-from rl4bio.text import chat as chat_turns
-from rl4bio.types import Message, Prompt, Sample
+from rl4bio.types import Sample
 
 if TYPE_CHECKING:
     from rl4bio.modules.policy import Policy
@@ -31,7 +29,6 @@ log = logging.getLogger("rl4bio")
 
 PROGRESS_S = 5.0
 """Seconds between two lines that say how far it is."""
-ROLES = ("system", "user", "assistant")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,17 +38,29 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Molecules go to CSV (smiles, canonical, state, logprob: of what follows the "
         "context, in nats) or to .smi, completions to JSON lines (id, prompt, completion, "
         "truncated; at most rollout.max_completion_tokens tokens). The seed decides them, not the "
-        "batch size.",
+        "batch size. --temperature 0 decodes greedily: one completion a prompt, the same replies "
+        "in every --chat, and for a SMILES model the one molecule of the likeliest tokens, with "
+        "its log-probability at temperature 1.",
     )
     add_config_arguments(parser, required=False)
     add = parser.add_argument
     add("--run", metavar="FOLDER", help="a finished run: its tuned model")
     add("--model", metavar="NAME", help="a model folder, a hub id, or rl4bio:molgpt-moses")
-    add("--num", type=_positive(int), metavar="N", help="molecules (1000), or completions a prompt")
-    add("--seed", type=_seed, default=1, help="of the sampling noise (1)")
-    add("--temperature", type=_positive(float), help="divides the logits (as in the run, else 1.0)")
-    add("--top-k", type=_positive(int), metavar="K", help="sample among the K likeliest (as above)")
-    add("--batch-size", type=_positive(int), metavar="N", help="sampled together (256; prompts 8)")
+    add(
+        "--num",
+        type=positive(int),
+        metavar="N",
+        help="molecules (1000), or completions a prompt (1)",
+    )
+    add("--seed", type=seed, default=1, help="of the sampling noise (1)")
+    add(
+        "--temperature",
+        type=positive(float, zero=True),
+        metavar="T",
+        help="divides the logits (as in the run, else 1.0); 0: the likeliest token each time",
+    )
+    add("--top-k", type=positive(int), metavar="K", help="sample among the K likeliest (as above)")
+    add("--batch-size", type=positive(int), metavar="N", help="sampled together (256; prompts 8)")
     add("--output", default="-", metavar="FILE", help="- is stdout, the default")
     molecules = parser.add_argument_group("molecules")
     add = molecules.add_argument
@@ -68,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     texts.add_argument("--prompts", metavar="FILE.jsonl", help="prompt or messages, and id, a line")
     texts.add_argument("--chat", action="store_true", help="talk to it; with --run beside its base")
     language.add_argument(
-        "--system", metavar="TEXT", help="of a --chat; makes --prompt a chat turn behind it"
+        "--system", metavar="TEXT", help="system turn of --chat, or before --prompt as a user turn"
     )
     parser.set_defaults(adapter=None, tuned=None)
     return parser
@@ -81,7 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def generate(arguments: argparse.Namespace) -> None:
     """Load the model and write what it generates."""
     config, tuned = find_model(arguments)
-    arguments.temperature = arguments.temperature or config.rollout.temperature
+    if arguments.temperature is None:
+        arguments.temperature = config.rollout.temperature
+    if arguments.temperature == 0 and (arguments.num or 1) > 1:
+        raise ConfigError(
+            f"--num: got {arguments.num}, but --temperature 0 writes the same text every time; "
+            "leave --num out, or sample with a temperature above 0"
+        )
     arguments.top_k = arguments.top_k or config.rollout.top_k
     if arguments.chat:
         from rl4bio.chat import chat
@@ -92,8 +107,10 @@ def generate(arguments: argparse.Namespace) -> None:
     asked = read_prompts(arguments)
     check_output(arguments.output, (".jsonl",) if asked else (".csv", ".smi"))
     show_progress()
+    from rl4bio.begun_answers import begin_answers
     from rl4bio.inference import opened_policy
 
+    asked = begin_answers(config, asked)
     with opened_policy(config, tuned) as policy:
         if policy.family != "molgpt":
             write_completions(policy, asked, arguments, config)
@@ -171,66 +188,6 @@ class Progress:
         return time.monotonic() - self.started
 
 
-def read_prompts(arguments: argparse.Namespace) -> list[Sample]:
-    """The prompts that the command line names.
-
-    Raises:
-        DataError: the file or some of its rows cannot be used; names file and line of each.
-    """
-    if arguments.prompt is not None:
-        turns = (
-            None
-            if arguments.system is None
-            else chat_turns(arguments.prompt, system=arguments.system)
-        )
-        return [Sample(uid="1", prompt=arguments.prompt if turns is None else turns)]
-    if arguments.system is not None:
-        raise ConfigError("--system: goes with --prompt or --chat; a file has messages of its own")
-    if arguments.prompts is None:
-        return []
-    samples, problems = [], []
-    for number, row in enumerate(read_rows(Path(arguments.prompts)), start=1):
-        try:
-            samples.append(to_sample(row, number))
-        except DataError as error:
-            problems.append(str(error))
-    raise_problems(problems)
-    return samples
-
-
-def to_sample(row: Row, number: int) -> Sample:
-    """The prompt of a row; its number is the id where it has none."""
-    uid = row.fields.get("id", number)
-    prompt, messages = row.fields.get("prompt"), row.fields.get("messages")
-    if isinstance(uid, bool) or not isinstance(uid, str | int):
-        raise DataError(f"{row.place}: id is {shown(uid)}; expected a text or an integer")
-    if (prompt is None) == (messages is None):
-        raise DataError(f"{row.place}: expected either prompt (a text) or messages (chat turns)")
-    if messages is not None:
-        return Sample(uid=str(uid), prompt=_turns(row, messages), extra={"id": uid})
-    if not isinstance(prompt, str):
-        raise DataError(f"{row.place}: prompt is {shown(prompt)}; expected a text")
-    return Sample(uid=str(uid), prompt=prompt, extra={"id": uid})
-
-
-def _turns(row: Row, messages: Any) -> Prompt:
-    turns: list[Message] = []
-    for turn in messages if isinstance(messages, list) else [None]:
-        role, content = (turn.get(key) if isinstance(turn, dict) else None for key in _KEYS)
-        if role not in ROLES or not isinstance(content, str):
-            raise DataError(
-                f"{row.place}: messages holds {shown(turn)}; expected a list of objects with role "
-                f"({', '.join(ROLES)}) and content"
-            )
-        turns.append(Message(role=role, content=content))
-    if not turns:
-        raise DataError(f"{row.place}: messages is empty")
-    return turns
-
-
-_KEYS = ("role", "content")
-
-
 def write_completions(
     policy: Policy, samples: Sequence[Sample], arguments: argparse.Namespace, config: RunConfig
 ) -> None:
@@ -239,10 +196,11 @@ def write_completions(
     Raises:
         ConfigError: there is no prompt, or the completion limit is beyond the model's positions.
     """
-    from rl4bio.modules.rollout import check_positions, sample_completions, sampling_seed
+    from rl4bio.modules.rollout import check_positions, sample_completions
 
     if not samples:
         raise ConfigError("--prompts: this model completes prompts; give --prompts or --prompt")
+    prompts = encode_prompts(policy, samples)
     check_positions(policy, samples, config.rollout)
     num, size = arguments.num or 1, arguments.batch_size or 8
     progress, truncated, done = Progress(len(samples) * num, "completions"), 0, 0
@@ -251,12 +209,11 @@ def write_completions(
             rows = samples[start : start + size]
             found = sample_completions(
                 policy,
-                [policy.encode_prompt(sample.prompt) for sample in rows],
+                **policy.inputs(rows, prompts[start : start + size]),
                 group_size=num,
                 max_new_tokens=config.rollout.max_completion_tokens,
-                temperature=arguments.temperature,
                 top_k=arguments.top_k,
-                seeds=[sampling_seed(arguments.seed, start + n, 0) for n in range(len(rows))],
+                **noise(arguments, range(start, start + len(rows))),
             )
             cut = found.truncated.tolist()
             lines = [
@@ -273,25 +230,6 @@ def write_completions(
             done, truncated = done + len(cut), truncated + sum(cut)
             progress.at(done)
     log.info("%d completions, %d cut off, %.0f s", done, truncated, progress.seconds)
-
-
-def _positive(kind: type) -> Any:
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"got {text!r}, needs a number above 0")
-        return value
-
-    return read
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"got {text!r}, needs 0 or a positive integer")
-    return int(text)
 
 
 if __name__ == "__main__":

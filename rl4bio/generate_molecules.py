@@ -16,9 +16,10 @@ from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.states import batch_states, molecule_key
 from rl4bio.errors import ConfigError
 from rl4bio.generate import Progress, opened_output
+from rl4bio.generate_options import noise
 from rl4bio.modules.conditions import encode_scaffold, repeat_conditions
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import sample_completions, sampling_seed
+from rl4bio.modules.rollout import sample_completions
 from rl4bio.redaction import safe_cell
 from rl4bio.registry import did_you_mean
 from rl4bio.types import MoleculeState, Sample
@@ -48,7 +49,7 @@ def write_molecules(policy: Policy, arguments: argparse.Namespace) -> None:
     sample = Sample(uid="molecule", prompt=read_context(policy, arguments.context))
     sample.extra["properties"] = read_properties(config, arguments.property)
     sample.extra["scaffold"] = read_scaffold(policy, arguments.scaffold)
-    num = arguments.num or 1000
+    num = arguments.num or (1 if arguments.temperature == 0 else 1000)
     progress, counts = Progress(num, "molecules"), {"valid": 0, "invalid": 0, "duplicate": 0}
     left_out = {"invalid"} if arguments.valid_only else set()
     if arguments.unique:
@@ -85,9 +86,8 @@ def sample_molecules(
             [prompt] * len(rows),
             group_size=1,
             max_new_tokens=room,
-            temperature=arguments.temperature,
             top_k=arguments.top_k,
-            seeds=[sampling_seed(arguments.seed, n, 0) for n in rows],
+            **noise(arguments, rows),
             conditions=repeat_conditions(conditions, len(rows)),
         )
         sums = found.logprobs.double().sum(-1).tolist()

@@ -7,11 +7,15 @@ table can test them; torch is imported only where the machine itself is asked.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from rl4bio.errors import ConfigError, MissingPackageError
 
 Capability = tuple[int, int]
+
+KERNELS = ("sdpa", "flash_attention_2")
+"""Attention kernels that a model's class may lack; eager runs everywhere."""
 
 FLOAT16_OVERFLOWS = ("gemma", "gpt_oss", "qwen3_5", "qwen3_moe", "glm4_moe")
 """Families (by prefix) whose activations pass float16's largest number, 65504: inf, then NaN."""
@@ -138,6 +142,7 @@ def resolve_attention(
     capability: Capability | None,
     flash_available: bool,
     precision: str = "bf16-mixed",
+    kernels: Collection[str] | None = None,
 ) -> Choice:
     """The `attn_implementation` to load a model with.
 
@@ -147,29 +152,30 @@ def resolve_attention(
         capability: of `lowest_capability`; None is a CPU.
         flash_available: whether flash-attn is installed.
         precision: of `resolve_precision`; the flash kernel has no float32.
+        kernels: what the model's class has of KERNELS; None is what its family is known to have.
 
     Raises:
         ConfigError: the model or the GPU does not run the request.
         MissingPackageError: flash_attention_2 without the package.
     """
     where, device = "policy.attention", _named(capability)
+    if kernels is None:
+        kernels = ("flash_attention_2",) if family == "gemma2" else KERNELS
     flash_runs = capability is not None and capability >= (8, 0) and precision.startswith("bf16")
     if requested == "auto":
-        if flash_available and flash_runs:
+        if flash_available and flash_runs and "flash_attention_2" in kernels:
             return Choice("flash_attention_2", f"flash-attn is installed and {device} runs it")
         why = "flash-attn is not installed" if flash_runs else f"{device} in {precision}"
         if family == "molgpt" and capability is None:
             return Choice("eager", f"{why}; for short strings its backward is the faster one")
-        if family == "gemma2":
-            return Choice("eager", f"{why}; Gemma 2 caps attention scores, which sdpa cannot")
+        if "sdpa" not in kernels:
+            return Choice("eager", f"{why}; {family} has no attention in sdpa")
         return Choice("sdpa", f"{why}; sdpa is torch's own fused kernel")
     if requested == "eager":
         return Choice(requested, "requested; runs everywhere")
+    if requested in KERNELS and requested not in kernels:
+        raise ConfigError(f"{where}: {family} has no attention in {requested}; use auto or eager")
     if requested == "sdpa":
-        if family == "gemma2":
-            raise ConfigError(
-                f"{where}: Gemma 2 refuses sdpa (it caps attention scores); use eager or auto"
-            )
         return Choice(requested, "requested; torch's own fused kernel")
     if requested == "flash_attention_2":
         if not flash_runs:

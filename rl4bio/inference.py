@@ -15,6 +15,7 @@ from rl4bio.errors import ConfigError
 from rl4bio.hardware import Choice, cpu_bfloat16, lowest_capability, resolve_precision
 from rl4bio.modules.loading import load_policy, load_tuned, read_family
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.quantized import freeze
 from rl4bio.sections import PolicyConfig, RunConfig
 
 log = logging.getLogger("rl4bio")
@@ -23,10 +24,19 @@ log = logging.getLogger("rl4bio")
 HALF = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
-def choose_precision(config: RunConfig, *, cuda: bool) -> tuple[Choice, torch.dtype]:
+def choose_precision(
+    config: RunConfig, *, cuda: bool, trained: bool = False
+) -> tuple[Choice, torch.dtype]:
     """Precision of a run, and the dtype that its base weights are loaded in.
 
-    Half-precision weights only where they are frozen under an adapter, or asked for.
+    Half-precision weights only where they are frozen under an adapter, or asked for to infer with.
+    Weights that are trained stay in float32, as do the optimiser's sums, or small updates would be
+    rounded away: with bf16-true asked for, products alone are in bfloat16.
+
+    Args:
+        config: policy and trainer sections.
+        cuda: whether it runs on CUDA devices.
+        trained: whether the policy is trained.
 
     Raises:
         ConfigError: the requested precision does not fit this machine.
@@ -40,6 +50,9 @@ def choose_precision(config: RunConfig, *, cuda: bool) -> tuple[Choice, torch.dt
     )
     half = HALF.get(precision.value.split("-")[0], torch.float32)
     frozen = config.policy.adapter is not None
+    if trained and precision.value == "bf16-true":
+        reason = "requested bf16-true; what is trained stays in float32"
+        precision = Choice("bf16-mixed", reason)
     return precision, half if frozen or precision.value.endswith("-true") else torch.float32
 
 
@@ -47,8 +60,8 @@ def choose_precision(config: RunConfig, *, cuda: bool) -> tuple[Choice, torch.dt
 def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Policy]:
     """A policy for inference, on its device and in the run's precision.
 
-    The base is the plain checkpoint: no adapter and no quantisation, like the base under a tuned
-    adapter.
+    The base is the checkpoint without an adapter, held in the bits that it was trained in, like the
+    base under a tuned adapter.
 
     Args:
         config: of the run; policy and trainer sections.
@@ -69,12 +82,18 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
     mixed = precision.value.endswith("-mixed")
     if tuned is None:
         plain = PolicyConfig(
-            checkpoint=section.checkpoint, revision=section.revision, attention=section.attention
+            checkpoint=section.checkpoint,
+            revision=section.revision,
+            attention=section.attention,
+            date=section.date,
         )
+        plain.quantization = section.quantization
         policy = load_policy(plain, dtype=dtype, precision=precision.value)
+        if section.quantization != "none":
+            freeze(policy.model)  # as under an adapter
     else:
         policy = load_tuned(section, tuned, dtype=dtype, precision=precision.value)
-    policy.model.to(device)
+    torch.nn.Module.to(policy.model, device)  # transformers' own refuses quantised models
     policy.backend = config.rollout.backend
     with torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=mixed):
         yield policy

@@ -6,16 +6,20 @@ import csv
 import importlib.metadata
 import math
 import platform
-import shutil
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rl4bio.card_code import Loading
+from rl4bio.cards import model_card, prompt_facts
 from rl4bio.config import config_dict
-from rl4bio.errors import StorageError
+from rl4bio.errors import Rl4bioError, StorageError
 from rl4bio.evaluation.run_report import write_run_report
-from rl4bio.sections import RunConfig
+from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder, write_atomic, write_json
+from rl4bio.storage.folders import new_folder
+from rl4bio.types import Sample
 
 if TYPE_CHECKING:
     from rl4bio.modules.base import PolicyModule
@@ -26,16 +30,60 @@ WINDOW = 10
 """Steps at the start and at the end of a run whose means the summary compares."""
 
 
-def finish(config: RunConfig, folder: RunFolder, module: PolicyModule, *, seconds: float) -> None:
-    """Save and verify the model, then write summary.json, README.md and report.html.
+def finish(
+    config: RunConfig,
+    folder: RunFolder,
+    module: PolicyModule,
+    *,
+    seconds: float,
+    samples: Sequence[Sample] = (),
+) -> None:
+    """Save and verify the model, then write summary.json, the cards and report.html.
+
+    The model comes first and stays: an error behind it names the folder that it is in.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        module: that was trained.
+        seconds: since the start.
+        samples: of the training split; the cards show the prompt of the first.
 
     Raises:
         StorageError: something cannot be written, or the saved model does not read back.
     """
     saved = save_policy(module.policy, folder)
+    try:
+        write_pages(config, folder, module, saved, seconds=seconds, samples=samples)
+    except Exception as error:  # whatever fails here, the model is there
+        kept = f"the trained model is whole in {saved}"
+        if isinstance(error, Rl4bioError):
+            raise type(error)(f"{error}; {kept}") from error
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            raise StorageError(f"{folder.root}: cannot be written ({reason}); {kept}") from error
+        name = type(error).__name__
+        raise RuntimeError(f"{kept}, its report cannot be made ({name}: {error})") from error
+    print(f"{saved.name}: {saved}\nreport: {folder.report}")
+
+
+def write_pages(
+    config: RunConfig,
+    folder: RunFolder,
+    module: PolicyModule,
+    saved: Path,
+    *,
+    seconds: float,
+    samples: Sequence[Sample] = (),
+) -> None:
+    """What people read of a run: summary.json, the card beside the model and in it, the report."""
+    policy = module.policy
     summary = summarize_run(config, folder, module, seconds=seconds)
+    summary["prompt"] = prompt_facts(policy, samples[0] if samples else None, config)
     write_json(folder.summary, summary)
-    write_atomic(folder.card, model_card(config, module.policy, saved.name, summary))
+    card = run_card(config, policy, saved.name, summary)
+    for path in (folder.card, saved / folder.card.name):
+        write_atomic(path, card)
     write_run_report(
         folder.report,
         title=config.name,
@@ -45,48 +93,36 @@ def finish(config: RunConfig, folder: RunFolder, module: PolicyModule, *, second
         completions=folder.completions,
         molecules=folder.molecules,
     )
-    print(f"{saved.name}: {saved}\nreport: {folder.report}")
 
 
 def save_policy(policy: Policy, folder: RunFolder) -> Path:
-    """Write `adapter/` or `model/` beside its place, read it back, then move it there."""
+    """Write `adapter/` or `model/` beside its place, read it back, then move it there.
+
+    Raises:
+        StorageError: it cannot be written; or it does not read back as it is, and is then kept
+            under a name that the message says.
+    """
+    from rl4bio.modules.saving import verify_policy, write_policy
+
     target = folder.adapter if policy.adapter is not None else folder.model
-    building = target.with_name(f".saving-{target.name}")
-    shutil.rmtree(building, ignore_errors=True)
+    doubtful = target.with_name(f"{target.name}-not-verified")
     try:
-        policy.save(building)
-    except OSError as error:
-        raise StorageError(f"{target}: cannot be written ({error}); free some space") from error
-    verify_saved(policy, building)
-    shutil.rmtree(target, ignore_errors=True)
-    building.rename(target)
+        with new_folder(target, doubtful=doubtful) as building:
+            write_policy(policy, building)
+            verify_policy(policy, building, where=target)
+    except StorageError as error:
+        steps = sorted(path.name for path in folder.checkpoints.glob("step-*"))
+        if not steps:
+            raise
+        again = f"`rl4bio export --run {folder.root} --step latest` takes those of {steps[-1]}"
+        raise StorageError(f"{error}; the weights are in checkpoints/ too: {again}") from error
     return target
 
 
-def verify_saved(policy: Policy, folder: Path) -> None:
-    """Compare the written weights with those in memory.
-
-    Raises:
-        StorageError: a tensor is missing, differs, or is not finite.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    stored = {k: v for path in folder.glob("*.safetensors") for k, v in load_file(path).items()}
-    own = {
-        name.replace(".default.", "."): parameter.detach().cpu()
-        for name, parameter in policy.model.named_parameters()
-        if parameter.requires_grad
-    }
-    for name, tensor in own.items():
-        if name not in stored or not torch.equal(stored[name], tensor):
-            raise StorageError(f"{folder}: {name} was not written as it is; check the disk")
-        if not bool(torch.isfinite(tensor).all()):
-            raise StorageError(f"{folder}: {name} is not finite; use an earlier checkpoint")
-
-
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv; empty cells are left out."""
+    """The rows of metrics.csv, none where nothing was logged; empty cells are left out."""
+    if not path.exists():
+        return []
     with path.open(encoding="utf-8", newline="") as stream:
         return [
             {key: float(value) for key, value in row.items() if key and value}
@@ -105,13 +141,17 @@ def summarize_run(
         known = [row[name] for row in part if name in row and math.isfinite(row[name])]
         return statistics.fmean(known) if known else None
 
+    adapter = config.policy.adapter
+    started = None if adapter is None else adapter.path
     return {
         "name": config.name,
         "task": config.task,
         "seed": config.seed,
         "base": config.policy.checkpoint,
+        **({"start": started} if started else {}),
         "steps": module.iteration,
         "prompts": module.draws,
+        "warnings": getattr(module, "warnings", []),
         "seconds": round(seconds, 1),
         "window_steps": WINDOW,
         "first": {name: mean(rows[:WINDOW], name) for name in names},
@@ -121,58 +161,23 @@ def summarize_run(
     }
 
 
-def model_card(config: RunConfig, policy: Policy, kind: str, summary: dict[str, Any]) -> str:
-    """The README.md of a run folder, with the metadata block that the hub reads."""
-    base = config.policy.checkpoint
-    rewards = "\n".join(f"- {r.name}, weight {r.weight:g}" for r in config.rewards) or "- none"
-    shown = ("reward/total_mean", "train/kl", "rollout/completion_tokens_mean", "train/loss")
-    rows = "\n".join(
-        f"| {name} | {summary['first'][name]:.4f} | {summary['last'][name]:.4f} |"
-        for name in shown
-        if summary["first"].get(name) is not None and summary["last"].get(name) is not None
+def run_card(config: RunConfig, policy: Policy, kind: str, summary: dict[str, Any]) -> str:
+    """The README.md of a run folder, and of the model in it."""
+    section = config.policy
+    adapter = section.adapter
+    loading = Loading(
+        kind=kind,
+        folder=kind,
+        base="" if section.checkpoint == NEW else section.checkpoint,
+        revision=section.revision,
+        start=(adapter.path or "") if adapter is not None else "",
     )
-    load = (
-        "model = PeftModel.from_pretrained(\n"
-        f'    AutoModelForCausalLM.from_pretrained("{base}"), "adapter"\n)'
-        if kind == "adapter"
-        else 'model = AutoModelForCausalLM.from_pretrained("model")'
+    start = "" if policy.tokenizer.bos_token is not None else "C"
+    return model_card(
+        config.name,
+        loading,
+        config=config,
+        summary=summary,
+        model_config=policy.model.config,
+        start=start,
     )
-    library = "peft" if kind == "adapter" else "transformers"
-    hub_base = f"base_model: {base}\n" if base.count("/") == 1 and not Path(base).exists() else ""
-    return f"""---
-library_name: {library}
-{hub_base}tags: [rl4bio, {config.task}]
----
-
-# {config.name}
-
-**Research use only.** Not a medical device; not for diagnosis, treatment or advice.
-
-| | |
-|---|---|
-| base model | {base} |
-| method | {config.task.upper()}, {summary["steps"]} steps, seed {config.seed} |
-| data | {config.data.name} `{config.data.options}` |
-| trained | {kind} |
-| time | {summary["seconds"]:.0f} s |
-
-Rewards:
-
-{rewards}
-
-| metric | first {WINDOW} steps | last {WINDOW} steps |
-|---|---|---|
-{rows}
-
-These are training batches. For held-out figures run
-`rl4bio evaluate --run <this folder>`, which writes `evaluation/`.
-
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-{"from peft import PeftModel" if kind == "adapter" else ""}
-{load}
-tokenizer = AutoTokenizer.from_pretrained("{kind}")
-```
-
-`config.yaml` repeats the run: `rl4bio fit --config config.yaml name=<new name>`.
-"""

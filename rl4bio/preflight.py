@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import math
 import statistics
 from collections.abc import Iterator, Sequence
 
 import torch
 
-from rl4bio.hardware import cpu_bfloat16, lowest_capability, resolve_precision
-from rl4bio.inference import HALF, find_device
-from rl4bio.memory import estimate_memory
+from rl4bio.inference import HALF, choose_precision, find_device
+from rl4bio.memory import MemoryEstimate, estimate_memory, memory_warning
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import Completions, sample_completions
 from rl4bio.modules.step_advantages import advantages_over_ranks
@@ -19,9 +19,16 @@ from rl4bio.sections import RunConfig
 from rl4bio.types import Sample, Scorer, Scores, ScoreTable
 
 PROMPTS = 4
+LONGEST = 8
+"""Prompts of the most characters, among which the one of the most tokens is taken to be."""
 SHOWN_CHARACTERS = 400
 MOST = 0.5
 """Share of cut-off completions above which a warning is due."""
+REMEDIES = (
+    "use an easier reward (structure with graded credit, verdict, choice or option with lenient "
+    "credit), prompts that open the block (data.options.open_block), a warm start, or a larger "
+    "group"
+)
 COLUMNS = ("weight", "mean", "min", "median", "max", "at 0", "NaN", "equal")
 
 
@@ -38,6 +45,7 @@ def preview(
     group's advantages 0, or completions cut off by the length limit.
     """
     chosen = list(samples[:PROMPTS])
+    memory = memory_of(policy, samples, config)
     found = sample(policy, chosen, config)
     group = config.grpo.group_size
     table = scorer(found.texts, [one for one in chosen for _ in range(group)])
@@ -45,16 +53,33 @@ def preview(
     silent = silent_fraction(table, found, config)
     return [
         f"{len(chosen)} prompts x {group} completions of the untrained policy",
+        *starts(policy, chosen),
         f"prompt tokens: {spread(found.prompt_mask.sum(-1).tolist()[::group])}, "
         f"limit {config.rollout.max_prompt_tokens}",
         f"completion tokens: {spread(found.lengths.tolist())}, "
         f"limit {config.rollout.max_completion_tokens}, cut off by it {cut:.0%}",
-        estimate_memory(policy, config).describe(),
+        memory.describe(),
         *reward_rows(table, group),
         f"groups whose rewards are all equal: {silent:.0%}",
         f"best completion: {best(found.texts, table.total)!r}",
-        *(f"WARNING: {text}" for text in warnings(table, silent, cut, config)),
+        *(
+            f"WARNING: {text}"
+            for text in [*warnings(table, silent, cut, config), memory_warning(memory)]
+            if text
+        ),
     ]
+
+
+def memory_of(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> MemoryEstimate:
+    """The memory that a run on these samples needs of its device, before it has begun."""
+    longest = heapq.nlargest(LONGEST, samples, key=lambda one: len(str(one.prompt)))
+    with placed(policy, config):
+        return estimate_memory(
+            policy,
+            config,
+            cpu=find_device(config.trainer.accelerator).type == "cpu",
+            longest=max(policy.count_tokens(one.prompt) for one in longest),
+        )
 
 
 def sample(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> Completions:
@@ -62,14 +87,19 @@ def sample(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> Comp
     with placed(policy, config):
         return sample_completions(
             policy,
-            [policy.encode_prompt(one.prompt) for one in samples],
+            **policy.inputs(samples),
             group_size=config.grpo.group_size,
             max_new_tokens=config.rollout.max_completion_tokens,
             temperature=config.rollout.temperature,
             top_k=config.rollout.top_k,
             seeds=[config.seed + n for n in range(len(samples))],
-            conditions=policy.conditions(samples),
         )
+
+
+def starts(policy: Policy, samples: Sequence[Sample]) -> list[str]:
+    """A line that says what completions are begun with, where the policy does not begin them."""
+    begun = sorted({policy.start_of(one) for one in samples} - {""})
+    return [f"completions begin with {', '.join(map(repr, begun))}, which is given"] * bool(begun)
 
 
 @contextlib.contextmanager
@@ -77,12 +107,7 @@ def placed(policy: Policy, config: RunConfig) -> Iterator[None]:
     """The policy on the device that will train it, under that device's autocast."""
     device = find_device(config.trainer.accelerator)
     policy.model.to(device)
-    precision = resolve_precision(
-        config.trainer.precision,
-        family=policy.family,
-        capability=lowest_capability() if device.type == "cuda" else None,
-        fast_cpu_bfloat16=cpu_bfloat16(),
-    )
+    precision, _ = choose_precision(config, cuda=device.type == "cuda", trained=True)
     half = HALF.get(precision.value.split("-")[0], torch.bfloat16)
     with torch.autocast(device.type, dtype=half, enabled=precision.value.endswith("-mixed")):
         yield
@@ -149,10 +174,7 @@ def warnings(table: ScoreTable, silent: float, cut: float, config: RunConfig) ->
             f"lack what {', '.join(table.parts)} need"
         )
     elif silent == 1.0:
-        found.append(
-            "no group has any spread, so training would change nothing; "
-            "use an easier reward (structure with graded credit), a warm start, or a larger group"
-        )
+        found.append(f"no group has any spread, so training would change nothing; {REMEDIES}")
     for name, values in table.parts.items():
         known = {value for value in values if not math.isnan(value)}
         if not known and len(table.parts) > 1:

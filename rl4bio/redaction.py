@@ -86,6 +86,11 @@ def safe_cell(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
 
 
+def cell_text(cell: str) -> str:
+    """The text that `safe_cell` has written, without its apostrophe."""
+    return cell[1:] if cell[:1] == "'" and safe_cell(cell[1:]) != cell[1:] else cell
+
+
 def number_cell(value: float) -> str:
     """A number with six significant digits; empty for NaN."""
     return "" if math.isnan(value) else f"{value:.6g}"

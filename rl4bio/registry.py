@@ -5,21 +5,17 @@ The tables are plain strings, so that a configuration is checked without importi
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
 import importlib
-import importlib.util
 import re
 import typing
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from rl4bio.errors import ConfigError
+from rl4bio.source_docs import class_doc
+from rl4bio.synonyms import key_hint, part_hint
 
 T = TypeVar("T")
 
@@ -27,10 +23,21 @@ _OPTION_KEY = re.compile(r"(\w+)[\w.\[\]-]*: ")
 """What a message begins with that names an option, or a part inside one: `parts[0].name: `."""
 
 
+MAX_NAMED = 12
+"""Parts that stand in the message about an unknown one, beside a hint at the right one."""
+
+
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """A hint such as `; did you mean X?` at the nearest known word, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """A hint such as `; did you mean X?` at a known word that is nearly this one, or ""."""
+    cutoff = {1: 0.5, 2: 0.5, 3: 0.55, 4: 0.55}.get(len(word), 0.7)  # one slip, in short words too
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def option_hint(option: str, known: typing.Iterable[str]) -> str:
+    """What an unknown option of a part may have meant, and the known ones."""
+    near = did_you_mean(option, known) or key_hint(option)
+    return f"{near}; known: {', '.join(sorted(known)) or 'none'}"
 
 
 class Registry(Generic[T]):
@@ -75,30 +82,37 @@ class Registry(Generic[T]):
         if name in self._registered:
             return self._registered[name]
         if name not in self._builtin:
-            raise ConfigError(
-                f"{where}: unknown {self.kind} {name!r}{did_you_mean(name, self.names())}; "
-                f"known: {', '.join(self.names())}"
-            )
+            raise ConfigError(f"{where}: unknown {self.kind} {name!r}{self.hint(name)}")
         module, _, attribute = self._builtin[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def hint(self, name: str) -> str:
+        """What an unknown name may have meant, and the known ones."""
+        names = self.names()
+        near = part_hint(self.kind, name) or did_you_mean(name, names)
+        if near and len(names) > MAX_NAMED:
+            return f"{near}; `rl4bio list` shows all {len(names)}"
+        return f"{near}; known: {', '.join(names)}"
+
+    def place(self, name: str) -> tuple[str, str]:
+        """Module and class of a part, without importing it.
+
+        Raises:
+            ConfigError: no part has this name.
+        """
+        if name in self._registered:
+            return self._registered[name].__module__, self._registered[name].__name__
+        if name not in self._builtin:
+            raise ConfigError(f"unknown {self.kind} {name!r}{self.hint(name)}")
+        module, _, attribute = self._builtin[name].partition(":")
+        return module, attribute
+
     def option_names(self, name: str) -> set[str]:
-        """The options of a part; a built-in part's source is read, so that no torch is imported."""
+        """The options that a part itself declares; read from its source, which imports no torch."""
         if name in self._registered:
             fields = dataclasses.fields(self._registered[name])  # type: ignore[arg-type]
             return {field.name for field in fields}
-        module, _, attribute = self._builtin[name].partition(":")
-        spec = importlib.util.find_spec(module)
-        source = Path(spec.origin).read_text("utf-8") if spec and spec.origin else ""
-        classes = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
-        return {
-            statement.target.id
-            for found in classes
-            if found.name == attribute
-            for statement in found.body
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            if not ast.unparse(statement.annotation).startswith("ClassVar")
-        }
+        return {field.name for field in class_doc(*self.place(name), bases=False).fields}
 
     def build(self, name: str, options: Mapping[str, Any] | None = None, *, where: str = "") -> T:
         """The part, made from checked options.
@@ -126,16 +140,16 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     for key in options:
         if key not in fields:
-            raise ConfigError(
-                f"{where}.{key}: unknown option{did_you_mean(str(key), fields)}; "
-                f"known: {', '.join(sorted(fields)) or 'none'}"
-            )
+            raise ConfigError(f"{where}.{key}: unknown option{option_hint(str(key), fields)}")
     for key, field in fields.items():
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         )
         if required and key not in options:
             raise ConfigError(f"{where}.{key}: this option is required")
+    from omegaconf import MISSING, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     hints = typing.get_type_hints(cls)
     schema = dataclasses.make_dataclass(
         cls.__name__, [(key, hints[key], MISSING) for key in options]

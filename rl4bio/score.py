@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rl4bio.answer_block import answer_of
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config import load_config
+from rl4bio.data.records import listed
 from rl4bio.errors import ConfigError, DataError, StorageError
+from rl4bio.redaction import mask_secrets, one_line
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.repeats import read_molecules, reads_molecules, row_states
 from rl4bio.score_rows import read_completions
@@ -31,19 +33,33 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio score",
         description="Apply the rewards of a configuration to completions in a file.",
-        epilog="Each input line is an object with id, question, context (a text or a list of "
-        "sections), completion, and, where known, label and long_answer. The output has one line "
-        "for each, in the same order: id, every reward by name (under rewards too), total, "
-        "verdict, verdict_lenient, format_ok. Where a reward reads molecules, a line needs id and "
-        "completion (the SMILES, behind the optional prefix) or smiles, and the output has id, the "
+        epilog="Each input line is an object (a row of a .csv has the same columns) with id, "
+        "question, context (a text or a list of sections), completion, and, where known, label and "
+        "long_answer. The output has one line for each, in the same order: id, every reward by "
+        "name (under rewards too), total, verdict, verdict_lenient, format_ok. Where a reward "
+        "reads molecules, a line needs id and completion (the SMILES, behind the optional prefix) "
+        "or smiles, and the output has id, the "
         "rewards, total, state (valid, invalid, duplicate), reason, canonical and raw. Lines of "
         "therapeutic tasks have id, kind (option, bin, reactants, design), completion and what "
         "their rewards read: target, options, class_share, constant, label, scale, input, task, "
-        "answer_form (tags or plain); the output has the answer that was read.",
+        "answer_form (tags or plain); the output has the answer that was read. Lines that `rl4bio "
+        "generate` wrote need no question and context; rewards that read these give null there.",
     )
     add_config_arguments(parser)
-    parser.add_argument("--completions", required=True, metavar="IN.jsonl", help="what to score")
+    parser.add_argument(
+        "--completions",
+        required=True,
+        metavar="FILE",
+        help="what to score: .jsonl or .csv, molecules also .smi, as `rl4bio generate` writes them",
+    )
     parser.add_argument("--output", required=True, metavar="OUT.jsonl", help="file to write")
+    parser.add_argument(
+        "--bad-lines",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what a line that cannot be used does: stop everything, the default, or be left out, "
+        "counted and named",
+    )
     return parser
 
 
@@ -62,7 +78,9 @@ def score(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--output: {target} is the input file; choose another name")
     if not target.parent.is_dir():
         raise StorageError(f"{target}: the folder does not exist; create {target.parent}")
-    ids, samples, completions = read_completions(source, molecules=reads_molecules(scorer))
+    ids, samples, completions, problems = read_completions(
+        source, molecules=reads_molecules(scorer), skip=arguments.bad_lines == "skip"
+    )
     table = scorer(completions, samples)
     molecules = read_molecules(scorer, completions, samples)
     if molecules is not None:
@@ -78,6 +96,9 @@ def score(arguments: argparse.Namespace) -> None:
     # ASCII, so that no character of an id can end a line early.
     write_atomic(target, "".join(json.dumps(row, allow_nan=False) + "\n" for row in results))
     print(lines)
+    if problems:
+        print(f"{len(problems)} of {len(problems) + len(results)} lines skipped:")
+        print("\n".join(f"  {one_line(mask_secrets(problem))}" for problem in listed(problems)))
     print(f"{len(results)} rows written to {target}")
 
 

@@ -10,8 +10,9 @@ from typing import Any, get_args
 from rl4bio.data.records import Row, raise_problems, read_rows
 from rl4bio.data.therapeutics_prompts import TaskKind
 from rl4bio.errors import DataError
-from rl4bio.redaction import shown
+from rl4bio.redaction import cell_text, shown
 from rl4bio.tags import LABELS
+from rl4bio.text_files import read_text
 from rl4bio.types import Sample
 
 KINDS = get_args(TaskKind)
@@ -19,18 +20,21 @@ KINDS = get_args(TaskKind)
 
 
 def read_completions(
-    path: Path, *, molecules: bool = False
-) -> tuple[list[str | int], list[Sample], list[str]]:
-    """The ids, samples and completions of a file, row by row.
+    path: Path, *, molecules: bool = False, skip: bool = False
+) -> tuple[list[str | int], list[Sample], list[str], list[str]]:
+    """The ids, samples and completions of a file, row by row, and what was wrong with its lines.
 
     Args:
-        path: JSON lines.
+        path: JSON lines, CSV, or for molecules .smi, as `rl4bio generate` writes them too.
         molecules: rows hold a SMILES, and no question, context or label.
+        skip: leave out rows that cannot be used; else they are refused.
 
     Raises:
-        DataError: the file or some of its rows cannot be used; names file and line of each.
+        DataError: the file, or all of its rows, or some without `skip`, cannot be used; names file
+            and line of each.
     """
-    rows, problems = read_rows(path), []
+    problems: list[str] = []
+    rows = _read_file(path, molecules, problems if skip else None)
     therapeutic = any("kind" in row.fields for row in rows)
     ids: list[str | int] = []
     samples: list[Sample] = []
@@ -46,8 +50,36 @@ def read_completions(
             completions.append(completion)
         except DataError as error:
             problems.append(str(error))
-    raise_problems(problems)
-    return ids, samples, completions
+    if not (skip and samples):
+        raise_problems(problems)
+    return ids, samples, completions, problems
+
+
+def _read_file(path: Path, molecules: bool, problems: list[str] | None) -> list[Row]:
+    """Rows; those of a table without ids have their numbers."""
+    kind = path.suffix.lower()
+    if kind == ".smi":
+        if not molecules:
+            raise DataError(f"{path}: holds molecules, but no configured reward reads any")
+        return _read_smi(path)
+    rows = read_rows(path, problems)
+    if kind != ".csv":
+        return rows
+    for number, row in enumerate(rows, start=1):  # an empty cell is a field that is not there
+        cells = {name.strip().lower(): cell_text(text) for name, text in row.fields.items()}
+        row.fields = {k: v for k, v in cells.items() if v or k in ("id", "completion", "smiles")}
+        row.fields.setdefault("id", number)
+    return rows
+
+
+def _read_smi(path: Path) -> list[Row]:
+    """One SMILES a line, with its name behind it where there is one; an empty line is one too."""
+    rows = []
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
+        smiles, _, name = line.strip().replace("\t", " ").partition(" ")
+        fields = {"smiles": smiles, "id": name.strip() or number}
+        rows.append(Row(fields=fields, place=f"{path}:{number}"))
+    return rows
 
 
 def to_sample(row: Row) -> tuple[Sample, str]:
@@ -61,6 +93,8 @@ def to_sample(row: Row) -> tuple[Sample, str]:
         raise DataError(
             f"{row.place}: label is {shown(label)}; expected {', '.join(LABELS)} or null"
         )
+    if "prompt" in row.fields:  # as `rl4bio generate` writes it: what it asked stands there
+        row.fields = {"question": "", "context": "", **row.fields}
     context = row.fields.get("context")
     sections: list[Any] = context if isinstance(context, list) else [context]
     if not all(isinstance(section, str) for section in sections):

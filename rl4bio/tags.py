@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise
 
+from rl4bio.text import readings, without_fences
 from rl4bio.words import fold
 
 LABELS = ("yes", "no", "maybe")
@@ -25,6 +26,12 @@ TERMINATORS = (
     "<|end_of_text|>",
     "<pad>",
 )
+_CONTROL = re.compile(
+    r"<\|[^|<>\s]{1,64}\|>|<\uff5c[^\uff5c<>\s]{1,64}\uff5c>"
+    r"|</?(?:start|end)_of_[a-z]{1,32}>|<(?:bos|eos|pad)>|</?s>|\[/?INST\]|<</?SYS>>"
+)
+"""Shapes of the tokens that begin and end turns in the families of chat models, whichever model is
+in use; its own special tokens are known once it is loaded (`rl4bio.modules.chat_template`)."""
 MIN_THOUGHT_CHARACTERS = 3
 
 _WORD_CHARACTER = re.compile(r"[^\W_]")
@@ -59,6 +66,7 @@ class Parsed:
     answer: str
 
 
+@lru_cache(maxsize=1024)  # all rewards of a batch ask for the same texts
 def strip_terminators(text: str) -> str:
     """The text without white space and known end-of-turn tokens at its end."""
     end = len(text)
@@ -68,6 +76,12 @@ def strip_terminators(text: str) -> str:
         if not text.endswith(TERMINATORS, 0, end):
             return text[:end]
         end -= next(len(t) for t in TERMINATORS if text.endswith(t, 0, end))
+
+
+def find_control(text: str) -> str:
+    """The first token in a text that chat models read as a start or an end of a turn, or ""."""
+    found = _CONTROL.search(text)
+    return found[0] if found else ""
 
 
 def scan_tags(
@@ -93,7 +107,7 @@ def strict_parse(completion: str, names: Sequence[str] = ("thought", "answer")) 
     return _parse(completion, tuple(names))
 
 
-@lru_cache(maxsize=1024)  # all rewards of a batch ask for the same parse
+@lru_cache(maxsize=1024)
 def _parse(completion: str, names: tuple[str, ...]) -> Parsed | None:
     text = strip_terminators(completion)
     tags = scan_tags(text, names, limit=5)
@@ -196,7 +210,6 @@ _LOOSE_TAG = re.compile(
     r"(?:<[ \t]{0,2}|^[ \t]{0,4})(/?)[ \t]{0,2}(thought|answer)[ \t]{0,2}>",
     re.IGNORECASE | re.MULTILINE,
 )
-_FENCE = re.compile(r"^[ \t]{0,4}```[^\n`]*$", re.MULTILINE)
 _CLAIM = re.compile(
     r"(?:\b(?:answer|verdict|conclusion)\b(?: to (?:the|this) question)?[ \t*_`]{0,4}"
     r"(?:is|would be|should be|:|=)"
@@ -212,10 +225,15 @@ def lenient_verdict(completion: str) -> str | None:
     """yes, no or maybe as a benevolent reader finds it, or None. For evaluation only.
 
     Accepts what the strict reader does not: code fences, upper-case or damaged tags, text around
-    the blocks, an unclosed answer, and, in a text without an answer block, the last sentence that
-    states a verdict. Closed answers outside the thought go first; answers that differ give None.
+    the blocks, an unclosed answer, wrappers of LaTeX and markdown (`rl4bio.text.unwrapped`), and,
+    in a text without an answer block, the last sentence that states a verdict. Closed answers
+    outside the thought go first; answers that differ give None.
     """
-    text = _FENCE.sub("", strip_terminators(completion))
+    text = without_fences(strip_terminators(completion))
+    return next(filter(None, map(_loose_verdict, readings(text))), None)
+
+
+def _loose_verdict(text: str) -> str | None:
     closed, unclosed, rest = _loose_answers(text)
     answers = closed or unclosed
     if not answers:

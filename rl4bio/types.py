@@ -48,6 +48,9 @@ class Sample:
     """A gold long answer."""
     demonstration: str = ""
     """The completion to imitate in supervised fine-tuning."""
+    opening: str = ""
+    """What the assistant's turn begins with: prompts in tokens end with it, and completions as text
+    begin with it. "" leaves the whole turn to the model."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What only one task needs (template family, scaffold, property targets, ...)."""
 
@@ -74,7 +77,7 @@ class Rollout:
     completion_ids: Tensor  # int [N, C]
     completion_mask: Tensor  # bool [N, C]; True up to and including the first end token
     logprobs: Tensor  # float [N, C], of the sampling policy at the sampling temperature
-    completions: list[str]  # N, special tokens removed
+    completions: list[str]  # N, special tokens removed; with the opening of the turn
     truncated: Tensor  # bool [N]; True = ended by the length limit
     samples: list[Sample]  # B
     group_size: int

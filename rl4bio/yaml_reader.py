@@ -97,7 +97,8 @@ def parse_yaml(text: str, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         context = f"{error.context}: " if error.context else ""
-        raise ConfigError(f"{name}{line}: not YAML: {context}{error.problem}") from None
+        tab = "; indent with spaces, not tabs" if "'\\t'" in str(error.problem) else ""
+        raise ConfigError(f"{name}{line}: not YAML: {context}{error.problem}{tab}") from None
     except yaml.reader.ReaderError as error:
         line = f":{text.count(chr(10), 0, error.position) + 1}"
         raise ConfigError(f"{name}{line}: character {error.character!r} is not allowed") from None
@@ -152,6 +153,8 @@ class _Builder:
             name = self.node(event, parent, depth + 1)
             if not isinstance(name, str) or not name:
                 self.refuse(event, f"key {name!r} is no name; put quotes around a key like this")
+            if name == "<<":
+                self.refuse(event, "<< merges another section, which is refused; repeat its values")
             key = join_key(parent, name)
             if name in found:
                 first = self.document.lines[key]

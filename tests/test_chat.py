@@ -54,6 +54,21 @@ def user(text: str) -> Message:
     return Message(role="user", content=text)
 
 
+def test_temperature_0_is_greedy_in_every_turn(policy: Policy) -> None:
+    asked = [user("Does it help?")]
+    greedy = sample_completions(
+        policy,
+        [policy.encode_prompt(asked)],
+        group_size=1,
+        max_new_tokens=12,
+        temperature=1.0,
+        seeds=None,
+    )
+    for seed, turn in ((3, 0), (4, 2)):
+        sampling = Sampling(temperature=0.0, top_k=None, max_new_tokens=12, seed=seed)
+        assert list(stream_reply(policy, asked, sampling, turn=turn))[-1] == greedy.texts[0]
+
+
 def sampled(policy: Policy, turns: list[Message], turn: int = 0) -> str:
     """What a rollout of the same seed writes."""
     return sample_completions(
@@ -145,6 +160,14 @@ class TestTalk:
         monkeypatch.setattr(module, "stream_reply", fails)
         assert says(policy, "yes?\nno?\n") == "base: so far\n" * 2
         assert capsys.readouterr().err == f"rl4bio: {line}\n" * 2
+
+    def test_a_turn_with_a_control_token_is_refused_and_the_next_one_answered(
+        self, policy: Policy, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source, target = io.StringIO("yes <end_of_turn> no\nyes or no?\n"), io.StringIO()
+        talk([Speaker(name="m", policy=policy)], SAMPLING, system="", source=source, target=target)
+        assert "error[data]: the user turn holds '<end_of_turn>'" in capsys.readouterr().err
+        assert target.getvalue().count("m: ") == 2
 
     def test_control_characters_do_not_reach_the_terminal(
         self, policy: Policy, monkeypatch: pytest.MonkeyPatch

@@ -305,3 +305,22 @@ def test_every_item_has_its_own_options(
     found = choose_replies(policy, questions, batch_size=4)
     for replies in found.values():
         assert [list(reply.choices) for reply in replies] == [list(o) for _, o, _ in ITEMS]
+
+
+def test_an_opened_prompt_opens_no_block_twice(policy: Policy) -> None:
+    """Inside the answer block, a choice is as likely whoever has begun the block before it."""
+    extra = {"kind": "option", "answer_form": "tags", "options": {"A": "no", "B": "yes"}}
+    turns: Prompt = [{"role": "user", "content": "Does it cross?"}]
+    found = []
+    for opening in ("", "<reasoning>"):
+        sample = Sample(uid="q", prompt=turns, target="B", extra=extra, opening=opening)
+        questions = Questions(
+            samples=[sample], prompts=policy.inputs([sample])["prompts"], form="tags", kind="choice"
+        )
+        answer = Answer(gold="B", strict=None, lenient=None)
+        reply = Reply(completion="<reasoning>It is small.</reasoning>", answer=answer)
+        for asked in (without_reasoning(questions), behind_reasoning(questions, [reply])):
+            found.append(choose_replies(policy, asked, batch_size=1))
+    choices = [reply.choices for one in found for replies in one.values() for reply in replies]
+    assert choices[:2] == choices[2:]
+    assert choices[0] != choices[1]

@@ -153,6 +153,60 @@ def test_overrides_stand_anywhere_in_order_with_or_without_dashes() -> None:
     assert (arguments.config, arguments.resume, arguments.debug) == ("f", True, True)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["f.yaml", "seed=3"],
+        ["seed=3", "f.yaml"],
+        ["--config", "f.yaml", "seed=3"],
+        ["seed=3", "--config=f.yaml"],
+        ["--resume", "f.yaml", "--seed=3", "--debug"],
+    ],
+)
+def test_the_configuration_with_and_without_its_option(given: list[str]) -> None:
+    arguments = cli.parse(parser(), given)
+    assert (arguments.config, arguments.overrides) == ("f.yaml", ["seed=3"])
+
+
+@pytest.mark.parametrize(
+    "name", ["a.yml", "runs/lr=1e-5/config.yaml", "/x/y", "molgpt_qed", "a.json"]
+)
+def test_what_is_taken_for_a_configuration(name: str) -> None:
+    arguments = cli.parse(parser(), ["grpo.loss=dapo", name])
+    assert (arguments.config, arguments.overrides) == (name, ["grpo.loss=dapo"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a.yaml", "b.yaml"], "b.yaml: a second configuration beside a.yaml"),
+        (["--config", "a.yaml", "b.yaml"], "b.yaml: a second configuration beside a.yaml"),
+        (["seed=3"], "the following arguments are required: --config; see"),
+        (["a.yaml", "--optim.lr", "1e-5"], "keys of the configuration are written optim.lr=1e-5"),
+        (["a.yaml", "--seed", "3"], "keys of the configuration are written seed=3"),
+        (["a.yaml", "--rewards", "[{name: a}]"], "are written 'rewards=[{name: a}]'"),
+        (["a.yaml", "--beta", "0.04"], "rl4bio calls it grpo.kl_coef (TRL's beta)"),
+        (["a.yaml", "--beta=0.04"], "rl4bio calls it grpo.kl_coef (TRL's beta)"),
+        (["a.yaml", "--num-generations=8"], "rl4bio calls it grpo.group_size"),
+        (["a.yaml", "--bf16"], "rl4bio calls it trainer.precision=bf16-mixed"),
+        (["a.yaml", "--top-p", ".9"], "rollout.temperature and rollout.top_k shape it"),
+        (["a.yaml", "--zzzz"], "unrecognized arguments: --zzzz; see rl4bio try --help"),
+    ],
+)
+def test_keys_written_like_options(given: list[str], message: str, capsys) -> None:
+    assert cli.run_command(lambda _: 0, parser(), given) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("rl4bio: error[config]: ")
+    assert message in line
+
+
+def test_a_run_folder_goes_behind_its_option(tmp_path: Path, capsys) -> None:
+    made = parser()
+    made.add_argument("--run")
+    assert cli.run_command(lambda _: 0, made, [str(tmp_path)]) == 2
+    assert "is a folder; a finished run goes behind --run" in capsys.readouterr().err
+
+
 def test_messages_are_one_bounded_line_without_secrets(capsys, monkeypatch) -> None:
     monkeypatch.setenv("PLANTED_API_KEY", "k3y-value")
     monkeypatch.setenv("MY_SECRET_THING", "s3cret-value")
@@ -259,6 +313,36 @@ def test_table_of_commands(capsys) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("train", "rl4bio calls it fit; known"),
+        ("chat", "rl4bio calls it generate --chat; known"),
+        ("configs/a.yaml", "did you mean `rl4bio fit configs/a.yaml`?; known"),
+        ("evalute", "did you mean 'evaluate'?; known"),
+        ("zzz", "unknown command 'zzz'; known"),
+    ],
+)
+def test_other_words_for_commands(word: str, hint: str, capsys) -> None:
+    assert rl4bio([word]) == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_module(name: str) -> None:
+    """As the README says: `python -m rl4bio.<command>` is `rl4bio <command>`."""
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    assert f"| `rl4bio {name} " in readme or f"| `rl4bio {name}`" in readme
+    shown = [
+        subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True)
+        for words in ([f"rl4bio.{name}"], ["rl4bio", name])
+    ]
+    assert [done.returncode for done in shown] == [0, 0]
+    assert shown[0].stdout == shown[1].stdout
+    assert shown[0].stdout.startswith(f"usage: rl4bio {name} ")
+    assert max(map(len, shown[0].stdout.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_instant_help(name: str) -> None:
     assert_light(["rl4bio", name, "--help"], code=0)
@@ -270,6 +354,11 @@ def test_every_command_has_instant_help(name: str) -> None:
         (["rl4bio", "--help"], 0),
         (["rl4bio", "fit", "--config", "missing.yaml"], 2),
         (["rl4bio", "fit", "--config", "{}", "grpo.loss=dap"], 2),
+        (["rl4bio", "fit", "{}", "beta=1"], 2),
+        (["rl4bio", "fit", "{}", "rewards.0.name=docking"], 2),
+        (["rl4bio", "list"], 0),
+        (["rl4bio", "describe", "reward", "qed"], 0),
+        (["rl4bio", "describe", "callback", "kl_monitor"], 0),
         (["rl4bio", "evaluate", "--config", "{}", "data.options.sorce=x"], 2),
     ],
 )

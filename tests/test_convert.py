@@ -105,7 +105,7 @@ def test_the_cards_program_runs(small, tmp_path, monkeypatch, capsys) -> None:
     torch.manual_seed(0)
     exec(compile(program.replace("c1ccccc1", "c1cc1"), "card", "exec"), {})
     found = capsys.readouterr().out
-    assert found.count("'C") == 10
+    assert found.count("answer: C") == 10
     assert "<" not in found
 
 

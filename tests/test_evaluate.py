@@ -293,3 +293,41 @@ def test_the_overlap_and_the_arguments_are_checked_before_torch_is_loaded(config
         "assert code == 4, code; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_run_that_went_on_from_an_adapter_has_a_row_of_it(
+    config: Path, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tuned is the start itself here: against that nothing has changed, against the base much."""
+    output = tmp_path / "out"
+    start = str(folders["adapter"])
+    arguments = ["--config", str(config), "--adapter", start, "--output", str(output), *QUICK]
+    arguments += [f"policy.adapter.path={start}", "evaluation.modes=[greedy, logprob]"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    summary, items = read(output)
+    models = [row["model"] for row in summary["rows"] if row["mode"] != "constant"]
+    assert models[:3] == ["base", "start", "tuned"]
+    assert summary["facts"]["start model"] == start
+    assert summary["paired_with"] == "start"
+    assert set(summary["paired"]["table"]) == {
+        "both_right",
+        "only_start",
+        "only_tuned",
+        "both_wrong",
+    }
+    assert summary["paired"]["differences"]["tokens"]["value"] == 0
+    assert list(summary["paired_from_base"]) == list(summary["paired_by_mode"])
+    assert "Start against tuned, both by tagged prompt" in printed
+    assert "Base against tuned, which is more than this run has changed" in printed
+    said = {(i["uid"], i["model"]): i["choices"] for i in items if "log-prob" in i["mode"]}
+    uid = items[0]["uid"]
+    assert said[uid, "start"] == said[uid, "tuned"] != said[uid, "base"]
+    page = (output / "report.html").read_text()
+    assert "minus start" in page
+    with (output / "side_by_side.csv").open(newline="") as stream:
+        header = next(csv.reader(stream))
+    assert {"base_completion", "start_completion", "tuned_completion"} <= set(header)
+    gone = [*arguments, f"policy.adapter.path={tmp_path / 'gone'}"]
+    assert main(gone) == 4
+    assert "policy.adapter.path=null" in capsys.readouterr().err

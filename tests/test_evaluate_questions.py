@@ -91,7 +91,7 @@ policy: {{checkpoint: {tiny_policy_folder}}}
 rollout: {{max_prompt_tokens: 1000, max_completion_tokens: 4}}
 data:
   name: medical_reasoning
-  options: {{sources: [{train}], test_sources: [{test}]}}
+  options: {{sources: [{train}], test_sources: [{test}], open_block: false}}
 rewards:
   - {{name: choice}}
   - {{name: structure, weight: 0.5, options: {{tags: [reasoning, answer]}}}}

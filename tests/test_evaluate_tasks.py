@@ -83,6 +83,7 @@ rollout: {{max_prompt_tokens: 1000, max_completion_tokens: 4}}
 data:
   name: therapeutics
   options:
+    open_block: false              # the answers of these models hold the whole form
     tasks:
       - {{task: BBB_Martins, source: {letters}}}
       - {{task: Lipophilicity_AstraZeneca, source: {numbers}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalTokenNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from peft.tuners.lora.layer import Linear as LoraLinear
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from rl4bio.__main__ import main as rl4bio
 from rl4bio.modules.base import PolicyModule
@@ -20,6 +22,7 @@ from rl4bio.modules.new_model import new_molgpt
 from rl4bio.sections import AdapterConfig, MolGPTConfig, OptimConfig, PolicyConfig
 from rl4bio.storage import save_checkpoint_folder
 
+KEY = "policy.checkpoint"
 VOCABULARY = {"(": 0, ")": 1, "1": 2, "<": 3, "=": 4, "C": 5, "O": 6, "c": 7}
 
 
@@ -305,7 +308,7 @@ def test_an_adapter_folder(tiny_folder, tmp_path: Path, capsys) -> None:
     torch.testing.assert_close(logits(read), logits(policies[1]), rtol=0, atol=1e-6)
     assert AutoTokenizer.from_pretrained(target).chat_template
     assert not list(target.glob("model*"))
-    assert f'"{base}"), "lora")' in (target / "README.md").read_text()
+    assert f'from_pretrained("{base}")' in (target / "README.md").read_text()
     again = [*arguments[:-1], str(tmp_path / "again"), "--dtype", "bfloat16"]
     assert "adapters stay in float32" in refusal(capsys, again, 2)
     whole = ["--model", str(base), "--format", "adapter", "--output", str(tmp_path / "again")]
@@ -342,6 +345,78 @@ def test_the_generation_config_names_every_end_token(tiny_folder, tmp_path: Path
     assert rl4bio(["export", "--model", str(base), "--output", str(tmp_path / "out")]) == 0
     read = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert read.generation_config.eos_token_id == [1, 5]
+
+
+@pytest.mark.parametrize("where", ["--base", "policy.checkpoint"])
+@pytest.mark.parametrize("from_run", [False, True])
+def test_a_base_that_has_moved(
+    tiny_folder, tmp_path: Path, capsys, where: str, from_run: bool
+) -> None:
+    """The line says which option takes its new place, and that option works."""
+    base, run, target = tmp_path / "base", tmp_path / "run", tmp_path / "out"
+    shutil.copytree(tiny_folder("llama"), base)
+    tuned = train_adapter(base, run / "adapter")
+    expected = logits(tuned)
+    (run / "config.yaml").write_text(
+        f"name: run\npolicy: {{checkpoint: {base}, adapter: {{rank: 4}}}}\n"
+        "data: {name: pubmedqa, options: {source: x}}\nrewards: [{name: verdict}]\n"
+    )
+    base.rename(tmp_path / "moved")
+    what = ["--run", str(run)] if from_run else ["--model", str(run / "adapter")]
+    arguments = [*what, "--output", str(target)]
+    line = refusal(capsys, arguments, 4)
+    assert f"its base model is not there (no folder {base}); say with --base where" in line
+    place = str(tmp_path / "moved")
+    given = ["--base", place] if where == "--base" else [f"policy.checkpoint={place}"]
+    assert rl4bio(["export", *arguments, *given]) == 0
+    merged = AutoModelForCausalLM.from_pretrained(target).eval()
+    torch.testing.assert_close(logits(merged), expected, rtol=0, atol=1e-5)
+    part = [*what, "--output", str(tmp_path / "part"), "--format", "adapter", *given]
+    assert rl4bio(["export", *part]) == 0
+    stored = json.loads((tmp_path / "part" / "adapter_config.json").read_text())
+    assert stored["base_model_name_or_path"] == place
+    capsys.readouterr()
+    again = [*what, "--output", str(tmp_path / "x")]
+    assert "said twice" in refusal(capsys, [*again, "--base", place, f"{KEY}={place}"], 2)
+    assert "policy.checkpoint=PLACE alone" in refusal(capsys, [*again, "grpo.kl_coef=1"], 2)
+
+
+def test_a_base_that_is_stored_in_four_bits_is_not_merged_into(
+    tiny_folder, tmp_path: Path, capsys
+) -> None:
+    """Rounded to 4 bits once more, the sum would be another model."""
+    base, run = tmp_path / "base", tmp_path / "run"
+    bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    source = tiny_folder("llama")
+    AutoModelForCausalLM.from_pretrained(source, quantization_config=bits).save_pretrained(base)
+    AutoTokenizer.from_pretrained(source).save_pretrained(base)
+    train_adapter(base, run / "adapter")
+    arguments = ["--model", str(run / "adapter"), "--output", str(tmp_path / "out")]
+    assert "give the 16-bit checkpoint with --base" in refusal(capsys, arguments, 4)
+    assert rl4bio(["export", *arguments, "--base", str(source)]) == 0
+    stored = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert "quantization_config" not in stored
+
+
+def test_a_sum_that_is_another_model_is_refused(
+    tiny_folder, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head adapted under tied embeddings gets its own weights; a sum gone wrong is noticed."""
+    base = tiny_folder("gemma3")
+    model = AutoModelForCausalLM.from_pretrained(base)
+    lora = LoraConfig(
+        r=4, target_modules=["lm_head"], init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    get_peft_model(model, lora).save_pretrained(tmp_path / "a", save_embedding_layers=False)
+    arguments = ["--model", str(tmp_path / "a"), "--output", str(tmp_path / "out")]
+    assert rl4bio(["export", *arguments]) == 0
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["tie_word_embeddings"] is False
+    capsys.readouterr()
+    plain = LoraLinear.get_delta_weight
+    monkeypatch.setattr(LoraLinear, "get_delta_weight", lambda *a: 2 * plain(*a))
+    assert "merged into its base it is another model" in refusal(capsys, [*arguments, "--force"], 4)
+    assert (tmp_path / "out" / "config.json").is_file()  # the one of before
 
 
 def test_steps_that_are_not_there(tiny_folder, tmp_path: Path, capsys) -> None:

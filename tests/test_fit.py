@@ -225,7 +225,7 @@ class TestResume:
         ("arguments", "steps"),
         [
             (["grpo.refill_rounds=1"], 4),
-            (["policy.adapter=null", "grpo.updates_per_rollout=2"], 8),
+            (["policy.adapter=null", "grpo.updates_per_rollout=2"], 4),
             (["task=sft", "policy.adapter.dropout=0.5"], 4),
         ],
         ids=["lora", "full, two updates a rollout", "sft with dropout"],
@@ -348,8 +348,7 @@ class TestRefusals:
         assert fit("rewards.0.name=always_raises") == 6
         line = self.last_line(capsys)
         assert "error[reward]: reward 'always_raises' raised KeyError" in line
-        assert "letters.py" in (runs / "trial" / "log.txt").read_text()  # the traceback
-        assert not (runs / "trial" / "adapter").exists()
+        assert not (runs / "trial").exists()  # the same command can be given again
 
     def test_weights_that_are_not_finite(
         self,
@@ -428,7 +427,7 @@ class TestSignals:
             text=True,
         )
         try:
-            for _ in range(600):
+            for _ in range(1800):  # a loaded machine is slow to start
                 if (folder / "metrics.csv").exists() and len(rows_of(folder)) >= 2:
                     break
                 assert process.poll() is None
@@ -443,7 +442,8 @@ class TestSignals:
         step = int(saved.name.removeprefix("step-"))
         assert step == len(rows_of(folder))
         assert f"stopped after step {step}; continue with: rl4bio fit --config" in err
-        assert all(line.startswith(("step ", "stopped ")) for line in err.splitlines()), err
+        loaded = re.compile(r"rl4bio: (reading|loading|preparing) .* \.\.\.|(step|stopped) .*")
+        assert all(loaded.fullmatch(line) for line in err.splitlines()), err
         assert not (folder / "adapter").exists()
         steps = f"trainer.max_steps={step + 2}"
         assert fit("name=killed", steps, "--resume") == 0

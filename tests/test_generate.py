@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,12 +25,21 @@ from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.generate import main
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.rollout import sample_completions
 from rl4bio.modules.scoring import completion_logprobs
 from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
 from rl4bio.sections import PolicyConfig
 
 PLAIN = ("trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.num_threads=1")
 BLOCK = 12
+ALTERNATE = (
+    "{{ bos_token }}{% for turn in messages %}"
+    "{% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}"
+    "{{ '<start_of_turn>' + turn['role'] + '\n' + turn['content'] + '<end_of_turn>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+"""A chat template like Gemma's."""
 
 
 def make_folder(
@@ -184,6 +194,71 @@ class TestMolecules:
             assert longest <= BLOCK + 1
 
 
+class TestGreedy:
+    """`--temperature 0`: the likeliest token each time, whatever seed and batch size say."""
+
+    def test_molecules(self, smiles_model: Path, molecules: Molecules) -> None:
+        (row,) = molecules(smiles_model, "--temperature", "0")
+        policy = load_policy(PolicyConfig(checkpoint=str(smiles_model)))
+        found = sample_completions(
+            policy,
+            [policy.encode_prompt("")],
+            group_size=1,
+            max_new_tokens=BLOCK - 1,
+            temperature=1.0,
+            seeds=None,
+        )
+        assert row["smiles"] == found.texts[0]
+        assert float(row["logprob"]) == pytest.approx(float(found.logprobs.sum()), abs=1e-3)
+        for spelt in (["--temperature", "0.0", "--seed", "9"], ["--temperature=0", "--top-k", "1"]):
+            assert molecules(smiles_model, *spelt)[0]["smiles"] == row["smiles"]
+
+    def test_prompts(self, tiny_policy_folder: Path, tmp_path: Path) -> None:
+        prompts = tmp_path / "prompts.jsonl"
+        texts = ["Is it so?", "And", "A longer question, of which there are some?"]
+        prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+        policy = load_policy(PolicyConfig(checkpoint=str(tiny_policy_folder)))
+        found = sample_completions(
+            policy,
+            [policy.encode_prompt(text) for text in texts],
+            group_size=1,
+            max_new_tokens=8,
+            temperature=1.0,
+            seeds=None,
+        )
+        for size in ("1", "8"):
+            output = tmp_path / "out.jsonl"
+            given = ["--model", str(tiny_policy_folder), "--prompts", str(prompts)]
+            given += ["--output", str(output), "--temperature", "0", "--batch-size", size]
+            assert main([*given, "rollout.max_completion_tokens=8", *PLAIN]) == 0
+            rows = [json.loads(line) for line in output.read_text().splitlines()]
+            assert [row["completion"] for row in rows] == found.texts
+
+    @pytest.mark.real
+    def test_a_real_chat_model_says_what_transformers_says(
+        self, real_model: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder, asked = real_model("smollm2-135m-instruct"), "Name one vitamin."
+        turns = [{"role": "user", "content": asked}]
+        source, output = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
+        source.write_text(json.dumps({"id": 1, "messages": turns}) + "\n")
+        given = ["--model", str(folder), "--prompts", str(source), "--output", str(output)]
+        limit = "rollout.max_completion_tokens=12"
+        assert main([*given, "--temperature", "0", limit, *PLAIN]) == 0
+        found = json.loads(output.read_text())["completion"]
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        ids = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, return_tensors="pt", return_dict=False
+        )
+        with torch.no_grad():
+            ids = model.generate(ids, do_sample=False, max_new_tokens=12)[0, ids.shape[1] :]
+        assert found == tokenizer.decode(ids, skip_special_tokens=True)
+        assert found.strip()
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "line"),
     [
@@ -207,6 +282,13 @@ class TestMolecules:
         ("smiles_model", ["--output", "x.json"], r"--output: x.json ends in none of .csv, .smi"),
         ("smiles_model", ["--num", "0"], r"argument --num: got '0', needs a number above 0"),
         ("smiles_model", ["--temperature", "inf"], r"--temperature: got 'inf', needs"),
+        ("smiles_model", ["--temperature", "-1"], r"--temperature: got '-1', needs .* at least 0"),
+        (
+            "smiles_model",
+            ["--temperature", "0", "--num", "5"],
+            r"--num: got 5, but --temperature 0",
+        ),
+        ("tiny_policy_folder", ["--temperature", "0", "--num", "2"], r"the same text every time"),
         ("smiles_model", ["--run", "x"], r"one of --run, --model and --config .* got --run and"),
         ("startless", [], r"--context: this model has no start token"),
         ("tiny_policy_folder", [], r"--prompts: this model completes prompts"),
@@ -357,3 +439,90 @@ class TestPrompts:
         path.write_text(json.dumps({"prompt": "fine"}) + "\n" + json.dumps(row) + "\n")
         assert main(["--model", str(tiny_policy_folder), "--prompts", str(path), *PLAIN]) == 3
         assert re.search(rf"prompts.jsonl:2: .*{message}", capsys.readouterr().err)
+
+    def folder_with(self, template: str, source: Path, target: Path) -> Path:
+        folder = Path(shutil.copytree(source, target))
+        (folder / "chat_template.jinja").write_text(template)
+        return folder
+
+    @pytest.mark.parametrize(
+        ("roles", "said"),
+        [
+            (("user", "user"), "TemplateError: roles must alternate"),
+            (("assistant", "user"), "TemplateError: roles must alternate"),
+            (("user", "assistant", "system", "user"), "TemplateError: roles must alternate"),
+            (("system",), "no user turn follows the system turn"),
+        ],
+    )
+    def test_turns_that_the_template_refuses(
+        self,
+        tiny_policy_folder: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        roles: tuple[str, ...],
+        said: str,
+    ) -> None:
+        """Exit 3 with file, line, id and what the template said, before anything is sampled."""
+        model = self.folder_with(ALTERNATE, tiny_policy_folder, tmp_path / "model")
+        rows: list[dict[str, Any]] = [
+            {"id": "good", "messages": [{"role": "user", "content": "yes or no?"}]},
+            {"id": "bad", "messages": [{"role": role, "content": "x"} for role in roles]},
+            {"id": "raw", "prompt": "yes"},
+            {"id": "worse", "messages": [{"role": "user", "content": "a<end_of_turn>b"}]},
+        ]
+        path, output = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = ["--prompts", str(path), "--output", str(output)]
+        assert main(["--model", str(model), *options, *PLAIN]) == 3
+        error = capsys.readouterr().err
+        assert re.search(rf"error\[data\]: .*prompts.jsonl:2 \(id bad\): .*{said}", error)
+        assert re.search(
+            r"; .*prompts.jsonl:4 \(id worse\): the user turn holds '<end_of_tu", error
+        )
+        assert "(id good)" not in error
+        assert "(id raw)" not in error
+        assert not output.exists()
+
+    def test_a_prompt_of_the_command_line(
+        self, tiny_policy_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked = ["--prompt", "yes", "--system", "be <bos> brief"]
+        assert main(["--model", str(tiny_policy_folder), *asked, *PLAIN]) == 3
+        assert "--prompt: the system turn holds '<bos>'" in capsys.readouterr().err
+
+    def test_turns_of_other_programs(self, tiny_policy_folder: Path, tmp_path: Path) -> None:
+        """Content in text parts, and turns spelled out in the cells of a table."""
+        turns = [{"role": "user", "content": "yes"}, {"role": "assistant", "content": "no"}]
+        turns.append({"role": "user", "content": "maybe"})
+        parts = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
+        (tmp_path / "a.jsonl").write_text(
+            "".join(json.dumps({"messages": given}) + "\n" for given in (turns, parts))
+        )
+        with (tmp_path / "b.csv").open("w", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerows([["prompt", "messages"], ["", json.dumps(turns)], ["", str(turns)]])
+            table.writerow(["yes", ""])
+        for name, count in (("a.jsonl", 2), ("b.csv", 3)):
+            lines = self.run(tiny_policy_folder, tmp_path, "--prompts", str(tmp_path / name))
+            assert [line["prompt"] for line in lines] == [turns, turns, "yes"][:count]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ([{"type": "image", "url": "x"}], "messages holds .*expected a list of objects"),
+            ([], "messages holds .*expected a list of objects"),
+            (None, "messages holds .*expected a list of objects"),
+        ],
+    )
+    def test_content_that_is_no_text(
+        self,
+        tiny_policy_folder: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        content: Any,
+        message: str,
+    ) -> None:
+        path = tmp_path / "prompts.jsonl"
+        path.write_text(json.dumps({"messages": [{"role": "user", "content": content}]}))
+        assert main(["--model", str(tiny_policy_folder), "--prompts", str(path), *PLAIN]) == 3
+        assert re.search(rf"prompts.jsonl:1: {message}", capsys.readouterr().err)

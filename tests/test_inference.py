@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ import torch
 
 from rl4bio.errors import ConfigError
 from rl4bio.inference import find_device, opened_policy
+from rl4bio.modules.loading import load_policy
+from rl4bio.modules.policy import Policy
 from rl4bio.sections import AdapterConfig, PolicyConfig, RunConfig, TrainerConfig
 
 
 def run_config(folder: Path, **trainer: str) -> RunConfig:
-    """A run with a quantised base under an adapter: its base is the plain checkpoint."""
-    policy = PolicyConfig(checkpoint=str(folder), adapter=AdapterConfig(rank=2), quantization="nf4")
+    """A run with an adapter: its base is the plain checkpoint."""
+    policy = PolicyConfig(checkpoint=str(folder), adapter=AdapterConfig(rank=2))
     section = TrainerConfig(accelerator="cpu", **trainer)  # type: ignore[arg-type]
     return RunConfig(name="run", policy=policy, trainer=section)
 
@@ -44,3 +47,27 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         find_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert find_device("auto") == find_device("gpu") == torch.device("cuda")
+
+
+@pytest.mark.parametrize("bits", ["int8", "nf4"])
+def test_the_base_of_a_quantised_run_is_held_as_it_was_trained(
+    tiny_folder: Callable[[str], Path], tmp_path: Path, bits: str
+) -> None:
+    """Alone and under the tuned adapter it is one model, and not the one of full weights."""
+    config = run_config(tiny_folder("llama"), precision="32-true")
+    ids = torch.arange(10, 30)[None]
+
+    @torch.no_grad()
+    def logits(policy: Policy) -> torch.Tensor:
+        return policy.model.eval()(input_ids=ids).logits.float()
+
+    with opened_policy(config) as policy:
+        full = logits(policy)
+        load_policy(config.policy).save(tmp_path / "adapter")
+    config.policy.quantization = bits  # type: ignore[assignment]
+    with opened_policy(config) as policy:
+        base = logits(policy)
+    with opened_policy(config, tmp_path / "adapter") as policy:
+        tuned = logits(policy)  # a new adapter changes nothing
+    assert torch.equal(base, tuned)
+    assert (base - full).abs().max() > 1e-3

@@ -35,12 +35,17 @@ TOOLS = {
     "tags",
     "words",
     "hardware",
+    "host_memory",
     "yaml_reader",
     "config_tree",
     "config_schema",
     "plugins",
     "redaction",
     "ranks",
+    "source_docs",
+    "synonyms",
+    "synonym_parts",
+    "synonym_table",
 }
 PILLARS = {"data", "rewards", "modules", "callbacks", "evaluation"}
 # transformers brings safetensors along.
@@ -49,6 +54,7 @@ BARE_GPU_IMAGE = {
 }  # fmt: skip
 HEAVY = {"torch", "lightning", "transformers", "peft", "wandb", "rdkit", "bitsandbytes"}
 INSTANT = ["", "cli", "config", "sections", "registry", "data", "rewards", "callbacks"]
+INSTANT += ["list", "describe", "catalogue"]
 
 
 def module_name(path: Path) -> str:
@@ -61,6 +67,8 @@ FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 def layer(module: str) -> int:
     part = [*module.split("."), ""][1]
+    if module.endswith(".__main__"):  # a command
+        return 3
     if part in VOCABULARY:
         return 0
     if part in TOOLS or part == "":  # rl4bio itself holds the version alone

@@ -85,7 +85,7 @@ def learn(tiny_policy_folder: Path, tmp_path: Path) -> Callable[..., list[float]
                 updates_per_rollout=updates,
             ),
             optim=OptimConfig(lr=0.01 if not lora else 0.03),
-            max_steps=steps * updates,
+            max_steps=steps,
         )
         rewards = Rewards()
         trainer = L.Trainer(

@@ -210,3 +210,75 @@ def saved_bytes(model: Any, tokens: int) -> int:
     with hooks, torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
         model(input_ids=torch.ones(1, tokens, dtype=torch.long), use_cache=False)
     return sum(found.values())
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_on_a_cpu_the_process_counts_and_every_copy(
+    lora: bool, llama, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rl4bio.engine import weights
+
+    monkeypatch.setattr(weights, "MIN_PACKED_FLOAT32", 0)
+    if not weights.can_pack(torch.float32):
+        pytest.skip("this build of torch has no packed product")
+    policy, config = llama(lora=lora), run(grpo={"tokens_per_micro_batch": 10**6})
+    found = estimate_memory(policy, config, cpu=True, longest=40)
+    head, vocabulary = 4 * 307 * 32, 307
+    # Every matrix is copied; a frozen head's copy stays, a trained one's goes.
+    assert found.head == (head if lora else 0)
+    logits = 3 * 4 * 8 * vocabulary
+    assert found.rollout == logits + 4 * 2 * LAYER + (0 if lora else head)
+    tokens = 2 * 40 + 8 * 50
+    assert found.key_values == tokens * 2 * 2 * 16 * 4
+    layer = (4 * (4 * 64 + 3 * 32 + 3 * 16) + 30 * 32) * 6 // 5
+    chunk = 4 * 4 * tokens * vocabulary
+    assert found.activations == tokens * 3 * layer + (0 if lora else chunk + 2 * head)
+    assert found.process > 2**27 + 2**26  # torch alone is more
+    assert found.total == (
+        found.process
+        + found.weights
+        + found.optimizer
+        + found.head
+        + max(found.rollout + found.key_values, found.gradients + found.activations)
+    )
+    assert "process " in found.describe()
+
+
+def test_copies_are_those_that_a_rollout_makes(llama, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl4bio.engine import weights
+
+    monkeypatch.setattr(weights, "MIN_PACKED_FLOAT32", 0)
+    policy = llama()
+    kept, passing = weights.private_bytes(policy.model, rows=8)
+    made: list[int] = []
+    folded = weights._Forward.folded
+
+    def counted(self: Any) -> torch.Tensor:
+        weight = folded(self)
+        made.append(weight.nbytes)
+        return weight
+
+    monkeypatch.setattr(weights._Forward, "folded", counted)
+    weights._FROZEN.clear()
+    with torch.no_grad(), weights.rollout_weights(policy.model, rows=8):
+        policy.model(input_ids=torch.ones(1, 3, dtype=torch.long))
+    assert kept + passing == sum(made) > 0
+
+
+def test_a_run_that_does_not_fit_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl4bio import memory
+
+    parts = dict.fromkeys(("gradients", "optimizer", "reference", "rollout", "key_values"), 0)
+    gib = 2**30
+    estimate = MemoryEstimate(**parts, weights=6 * gib, activations=2 * gib, process=gib)
+    monkeypatch.setattr(memory, "resident_bytes", lambda: gib)
+    for left, warned in ((8 * gib, False), (7 * gib, True), (None, False)):
+        monkeypatch.setattr(memory, "available_bytes", lambda left=left: left)
+        text = memory.memory_warning(estimate)
+        assert bool(text) is warned
+    monkeypatch.setattr(memory, "available_bytes", lambda: 7 * gib)
+    text = memory.memory_warning(estimate)
+    assert "needs about 9.0 GiB and can have 8.0" in text
+    assert "grpo.tokens_per_micro_batch" in text
+    elsewhere = MemoryEstimate(**parts, weights=60 * gib, activations=0)
+    assert not memory.memory_warning(elsewhere)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +14,14 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from rl4bio.errors import StorageError
+from rl4bio.cli import run_command
+from rl4bio.config import config_dict
+from rl4bio.errors import DataError, StorageError
+from rl4bio.evaluation.run_report import run_report
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
-from rl4bio.outputs import model_card, read_metrics, save_policy, summarize_run, verify_saved
+from rl4bio.modules.saving import verify_policy
+from rl4bio.outputs import finish, read_metrics, run_card, save_policy, summarize_run
 from rl4bio.sections import AdapterConfig, PartConfig, PolicyConfig, RewardConfig, RunConfig
 from rl4bio.storage import RunFolder
 
@@ -44,13 +50,13 @@ def test_saved_and_verified(
     policy = policy_of(kind, family)
     target = save_policy(policy, folder)
     assert target.name == kind
-    verify_saved(policy, target)
+    verify_policy(policy, target)
     assert [path.name for path in folder.root.iterdir()] == [kind]  # no half-written sibling
     # Saving once more replaces it.
     with torch.no_grad():
         policy.trainable_parameters()[0].add_(1.0)
     assert save_policy(policy, folder) == target
-    verify_saved(policy, target)
+    verify_policy(policy, target)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,7 +75,7 @@ def test_a_file_that_differs_is_noticed(
         del weights[name]
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(StorageError, match="was not written as it is"):
-        verify_saved(policy, target)
+        verify_policy(policy, target)
 
 
 def test_weights_that_are_not_finite_are_not_handed_out(
@@ -124,14 +130,35 @@ def test_metrics_leave_empty_cells_out(folder: RunFolder) -> None:
     ]
 
 
+@pytest.mark.parametrize("rows", [0, 1])
+def test_hardly_any_metrics(policy_of: Callable[..., Policy], folder: RunFolder, rows: int) -> None:
+    """Summary, card and report of a run that logged one step, or none."""
+    if rows:
+        write_metrics(folder, rows)
+    said = [{"sign": "no_spread", "from": 1, "to": 1, "message": "nothing <is> learnt"}]
+    module: Any = SimpleNamespace(iteration=1, draws=2, warnings=said)
+    config = make_config()
+    summary = summarize_run(config, folder, module, seconds=1)
+    assert summary["steps"] == 1
+    assert summary["last"] == ({"reward/total_mean": 1.0} if rows else {})
+    assert "GRPO, 1 steps" in run_card(config, policy_of("adapter"), "adapter", summary)
+    page = run_report(
+        title="t",
+        config=config_dict(config),
+        summary=summary,
+        metrics=read_metrics(folder.metrics),
+        completions=folder.completions,
+    )
+    assert "Steps 1 to 1:" in page
+    assert "nothing &lt;is&gt; learnt" in page
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_model_card(policy_of: Callable[..., Policy], folder: RunFolder, kind: str) -> None:
     write_metrics(folder, 3)
-    module: Any = SimpleNamespace(iteration=3, draws=6)
+    module: Any = SimpleNamespace(iteration=3, draws=6, warnings=[])
     config = make_config()
-    card = model_card(
-        config, policy_of(kind), kind, summarize_run(config, folder, module, seconds=1)
-    )
+    card = run_card(config, policy_of(kind), kind, summarize_run(config, folder, module, seconds=1))
     _, metadata, text = card.split("---\n", 2)
     block = yaml.safe_load(metadata)
     assert block["library_name"] == ("peft" if kind == "adapter" else "transformers")
@@ -143,3 +170,53 @@ def test_model_card(policy_of: Callable[..., Policy], folder: RunFolder, kind: s
     code = text.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
     assert ("PeftModel" in code) == (kind == "adapter")
+
+
+def finished(tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch, error: Exception):
+    """`finish` of a run whose report cannot be made."""
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    write_metrics(folder, 3)
+    module: Any = SimpleNamespace(iteration=3, draws=6, policy=policy)
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("rl4bio.outputs.write_run_report", fail)
+    finish(make_config(), folder, module, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyError("reward/total_mean"), 1),
+        (OSError(errno.ENOSPC, "No space left on device"), 7),
+        (DataError("completions: line 3 is cut off"), 3),
+    ],
+)
+def test_a_report_that_fails_does_not_lose_the_model(
+    policy_of, tmp_path: Path, monkeypatch, capsys, error: Exception, code: int
+) -> None:
+    """One line, with the folder of the model; the exit code is the error's own."""
+
+    policy = policy_of("adapter")
+
+    def run(_: argparse.Namespace) -> None:
+        finished(tmp_path, policy, monkeypatch, error)
+
+    assert run_command(run, argparse.ArgumentParser(), []) == code
+    adapter = tmp_path / "run" / "adapter"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"the trained model is whole in {adapter}" in line
+    verify_policy(policy, adapter)
+
+
+def test_the_adapter_that_a_run_went_on_from_is_named(policy_of, folder: RunFolder) -> None:
+    write_metrics(folder, 3)
+    module: Any = SimpleNamespace(iteration=3, draws=6, warnings=[])
+    config = make_config()
+    config.policy.adapter = AdapterConfig(path="runs/sft/adapter")
+    summary = summarize_run(config, folder, module, seconds=1)
+    assert summary["start"] == "runs/sft/adapter"
+    card = run_card(config, policy_of("adapter"), "adapter", summary)
+    assert "| started from | the adapter `runs/sft/adapter` |" in card

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rl4bio.redaction import safe_cell
 from rl4bio.score import main
 
 CONFIG = """\
@@ -146,6 +149,83 @@ def test_bad_rows_end_with_file_line_and_reason(text: str | bytes, message: str,
     assert err.count("\n") == 1
     assert message in err
     assert rows is None
+
+
+BAD = [
+    '{"id": 7, "completion": "cut',
+    "",
+    "[1, 2]",
+    json.dumps({**ROW, "label": "?"}),
+    json.dumps({key: ROW[key] for key in ("id", "question", "context")}),
+    '{"id": 3, "completion": NaN}',
+]
+
+
+def test_bad_lines_are_skipped_counted_and_named(run: Any) -> None:
+    mixed = [json.dumps(ROW), *BAD, json.dumps({**ROW, "id": "last"})]
+    code, out, err, rows = run("\n".join(mixed) + "\n", "--bad-lines", "skip")
+    assert (code, err) == (0, "")
+    assert [row["id"] for row in rows] == ["12", "last"]
+    summary = out.splitlines()
+    start = summary.index("6 of 8 lines skipped:")
+    assert summary[-1].startswith("2 rows written to ")
+    for number, line in zip(
+        sorted((2, 3, 4, 5, 6, 7)), sorted(summary[start + 1 : -1]), strict=True
+    ):
+        assert re.match(rf"  .*in\.jsonl:{number}[: ]", line), line
+    plain = run(lines(ROW, {**ROW, "id": "last"}))
+    assert rows == plain[3]
+    assert "lines skipped" not in plain[1]
+
+
+def test_more_bad_lines_than_are_named(run: Any) -> None:
+    code, out, _, rows = run(lines(ROW, *[{**ROW, "label": "?"}] * 30), "--bad-lines=skip")
+    assert (code, len(rows)) == (0, 1)
+    assert "30 of 31 lines skipped:" in out
+    assert out.count("label is '?'") == 10
+    assert "  and 20 more" in out
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_lines_stop_a_run_without_the_option_or_without_a_good_one(bad: str, run: Any) -> None:
+    text = f"{json.dumps(ROW)}\n{bad}\n{json.dumps(ROW)}\n"
+    for options in ([], ["--bad-lines", "stop"]):
+        code, _, err, rows = run(text, *options)
+        assert (code, rows) == (3, None)
+        assert "in.jsonl:2" in err
+    if bad:
+        code, _, err, rows = run(f"{bad}\n{bad}\n", "--bad-lines", "skip")
+        assert (code, rows) == (3, None)
+        assert "in.jsonl:1" in err
+
+
+def test_what_generate_writes_of_prompts(run: Any) -> None:
+    """It holds no label and no context: what needs them is null, the rest is scored."""
+    asked = [{"role": "user", "content": "Is it so?"}]
+    row = {"id": 1, "prompt": asked, "completion": ROW["completion"], "truncated": False}
+    code, _, _, rows = run(lines(row, {**row, "id": 2, "prompt": "Is it?"}))
+    assert code == 0
+    parts = {"verdict": None, "structure": 1.0, "grounding": None, "long_answer": None}
+    assert [found["rewards"] for found in rows] == [parts, parts]
+    assert [found["verdict"] for found in rows] == ["yes", "yes"]
+
+
+def test_a_table_is_scored_as_its_lines_are(tmp_path: Path, run: Any, capsys: Any) -> None:
+    flat = {**ROW, "context": "\n".join(ROW["context"])}
+    wild = {**flat, "id": "9", "label": "", "completion": '=1+1, "quoted"\nline'}
+    plain = run(lines(flat, {**wild, "label": None}))
+    source, target = tmp_path / "in.csv", tmp_path / "csv_out.jsonl"
+    with source.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(flat))
+        writer.writerow({name: name.upper() for name in flat})
+        for row in (flat, wild):
+            writer.writerow(
+                {name: safe_cell(text) if "\n" not in text else text for name, text in row.items()}
+            )
+    files = ["--completions", str(source), "--output", str(target)]
+    assert main(["--config", str(tmp_path / "c.yaml"), *files]) == 0
+    assert [json.loads(line) for line in target.read_text().splitlines()] == plain[3]
+    capsys.readouterr()
 
 
 def test_many_bad_rows_are_counted(run: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rl4bio.generate_molecules import Written, csv_lines
 from rl4bio.score import main
 
 CONFIG = """\
@@ -123,3 +124,39 @@ def test_molecules_are_scored_without_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(out.read_text(encoding="utf-8"))["state"] == "valid"
+
+
+WRITTEN = ["CC(=O)Oc1ccccc1C(=O)O", "O=C(C)Oc1ccccc1C(O)=O", "CC(", "", "=CC", "CCO"]
+
+
+@pytest.mark.parametrize("form", ["csv", "smi"])
+def test_what_generate_writes_of_molecules(
+    form: str, tmp_path: Path, run: Any, capsys: Any
+) -> None:
+    """Rows in order, without ids: their numbers; invalid and empty ones stay rows."""
+    plain = run([{"id": n, "smiles": text} for n, text in enumerate(WRITTEN, start=1)])
+    source, target = tmp_path / f"in.{form}", tmp_path / "again.jsonl"
+    if form == "smi":
+        source.write_text("".join(text + "\n" for text in WRITTEN))
+    else:
+        rows = [Written(smiles=t, canonical="", state="valid", logprob=-1.0) for t in WRITTEN]
+        source.write_text("smiles,canonical,state,logprob\n" + csv_lines(rows))
+    files = ["--completions", str(source), "--output", str(target)]
+    assert main([str(tmp_path / "c.yaml"), *files]) == 0
+    assert [json.loads(line) for line in target.read_text().splitlines()] == plain[3]
+    assert "6 rows written" in capsys.readouterr().out
+
+
+def test_names_in_a_smi_file_and_no_reward_that_reads_it(
+    tmp_path: Path, run: Any, capsys: Any
+) -> None:
+    source, target = tmp_path / "in.smi", tmp_path / "again.jsonl"
+    source.write_text("CCO ethanol\nCC\tCHEMBL 1\n")
+    files = ["--completions", str(source), "--output", str(target)]
+    run(ROWS)
+    assert main([str(tmp_path / "c.yaml"), *files]) == 0
+    ids = [json.loads(line)["id"] for line in target.read_text().splitlines()]
+    assert ids == ["ethanol", "CHEMBL 1"]
+    capsys.readouterr()
+    assert main([str(tmp_path / "c.yaml"), *files, "rewards=[{name: verdict}]"]) == 3
+    assert "holds molecules, but no configured reward reads any" in capsys.readouterr().err

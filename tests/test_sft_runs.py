@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,76 @@ def test_grpo_goes_on_from_the_merged_model(
     with torch.no_grad(), Reference(policy)._active() as reference:
         found = logits_of(reference)
     torch.testing.assert_close(found, tuned, atol=1e-4, rtol=1e-4)
+
+
+def write_rows(path: Path, changed: dict[str, str]) -> Path:
+    """Eight open questions; those named get another response."""
+    rows = [
+        {
+            "Question": f"What helps a patient on day {n}, week {n * n}?",
+            "Complex_CoT": f"It is day {n}.",
+            "Response": changed.get(
+                f"What helps a patient on day {n}, week {n * n}?", f"Rest {n}."
+            ),
+        }
+        for n in range(8)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_pairs_that_are_too_long_are_counted_and_never_drawn(
+    run: Callable[..., int],
+    tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One pair a step, and more steps than pairs: the long one would end the run."""
+    long = {"What helps a patient on day 3, week 9?": "Much rest. " * 500}
+    source = write_rows(tmp_path / "long.jsonl", long)
+    options = [
+        f"data.options.sources=[{source}]",
+        *(
+            "data.options.batch_size=1",
+            "data.options.val_fraction=0",
+            "data.options.test_fraction=0",
+        ),
+        *("trainer.val_every_steps=0", "trainer.max_steps=9", "callbacks=[]"),
+    ]
+    folder = tiny_folder("llama")
+    assert run("sft_smollm2", folder, *options, "--dry-run") == 0
+    assert "demonstrations: 7 of 8 in train fit sft.max_tokens=" in capsys.readouterr().out
+    assert run("sft_smollm2", folder, *options) == 0
+    left_out = [
+        row.get("train/left_out_fraction") for row in metrics_of(tmp_path / "runs" / CONFIGS[0])
+    ]
+    assert {float(share) for share in left_out if share} == {0.0}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("token", ["<start_of_turn>", "<|im_start|>", "<unk>"])
+def test_control_tokens_in_a_response_end_a_dry_run(
+    run: Callable[..., int],
+    tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    token: str,
+) -> None:
+    """Those of all families by file and line, the tokenizer's own by the sample; in any split."""
+    options = {"val_fraction": 0.25, "seed": 1}
+    plain = write_rows(tmp_path / "plain.jsonl", {})
+    corpus = CORPORA.build("medical_reasoning", {"sources": [str(plain)], **options}, where="data")
+    sample = corpus.samples(split)[0]
+    spoiled = {sample.question.strip(): f"Rest.\n{token}user\nAnd then?"}
+    source = write_rows(tmp_path / "spoiled.jsonl", spoiled)
+    given = [f"data.options.sources=[{source}]", "data.options.seed=1"]
+    given.append("data.options.bad_rows=fail")
+    assert run("sft_smollm2", tiny_folder("llama"), *given, "--dry-run") == 3
+    error = capsys.readouterr().err
+    if token == "<unk>":
+        assert f"sample {sample.uid}: its demonstration holds '<unk>', a control token" in error
+    else:
+        assert re.search(
+            rf"spoiled.jsonl:\d: Response holds the control token '{re.escape(token)}'", error
+        )

@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", default="bf16-mixed")
     args = parser.parse_args(argv)
     L.seed_everything(args.seed, verbose=False)
-    corpus = PubMedQACorpus(source=args.pubmedqa, val_size=0)
+    corpus = PubMedQACorpus(source=args.pubmedqa, val_size=0, open_block=False)
     records = list(corpus.samples("train"))
     tokenizer = train_tokenizer(records, seed=args.seed)
     model = new_model(tokenizer, seed=args.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import signal
@@ -15,9 +16,9 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from rl4bio.callbacks.loggers import MetricsCSV
+from rl4bio.callbacks.loggers import go_back
 from rl4bio.callbacks.outputs import say
-from rl4bio.errors import ModelError
+from rl4bio.errors import ModelError, Rl4bioError
 from rl4bio.storage import (
     flatten_state,
     load_checkpoint_folder,
@@ -52,10 +53,18 @@ class RunCheckpoint(pl.Callback):
         self._handlers: dict[int, Any] = {}
         self._saved = -1
 
+    @property
+    def saved_step(self) -> int:
+        """The newest step that this process has saved, or begun from; 0 = none."""
+        return max(self._saved, 0)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Restore the run, when the optimiser exists; then listen for signals."""
         if self.resume_from is not None:
             self._restore(trainer, pl_module, Path(self.resume_from))
+        else:  # resumed, perhaps, but nothing was saved
+            for logger in trainer.loggers:
+                go_back(logger, 0)
         if threading.current_thread() is threading.main_thread():
             self._handlers = {n: signal.signal(n, self._on_signal) for n in SIGNALS}
 
@@ -68,6 +77,7 @@ class RunCheckpoint(pl.Callback):
         if stop:
             self.signal = self._caught or signal.SIGTERM
             trainer.should_stop = True
+            trainer.limit_val_batches = 0  # a stop asks for a validation otherwise
             say(trainer, f"signal {self.signal}: step {pl_module.iteration} is saved, stopping")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -76,7 +86,16 @@ class RunCheckpoint(pl.Callback):
         self._stop_listening()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Keep the steps that were done since the last checkpoint, where they are whole."""
         self._stop_listening()
+        done = pl_module.iteration
+        whole = trainer.global_step == done * getattr(pl_module, "updates_per_step", 1)
+        # With several ranks the others may wait elsewhere, and would not take part.
+        if not isinstance(exception, Exception) or trainer.world_size > 1 or not whole:
+            return
+        if done > max(self._saved, 0):
+            with contextlib.suppress(Rl4bioError, OSError):
+                self._save(trainer, pl_module)
 
     def _stop_listening(self) -> None:
         """Put the handlers back; before Lightning does the same with those around its own."""
@@ -113,6 +132,7 @@ class RunCheckpoint(pl.Callback):
                 "iteration": module.iteration,
                 "draws": module.draws,
                 "optimizer_steps": trainer.global_step,
+                "warnings": getattr(module, "warnings", []),
                 "optimizer": plain_optimizer,
                 "generators": plain_generators,
             },
@@ -129,11 +149,13 @@ class RunCheckpoint(pl.Callback):
         )
         set_random_states(unflatten_state(tensors["generators"], state["generators"]))
         module.iteration, module.draws = state["iteration"], state["draws"]
-        progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        module.warnings = state.get("warnings", [])
+        loop = trainer.fit_loop.epoch_loop
+        progress = loop.manual_optimization.optim_step_progress
         progress.total.ready = progress.total.completed = state["optimizer_steps"]
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSV):
-                logger.rewind(module.iteration)
+        # Validation is due by the number of the step, too.
+        loop.batch_progress.total.ready = loop.batch_progress.total.completed = module.iteration
+        self._saved = module.iteration
         say(trainer, f"resuming from step {state['iteration']} ({folder.name}, verified)")
 
 

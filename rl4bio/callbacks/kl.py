@@ -87,7 +87,9 @@ class KLMonitor(pl.Callback):
     def _compare(self, trainer: pl.Trainer, mean: float, step: int) -> None:
         above = self.warn_above is not None and mean > self.warn_above
         if above and not self._above:
-            say(trainer, f"kl_monitor: KL {mean:.4g} nats a token at step {step} passes warn_above")
+            _LOG.warning(
+                "kl_monitor: KL %.4g nats a token at step %d passes warn_above", mean, step
+            )
         self._above = above
         if self.ceiling is not None and mean > self.ceiling:
             self.stop_reason = (
@@ -95,5 +97,4 @@ class KLMonitor(pl.Callback):
                 f"ceiling {self.ceiling:g}; lower optim.lr or raise grpo.kl_coef"
             )
             _LOG.warning(self.stop_reason)
-            say(trainer, self.stop_reason)
             trainer.should_stop = True

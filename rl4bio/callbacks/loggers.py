@@ -5,21 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import netrc
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from rl4bio.callbacks.config_masking import mask_text, masked
 from rl4bio.callbacks.mlflow_run import MLflowRun
-from rl4bio.errors import ConfigError, MissingPackageError
+from rl4bio.callbacks.wandb_run import end_wandb, start_wandb
+from rl4bio.errors import MissingPackageError
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import storage_errors, write_atomic
 
@@ -121,6 +118,17 @@ class MetricsCSV(Logger):
         return stream.getvalue()
 
 
+def go_back(logger: Logger, step: int) -> None:
+    """Have a logger forget what comes after a step, which a resumed run is about to repeat.
+
+    metrics.csv drops the rows; TensorBoard hides the older values. W&B and MLflow keep both.
+    """
+    if isinstance(logger, MetricsCSV):
+        logger.rewind(step)
+    elif isinstance(logger, TensorBoardLogger):
+        logger._kwargs.setdefault("purge_step", step + 1)
+
+
 def build_loggers(
     config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]
 ) -> list[Logger]:
@@ -139,7 +147,7 @@ def build_loggers(
     if "tensorboard" in config.loggers:
         loggers.append(_tensorboard(run_dir))
     if "wandb" in config.loggers:
-        loggers.append(_wandb(config, run_dir, run_config))
+        loggers.append(start_wandb(config, run_dir, run_config))
     if "mlflow" in config.loggers:
         loggers.append(_mlflow(config, run_dir, run_config))
     return loggers
@@ -147,13 +155,16 @@ def build_loggers(
 
 @contextmanager
 def run_end(loggers: Sequence[Logger], *, stopped: Callable[[], bool]) -> Iterator[None]:
-    """Around training and what follows it: tells MLflow how the run ended, with its files.
+    """Around training and what follows it: tells W&B and MLflow how the run ended.
+
+    MLflow gets the run's files, too.
 
     Args:
         loggers: of the run.
         stopped: whether the run ended early because of a signal.
     """
     runs = [logger for logger in loggers if isinstance(logger, MLflowRun)]
+    watched = [logger for logger in loggers if isinstance(logger, WandbLogger)]
     status = "KILLED"  # Ctrl-C and SIGTERM are no Exception
     try:
         yield
@@ -164,6 +175,8 @@ def run_end(loggers: Sequence[Logger], *, stopped: Callable[[], bool]) -> Iterat
     finally:
         for run in runs:
             run.close(status)
+        for logger in watched:
+            end_wandb(logger, status)
 
 
 def _tensorboard(run_dir: Path) -> Logger:
@@ -174,52 +187,6 @@ def _tensorboard(run_dir: Path) -> Logger:
             "logging.loggers: tensorboard is not installed; run `pip install "
             "'rl4bio[tensorboard]'`, or leave it out"
         ) from error
-
-
-def _wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) -> Logger:
-    try:
-        import wandb
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            "logging.loggers: wandb is not installed; run `pip install wandb`, or leave it out"
-        ) from error
-    offline = wandb_offline(config.mode)
-    options: dict[str, Any] = {
-        "name": str(run_config.get("name", run_dir.name)),
-        "project": config.project,
-        "entity": config.entity,
-        "save_dir": str(run_dir),
-        "config": masked(run_config),
-        # Its copy of the console would hold completions and whatever else is printed.
-        "settings": wandb.Settings(console="off", silent=True, init_timeout=30),
-    }
-    logger = WandbLogger(offline=offline, **options)
-    try:
-        with _masked_arguments(run_config):
-            _ = logger.experiment  # begins the run, on rank 0
-    except wandb.errors.Error as error:
-        if offline:
-            raise
-        _LOG.warning(
-            "W&B cannot be reached (%s); logging offline to %s, `wandb sync` uploads it later",
-            str(error).partition("\n")[0],
-            run_dir / "wandb",
-        )
-        logger = WandbLogger(offline=True, **options)
-        with _masked_arguments(run_config):
-            _ = logger.experiment
-    return logger
-
-
-@contextmanager
-def _masked_arguments(run_config: Mapping[str, Any]) -> Iterator[None]:
-    """The command line without secrets; W&B stores it when a run begins."""
-    arguments = sys.argv
-    sys.argv = [mask_text(text, run_config) for text in arguments]
-    try:
-        yield
-    finally:
-        sys.argv = arguments
 
 
 def _mlflow(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) -> Logger:
@@ -239,31 +206,3 @@ def _mlflow(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any])
             "leave it out"
         ) from error
     return run
-
-
-def wandb_offline(mode: str) -> bool:
-    """Whether W&B writes to the disk alone: asked for, or (auto) nothing to log in with.
-
-    Raises:
-        ConfigError: mode is online and there is no key.
-    """
-    if mode == "offline":
-        return True
-    if mode == "auto" and os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
-        return True
-    has_key = bool(os.environ.get("WANDB_API_KEY")) or _in_netrc()
-    if mode == "online" and not has_key:
-        raise ConfigError(
-            "logging.mode: online needs a W&B key; set WANDB_API_KEY or run `wandb login`, or use "
-            "auto"
-        )
-    return not has_key
-
-
-def _in_netrc() -> bool:
-    base = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return netrc.netrc(str(path)).authenticators(urlparse(base).hostname or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

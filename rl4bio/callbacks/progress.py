@@ -1,4 +1,4 @@
-"""Progress in numbers that mean something: reward, KL, length, time left."""
+"""Progress in numbers that mean something: reward, KL, length, time gone and time left."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar
 
 from rl4bio.callbacks.outputs import step_of
+from rl4bio.callbacks.progress_line import Part, ProgressLine, clock
 from rl4bio.types import Rollout, Scores
 
 
 @dataclass(eq=False)
 class RewardProgressBar(ProgressBar):
-    """One line that is redrawn in a terminal, and a plain line every few steps in a log file.
+    """One line that is redrawn in a terminal, and a plain line every few steps elsewhere.
 
     It shows no loss: with fresh samples the policy loss is about 0 whatever the model learns.
     """
 
     every: int = 10
-    """Steps between lines where the output is no terminal."""
+    """Steps between lines where the output is no terminal; the first and the last are written."""
 
     def __post_init__(self) -> None:
         super().__init__()
         if self.every < 1:
             raise ValueError(f"every: got {self.every}, needs at least 1")
         self._enabled = True
-        self._drawn = False
+        self._screen = ProgressLine()
         self._started = 0.0
-        self._start_step = 0
+        self._before: int | None = None
+        """Steps that were done before this process; known at its first one."""
+        self._written = -1
 
     @property
     def is_enabled(self) -> bool:
@@ -46,14 +49,23 @@ class RewardProgressBar(ProgressBar):
         self._enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print above the bar."""
-        self._clear()
-        print(*args, **kwargs, flush=True)
+        """Print above the line."""
+        with self._screen.aside():
+            print(*args, **kwargs, flush=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock; a resumed run starts it at its own step."""
-        self._started = time.monotonic()
-        self._start_step = trainer.global_step
+        """Another run begins."""
+        self._screen, self._before, self._written = ProgressLine(sys.stderr), None, -1
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Start the clock with the first step; by now a resumed run knows where it is."""
+        if self._before is not None:
+            return
+        self._started, self._before = time.monotonic(), step_of(trainer, pl_module)
+        if self._enabled and self._screen.redraws:
+            self._screen.draw(self.parts(trainer, pl_module, {}))
 
     def on_train_batch_end(
         self,
@@ -66,55 +78,62 @@ class RewardProgressBar(ProgressBar):
         """Redraw, or write a line."""
         if not self._enabled:
             return
-        terminal = sys.stderr.isatty()
-        step = step_of(trainer, pl_module)
-        if not terminal and step % self.every and step != 1:
-            return
-        line = self.line(trainer, pl_module, outputs or {})
-        if terminal:
-            sys.stderr.write(f"\r\x1b[2K{line}")
-            self._drawn = True
-        else:
-            sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        step, planned = step_of(trainer, pl_module), planned_steps(trainer, pl_module)
+        parts = self.parts(trainer, pl_module, outputs or {})
+        done = step / planned if planned else None
+        self._screen.keep(parts, done)
+        if self._screen.redraws:
+            self._screen.draw(parts, done)
+        elif step % self.every == 0 or step == 1 or step == planned:
+            self._screen.write_line()
+            self._written = step
 
-    def line(
+    def parts(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: dict[str, Any]
-    ) -> str:
-        """One line: step 12/500 · 0:01:10 left · reward 0.412 · kl 0.0031 · 187 tokens · ....
+    ) -> list[Part]:
+        """step 12/500 · 0:01:10 elapsed · 0:45:10 left · reward 0.412 · kl 0.0031 · ....
 
-        The step counts optimiser steps, as `trainer.max_steps` does. The KL is shown where there is
-        a reference.
+        A step is a training step, as in metrics.csv and in the names of checkpoints. The KL is
+        shown where there is a reference.
         """
-        done, planned = trainer.global_step, trainer.max_steps
-        shown = [f"step {done}/{planned}" if planned > 0 else f"step {done}"]
-        fresh = done - self._start_step
-        if planned > 0 and fresh > 0:
-            left = (time.monotonic() - self._started) / fresh * max(planned - done, 0)
-            shown.append(f"{clock(left)} left")
+        done, planned = step_of(trainer, pl_module), planned_steps(trainer, pl_module)
+        count = f"{done}/{planned}" if planned else f"{done}"
+        elapsed = time.monotonic() - self._started
+        found = [Part(f"step {count}", count), Part(f"{clock(elapsed)} elapsed", drop=4)]
+        fresh = done - (self._before or 0)
+        if planned and fresh > 0:
+            left = clock(elapsed / fresh * max(planned - done, 0))
+            found.append(Part(f"{left} left", drop=5))
         if "rollout" in outputs:
-            shown += rollout_summary(outputs["rollout"], outputs["scores"])
+            reward, *rest = rollout_summary(outputs["rollout"], outputs["scores"])
+            found.append(Part(reward, bold=True))
             if getattr(outputs.get("experience"), "ref_logprobs", None) is not None:
-                shown.insert(-2, f"kl {float(outputs['loss_terms'].kl):.4f}")
+                found.append(Part(f"kl {float(outputs['loss_terms'].kl):.4f}", drop=3))
+            found += [Part(rest[0], rest[0].replace("tokens", "tok"), drop=2)]
+            found += [Part(rest[1], rest[1].removesuffix(" groups"), drop=1)]
         elif (loss := trainer.callback_metrics.get("train/loss")) is not None:
-            shown.append(f"loss {float(loss):.4f}")
-        return " · ".join(shown)
+            found.append(Part(f"loss {float(loss):.4f}", bold=True))
+        return found
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._drawn:
-            sys.stderr.write("\n")
-            self._drawn = False
+        """The last step has its line, also where the run stopped before it was due."""
+        step = step_of(trainer, pl_module)
+        shown = self._screen.redraws or self._written == step
+        if self._enabled and not shown and self._before not in (None, step):
+            self._screen.write_line()
+        self._screen.leave()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Leave the bar's line, so that the error starts on its own."""
-        self.on_train_end(trainer, pl_module)
+        self._screen.leave()
 
-    def _clear(self) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
+
+def planned_steps(trainer: pl.Trainer, module: pl.LightningModule) -> int:
+    """Training steps of the whole run; 0 = without end. The Trainer counts optimiser steps."""
+    updates = getattr(module, "updates_per_step", 1)
+    return max(int(trainer.max_steps), 0) // int(updates)
 
 
 def rollout_summary(rollout: Rollout, scores: Scores) -> list[str]:
@@ -127,9 +146,3 @@ def rollout_summary(rollout: Rollout, scores: Scores) -> list[str]:
     spread = filled.amax(dim=1) - filled.amin(dim=1)
     equal = float((~(spread > 1e-6)).float().mean())
     return [reward, f"{tokens:.0f} tokens", f"{equal:.0%} equal groups"]
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds: 3725.2 -> 1:02:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -108,10 +108,7 @@ class ReasoningSigns(pl.Callback):
         policy = module.policy
         found = module.sampler(
             [
-                [
-                    *policy.encode_prompt(sample.prompt),
-                    *policy.encode_continuation(opening(TAGS, answer_lead(sample))),
-                ]
+                policy.encode_prompt(sample.prompt, opening(TAGS, answer_lead(sample)))
                 for sample in samples
             ],
             group_size=1,

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from rl4bio.types import Prompt, Sample
+from rl4bio.types import Sample
 
 Split = Literal["train", "val", "test"]
-CountTokens = Callable[[Prompt], int]
+CountTokens = Callable[..., int]
+"""Tokens of a prompt and, where there is one, of the opening behind it (`Policy.count_tokens`)."""
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,16 @@ class Corpus:
     def shorten(self, sample: Sample, fits: Callable[[Sample], bool]) -> Sample | None:
         """The sample with less context such that `fits` holds, or None where nothing can be cut."""
         return None
+
+    @property
+    def begins(self) -> str:
+        """What an answer in the form of the prompt begins with; "" where nothing is asked for."""
+        return ""
+
+    @property
+    def opening(self) -> str:
+        """What the prompt begins the answer with (`Sample.opening`): `begins`, or nothing."""
+        return self.begins if getattr(self, "open_block", False) else ""
 
     def bind(self, vocabulary: Mapping[str, int], *, max_tokens: int | None = None) -> None:
         """Learn what the policy can read, once it is loaded and before training; may drop samples.

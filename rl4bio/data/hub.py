@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rl4bio.data.folders import table_rows
 from rl4bio.data.records import Row
 from rl4bio.errors import DataError
 
@@ -22,11 +23,7 @@ def read_hub_rows(source: str, subset: str, revision: str | None) -> list[Row]:
             f"data.source: {source!r} (subset {subset!r}) is neither a file or folder here nor "
             f"could it be loaded from the Hub ({_reason(error)}); {_advice(error)}"
         ) from error
-    return [
-        Row(fields=dict(fields), place=f"{source}/{subset}[{split}]:row {number}")
-        for split, table in loaded.items()
-        for number, fields in enumerate(table, start=1)
-    ]
+    return table_rows({f"{source}/{subset}[{split}]": table for split, table in loaded.items()})
 
 
 def _reason(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from rl4bio.data.base import Corpus, Split, check_limits, check_shares
 from rl4bio.data.medical_overlap import KnownQuestions, merge_duplicates
 from rl4bio.data.medical_records import MedicalRecord, read_records
 from rl4bio.data.medical_sources import MedicalSource, read_source
-from rl4bio.data.medical_text import Form, instruction, question_text, write_completion
+from rl4bio.data.medical_text import BEGINS, Form, instruction, question_text, write_completion
 from rl4bio.errors import DataError
 from rl4bio.redaction import shown
 from rl4bio.registry import build_dataclass
@@ -52,6 +52,9 @@ class MedicalReasoningCorpus(Corpus):
     form: Form = "tags"
     """tags: <reasoning>...</reasoning><answer>...</answer>; think: /think ..., then a line that
     begins with /answer; direct: the answer alone."""
+    open_block: bool = True
+    """Of the forms tags and think: end the prompt with <reasoning> or /think, so that the model
+    goes on behind it. Most models that were never tuned for it do not begin so themselves."""
     bad_rows: Literal["fail", "drop"] = "fail"
     """Rows that cannot be used: refuse the file, or leave them out and count them."""
     max_train: int | None = None
@@ -69,6 +72,10 @@ class MedicalReasoningCorpus(Corpus):
         self._sources = _build_sources(self.sources, "sources")
         self._test_sources = _build_sources(self.test_sources, "test_sources")
         self._splits: dict[Split, list[Sample]] | None = None
+
+    @property
+    def begins(self) -> str:
+        return BEGINS[self.form]
 
     def samples(self, split: Split) -> Sequence[Sample]:
         """The samples of a split, in an order fixed by their words and the seed; read once."""
@@ -95,6 +102,7 @@ class MedicalReasoningCorpus(Corpus):
             target=record.letter or record.answer or None,
             question=question,
             reference=record.long_answer or record.answer,
+            opening=self.opening,
             demonstration=(
                 write_completion(record.reasoning, record.gold, self.form) if imitated else ""
             ),

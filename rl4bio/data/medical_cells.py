@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from rl4bio.data.cells import NO_VALUE, as_text, checked, spelled_out
 from rl4bio.redaction import shown
-from rl4bio.tags import TERMINATORS
+
+OPTIONS = "letter: text, or a list of texts"
+"""What a column of options holds."""
 
 
 def is_missing(value: Any) -> bool:
@@ -29,7 +31,7 @@ def read_text(fields: Mapping[str, Any], name: str, *, empty: bool = False) -> s
     Raises:
         ValueError: it is no text, or no text that can be trained on.
     """
-    if empty and is_missing(fields.get(name)):
+    if empty and (is_missing(fields.get(name)) or str(fields[name]).strip().lower() in NO_VALUE):
         return ""
     if name not in fields:
         raise ValueError(f"column {name!r} is missing; the row has {shown(sorted(fields), 200)}")
@@ -44,17 +46,8 @@ def clean(value: Any, name: str) -> str:
         value = str(value)
     if not isinstance(value, str):
         raise ValueError(f"{name} is {shown(value)}, needs text")
-    text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} has half a surrogate pair, which is no text") from None
-    if "\0" in text:
-        raise ValueError(f"{name} has a NUL character")
-    ends = [token for token in TERMINATORS if token in text]
-    if ends:  # a tokenizer would read it as the end of the turn
-        raise ValueError(f"{name} holds the end token {ends[0]!r}; remove it")
-    return text
+    text = as_text(value, name).replace("\r\n", "\n").replace("\r", "\n").strip()
+    return checked(text, name)
 
 
 def as_index(value: Any) -> int | None:
@@ -66,15 +59,19 @@ def as_index(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def split_options(value: Any) -> Any:
+def split_options(value: Any, name: str) -> Any:
     """Options in the forms of tables as they come: letter -> text, a list of texts, a list of
-    {key, value}, or one of these as JSON text; anything else as it is."""
-    if isinstance(value, str) and value[:1] in "[{":
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value
+    {key, value}, {label: [...], text: [...]}, or one of these spelled out; else the cell itself.
+
+    Raises:
+        ValueError: the cell begins like one of these and cannot be read.
+    """
+    value = spelled_out(value, name, needs=OPTIONS)
     pairs = value if isinstance(value, list) else []
     if pairs and all(isinstance(pair, dict) and {"key", "value"} <= pair.keys() for pair in pairs):
         return {pair["key"]: pair["value"] for pair in pairs}
+    if isinstance(value, dict) and value.keys() == {"label", "text"}:
+        labels, texts = (spelled_out(value[key], name) for key in ("label", "text"))
+        if isinstance(labels, list) and isinstance(texts, list) and len(labels) == len(texts):
+            return dict(zip(labels, texts, strict=True))
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -126,6 +127,7 @@ def find_schema(columns: Iterable[str], source: MedicalSource) -> Schema:
     if source.columns:
         return _own_schema(names, source)
     found = [schema for schema in SCHEMAS if set(schema.required) <= set(names)]
+    found = found or [own for schema in SCHEMAS if (own := _respelled(schema, names)) is not None]
     wanted = [schema for schema in found if source.kind in ("auto", schema.kind)]
     if wanted:
         return wanted[0]
@@ -145,6 +147,30 @@ def find_schema(columns: Iterable[str], source: MedicalSource) -> Schema:
         f"{source.source}: the columns {shown(names, 200)} are none of the known sets{hint}; "
         f"known: {known}; map yours with columns: {{question: ..., answer: ...}}"
     )
+
+
+def _respelled(schema: Schema, names: list[str]) -> Schema | None:
+    """The schema with the names as a table spells them: in another case, with blanks for "_"."""
+    spelled = {_letters(name): name for name in reversed(names)}
+    if any(_letters(name) not in spelled for name in schema.required):
+        return None
+
+    def own(name: str) -> str:
+        return spelled.get(_letters(name), name) if name else ""
+
+    roles = ("label", "answer", "reasoning", "long_answer", "id")
+    spelling: dict[str, Any] = {role: own(getattr(schema, role)) for role in roles}
+    return dataclasses.replace(
+        schema,
+        question=tuple(map(own, schema.question)),
+        options=tuple(map(own, schema.options)),
+        optional=tuple(map(own, schema.optional)),
+        **spelling,
+    )
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def _nearest(schema: Schema, names: list[str]) -> str:

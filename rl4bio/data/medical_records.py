@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rl4bio.data.medical_cells import as_index, clean, is_missing, read_text, split_options
+from rl4bio.data.medical_cells import (
+    OPTIONS,
+    as_index,
+    clean,
+    is_missing,
+    read_text,
+    split_options,
+)
 from rl4bio.data.medical_columns import LETTERS, Schema, find_label_base, find_schema
 from rl4bio.data.medical_sources import MedicalSource
 from rl4bio.data.medical_text import Form, read_completion, write_completion
@@ -170,11 +177,11 @@ def read_options(fields: Mapping[str, Any], schema: Schema) -> dict[str, str]:
         given: Any = [fields.get(column) for column in schema.options]
     else:
         name = schema.options[0]
-        given = split_options(fields.get(name))
+        given = split_options(fields.get(name), name)
     if isinstance(given, Mapping):
         given = _in_order(given, name)
     if not isinstance(given, list | tuple):
-        raise ValueError(f"{name} is {shown(given)}, needs letter: text, or a list of texts")
+        raise ValueError(f"{name} is {shown(given)}, needs {OPTIONS}")
     texts = list(given)
     while texts and is_missing(texts[-1]):
         texts.pop()

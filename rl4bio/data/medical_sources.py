@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rl4bio.data.folders import data_files, find_folder, is_saved, read_saved
 from rl4bio.data.hub import read_hub_rows
-from rl4bio.data.records import SUFFIXES, Row, read_rows
+from rl4bio.data.records import SUFFIXES, Row, kind_of, read_rows
 from rl4bio.errors import DataError
 
 log = logging.getLogger("rl4bio")
@@ -18,6 +19,7 @@ log = logging.getLogger("rl4bio")
 ROLES = ("id", "question", "options", "label", "answer", "reasoning", "long_answer")
 """What a column can be; `MedicalSource.columns` maps them."""
 
+_PLACE_SPLIT = re.compile(r"\[([^\[\]]*)\]:row \d+$")
 _SPLIT_NAMES = {"train", "validation", "valid", "val", "dev", "test"}
 
 
@@ -26,7 +28,7 @@ class MedicalSource:
     """One file, folder or Hub data set: an entry of `sources` and of `test_sources`."""
 
     source: str
-    """A .json, .jsonl, .csv or .parquet file, a folder of them, or a Hub id."""
+    """A .json, .jsonl, .csv or .parquet file, a folder of them or of `save_to_disk`, a Hub id."""
     subset: str = "default"
     """Configuration of a Hub data set ("en"), or sub-folder of its local copy."""
     split: str | None = None
@@ -68,8 +70,12 @@ def read_source(source: MedicalSource) -> list[Row]:
             raise DataError(f"{path}: is one file, so split {source.split!r} takes nothing out")
         return read_rows(path)
     if path.is_dir():
-        return [row for file in _files(path, source) for row in read_rows(file)]
-    plain = not source.source.startswith((".", "/", "~")) and path.suffix.lower() not in SUFFIXES
+        folder = find_folder(path)
+        saved = next((d for d in (folder / source.subset, folder) if is_saved(d)), None)
+        if saved is not None:
+            return _of_split(read_saved(saved), source)
+        return [row for file in _files(folder, source) for row in read_rows(file)]
+    plain = not source.source.startswith((".", "/", "~")) and kind_of(path) not in SUFFIXES
     if not plain or source.source.count("/") != 1:
         raise DataError(
             f"data.options.sources: no file or folder at {path.absolute()}; give a "
@@ -83,9 +89,9 @@ def read_source(source: MedicalSource) -> list[Row]:
 
 
 def _of_split(rows: Sequence[Row], source: MedicalSource) -> list[Row]:
-    """The rows of one split of a Hub data set; their places are `id/subset[split]:row n`."""
-    start = f"{source.source}/{source.subset}["
-    splits = [row.place.removeprefix(start).partition("]:row ")[0] for row in rows]
+    """The rows of one split of a data set; their places are `...[split]:row n`."""
+    found = [_PLACE_SPLIT.search(row.place) for row in rows]
+    splits = [match[1] if match else "" for match in found]
     wanted = _choose(sorted(set(splits)), source)
     return [row for row, split in zip(rows, splits, strict=True) if split == wanted]
 
@@ -95,8 +101,8 @@ def _files(folder: Path, source: MedicalSource) -> list[Path]:
     inner = next((d for d in (folder / source.subset, folder / "data") if d.is_dir()), folder)
     if source.subset != "default" and inner != folder / source.subset:
         raise DataError(f"{folder}: has no sub-folder {source.subset!r}; give the subset's file")
-    files = sorted(p for p in inner.iterdir() if p.suffix.lower() in SUFFIXES)
-    kinds = sorted({p.suffix.lower() for p in files})
+    files = data_files(inner)
+    kinds = sorted({kind_of(p) for p in files})
     if len(kinds) != 1:
         found = f"has files of several kinds ({', '.join(kinds)})" if kinds else "has no file"
         raise DataError(

@@ -28,6 +28,12 @@ _TASK = {
 
 THINK_OPENS = "/think "
 ANSWER_OPENS = "\n/answer "
+BEGINS: Mapping[Form, str] = {
+    "tags": f"<{TAGS[0]}>",
+    "think": THINK_OPENS.rstrip(),  # tokens take the blank to the word behind it
+    "direct": "",
+}
+"""What a completion in a form begins with."""
 
 
 def instruction(task: Literal["choice", "short", "long"], form: Form) -> str:

@@ -12,7 +12,7 @@ import lightning as L
 from torch.utils.data import DataLoader, IterableDataset
 
 from rl4bio.data.base import Corpus, CountTokens
-from rl4bio.errors import DataError
+from rl4bio.errors import DataError, about_sample
 from rl4bio.types import PromptBatch, Sample
 
 log = logging.getLogger("rl4bio")
@@ -33,7 +33,7 @@ def fit_prompts(
         samples: in order.
         limit: tokens of a prompt, `rollout.max_prompt_tokens`.
         policy: fail with the record ids, drop the samples, or shorten their context.
-        count_tokens: length of a prompt in the policy's tokens.
+        count_tokens: length of a prompt, and of the opening behind it, in the policy's tokens.
 
     Raises:
         DataError: a prompt is too long under "fail", or nothing is left.
@@ -43,10 +43,13 @@ def fit_prompts(
 
     def fits(sample: Sample) -> bool:
         prompt = sample.prompt
-        if not isinstance(prompt, str):
-            return count_tokens(prompt) <= limit
-        if prompt not in counted:
-            counted[prompt] = count_tokens(prompt)
+        with about_sample(sample.uid):
+            if sample.opening:
+                return count_tokens(prompt, sample.opening) <= limit
+            if not isinstance(prompt, str):
+                return count_tokens(prompt) <= limit
+            if prompt not in counted:
+                counted[prompt] = count_tokens(prompt)
         return counted[prompt] <= limit
 
     kept: list[Sample] = []
@@ -197,6 +200,7 @@ class PromptDataModule(L.LightningDataModule):
         overlong_prompts: what to do with longer ones.
         count_tokens: length of a prompt in the policy's tokens; None checks no lengths.
         length_window: training steps whose samples are sorted by length together; 1 = none.
+        fit_demonstrations: the samples whose demonstration fits behind their prompt; None = all.
     """
 
     def __init__(
@@ -208,6 +212,7 @@ class PromptDataModule(L.LightningDataModule):
         overlong_prompts: Literal["fail", "drop", "shorten"] = "fail",
         count_tokens: CountTokens | None = None,
         length_window: int = 1,
+        fit_demonstrations: Callable[[Sequence[Sample]], list[Sample]] | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -216,12 +221,15 @@ class PromptDataModule(L.LightningDataModule):
         self.overlong_prompts = overlong_prompts
         self.count_tokens = count_tokens
         self.length_window = length_window
+        self.fit_demonstrations = fit_demonstrations
+        self.left_out: dict[str, int] = {}
+        """Samples of a split whose demonstration is too long, once it is read."""
         self.draws = 0
         """Training prompts that all ranks have used up; set it to resume."""
         self._splits: dict[str, list[Sample]] = {}
 
     def samples(self, split: Literal["train", "val", "test"]) -> list[Sample]:
-        """The samples of a split that fit the prompt limit; read once."""
+        """The samples of a split that fit the limits of tokens; read once."""
         if split not in self._splits:
             samples = list(self.corpus.samples(split))
             if self.count_tokens is not None and samples:
@@ -232,6 +240,10 @@ class PromptDataModule(L.LightningDataModule):
                     policy=self.overlong_prompts,
                     count_tokens=self.count_tokens,
                 )
+            given = len(samples)
+            if self.fit_demonstrations is not None:
+                samples = self.fit_demonstrations(samples)
+            self.left_out[split] = given - len(samples)
             self._splits[split] = samples
         return self._splits[split]
 

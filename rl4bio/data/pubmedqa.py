@@ -11,10 +11,11 @@ from typing import Literal
 
 from rl4bio.data.base import Corpus, Split, stratified_subset
 from rl4bio.data.evidence import evidence_sentences
+from rl4bio.data.folders import data_files, find_folder, is_saved, read_saved
 from rl4bio.data.hub import read_hub_rows
 from rl4bio.data.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
 from rl4bio.data.pubmedqa_records import Record, is_official_test, read_records
-from rl4bio.data.records import SUFFIXES, Row, read_rows
+from rl4bio.data.records import SUFFIXES, Row, kind_of, read_rows
 from rl4bio.errors import DataError
 from rl4bio.text import chat, sentences
 from rl4bio.types import Prompt, Sample
@@ -30,14 +31,17 @@ class PubMedQACorpus(Corpus):
     """
 
     source: str
-    """ori_pqal.json, another .json, .jsonl, .csv or .parquet file, a folder of them, or a Hub id
-    such as qiaojin/PubMedQA."""
+    """ori_pqal.json, another .json, .jsonl, .csv or .parquet file, a folder of them or of
+    `save_to_disk`, or a Hub id such as qiaojin/PubMedQA."""
     subset: str = "pqa_labeled"
     """Configuration of a Hub data set, or sub-folder of its local copy."""
     revision: str | None = None
     """Commit or tag of a Hub data set."""
     form: Literal["tags", "direct"] = "tags"
     """tags: think, then answer, each inside its tags; direct: one word."""
+    open_block: bool = True
+    """Of the form tags: end the prompt with <thought>, so that the model goes on inside it. Most
+    models that were never tuned for it do not open the block themselves."""
     section_labels: bool = False
     """Put each section's label ("RESULTS: ") in front of it."""
     val_size: int = 50
@@ -66,6 +70,10 @@ class PubMedQACorpus(Corpus):
             raise ValueError("source: is empty; give a file, a folder or a Hub id")
         self._splits: dict[Split, list[Sample]] | None = None
 
+    @property
+    def begins(self) -> str:
+        return "<thought>" if self.form == "tags" else ""
+
     def samples(self, split: Split) -> Sequence[Sample]:
         """The samples of a split, in the order of the file; the file is read once."""
         if self._splits is None:
@@ -88,6 +96,7 @@ class PubMedQACorpus(Corpus):
             target=record.label,
             question=record.question,
             reference=record.long_answer,
+            opening=self.opening,
             extra={
                 "section_labels": record.section_labels,
                 "year": record.year,
@@ -191,8 +200,12 @@ def find_rows(source: str, subset: str, revision: str | None = None) -> list[Row
     if path.is_file():
         return read_rows(path)
     if path.is_dir():
-        return [row for file in _data_files(path, subset) for row in read_rows(file)]
-    plain = not source.startswith((".", "/", "~")) and path.suffix.lower() not in SUFFIXES
+        folder = find_folder(path)
+        folder = folder / subset if (folder / subset).is_dir() else folder
+        if is_saved(folder):
+            return read_saved(folder)
+        return [row for file in _data_files(folder) for row in read_rows(file)]
+    plain = not source.startswith((".", "/", "~")) and kind_of(path) not in SUFFIXES
     if plain and source.count("/") == 1:
         return read_hub_rows(source, subset, revision)
     raise DataError(
@@ -202,14 +215,14 @@ def find_rows(source: str, subset: str, revision: str | None = None) -> list[Row
     )
 
 
-def _data_files(folder: Path, subset: str) -> list[Path]:
-    """The files of a folder: the authors' file, a subset's sub-folder, or all of one kind."""
+def _data_files(folder: Path) -> list[Path]:
+    """The files of a folder: the authors' file, or all of one kind."""
     authors = folder / "ori_pqal.json"
     if authors.is_file():
         return [authors]
-    inner = folder / subset if (folder / subset).is_dir() else folder
-    files = sorted(p for p in inner.iterdir() if p.suffix.lower() in SUFFIXES)
-    kinds = {p.suffix.lower() for p in files}
+    inner = next((d for d in (folder, folder / "data") if d.is_dir() and data_files(d)), folder)
+    files = data_files(inner)
+    kinds = {kind_of(path) for path in files}
     if len(kinds) == 1:
         return files
     found = f"has files of several kinds ({', '.join(sorted(kinds))})" if kinds else "has no file"

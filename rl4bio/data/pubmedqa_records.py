@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from rl4bio.data.cells import NO_VALUE, as_text, checked, spelled_out
 from rl4bio.data.records import Row, raise_problems
 from rl4bio.redaction import shown
 
 LABELS = ("yes", "no", "maybe")
+_FLOAT_ID = re.compile(r"^(\d+)\.0$")
+"""An id as tables write it that hold a column of ids with gaps as numbers."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,17 +100,20 @@ def read_records(rows: Sequence[Row]) -> list[Record]:
 
 
 def _read_record(row: Row) -> Record:
-    lower = {str(name).lower(): value for name, value in row.fields.items()}
-    nested = _maybe_json(lower.get("context"))
+    lower = {_column(name): value for name, value in row.fields.items()}
+    needs = "a text, a list of texts or an object of them"
+    nested = spelled_out(lower.get("context"), "context", needs=needs)
     inner = dict(nested) if isinstance(nested, Mapping) else {}
     question = _text(lower, "question")
     if inner or "contexts" not in lower:
         contexts = _texts(inner.get("contexts", nested), "context")
-        labels = inner.get("labels")
+        labels = spelled_out(inner.get("labels"), "labels")
     else:
-        contexts = _texts(_maybe_json(lower["contexts"]), "CONTEXTS")
-        labels = _maybe_json(lower.get("labels"))
-    section_labels = [str(label) for label in labels] if labels is not None else []
+        contexts = _texts(lower["contexts"], "CONTEXTS")
+        labels = spelled_out(lower.get("labels"), "LABELS")
+    if labels not in (None, "") and not isinstance(labels, list | tuple):
+        raise ValueError(f"labels is {shown(labels)}, needs a list of texts")
+    section_labels = [str(label) for label in labels or []]
     if section_labels and len(section_labels) != len(contexts):
         raise ValueError(f"{len(contexts)} contexts but {len(section_labels)} section labels")
     year = lower.get("year")
@@ -126,10 +132,12 @@ def _read_record(row: Row) -> Record:
 def _first_id(fields: Mapping[str, Any]) -> str:
     for name in ("pubid", "pmid", "document_id", "question_id", "id"):
         value = fields.get(name)
+        if isinstance(value, float) and value.is_integer():  # a table with a gap in the column
+            value = int(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if isinstance(value, str) and value.strip():
-            return value.strip()
+            return _FLOAT_ID.sub(r"\1", value.strip())
     return ""
 
 
@@ -138,14 +146,10 @@ def _id_by_question(question: str) -> str:
     return _test_pmid_by_question().get(key, f"q-{key}")
 
 
-def _maybe_json(value: Any) -> Any:
-    """The list or object that a CSV cell spells out, or the value itself."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
+def _column(name: Any) -> str:
+    """A column's name as the rows here are read by it; `context.labels` is of a flattened table."""
+    words = "_".join(str(name).strip().lower().split())
+    return words.removeprefix("context.")
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
@@ -157,21 +161,18 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 def _clean(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is {shown(value)}, needs text")
-    text = " ".join(value.split())
+    text = " ".join(as_text(value, name).split())
     if not text:
         raise ValueError(f"{name} is empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} has half a surrogate pair, which is no text") from None
-    if "\0" in text:
-        raise ValueError(f"{name} has a NUL character")
-    return text
+    if text.lower() in NO_VALUE:
+        raise ValueError(f"{name} is empty ({shown(value)}), needs text")
+    return checked(text, name)
 
 
 def _texts(value: Any, name: str) -> list[str]:
     if value is None:
         raise ValueError(f"column {name!r} is missing or null")
+    value = spelled_out(value, name, needs="a text or a list of texts")
     sections = [value] if isinstance(value, str) else value
     if not isinstance(sections, list | tuple) or not sections:
         raise ValueError(f"{name} is {shown(value)}, needs a text or a list of texts")
@@ -184,7 +185,7 @@ def _label(fields: Mapping[str, Any]) -> str:
         raise ValueError(
             f"column 'final_decision' is missing; the row has {shown(sorted(fields), 200)}"
         )
-    value = _maybe_json(fields[name])
+    value = spelled_out(fields[name], name)
     if name == "answer" and isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value not in LABELS:
@@ -195,7 +196,7 @@ def _label(fields: Mapping[str, Any]) -> str:
 def _annotations(fields: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in ("reasoning_required_pred", "reasoning_free_pred"):
-        value = _maybe_json(fields.get(name))
+        value = spelled_out(fields.get(name), name)
         if isinstance(value, list):  # the Hub's copy has ["y", "e", "s"]
             value = "".join(str(letter) for letter in value)
         if value in (None, ""):

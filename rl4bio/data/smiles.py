@@ -32,6 +32,7 @@ from rl4bio.data.smiles_rows import (
     SmilesRow,
     check_ranges,
     pick_rows,
+    saved_table,
     split_labels,
     tokenize_rows,
 )
@@ -195,7 +196,10 @@ class SmilesCorpus(Corpus):
 
     def _read(self, path: Path) -> list[SmilesRow]:
         """The rows that the options pick, tokenized and split; what is left out is logged."""
-        table = read_table(path, option="data.options.source")
+        if path.is_dir():
+            table = saved_table(path)
+        else:
+            table = read_table(path, option="data.options.source")
         labels = split_labels(table, self.split_column)
         left_out: Counter[str] = Counter()
         rows = pick_rows(

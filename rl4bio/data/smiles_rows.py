@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rl4bio.chem.tables import Table
 from rl4bio.chem.tokens import END, TokenError, split_smiles
 from rl4bio.data.base import Split
+from rl4bio.data.folders import read_one_table
 from rl4bio.errors import DataError
 from rl4bio.redaction import shown
 
@@ -44,6 +46,20 @@ class SmilesRow:
     num_tokens: int = 0
     tokens: frozenset[str] = frozenset()
     """Of text and scaffold."""
+
+
+def saved_table(folder: Path) -> Table:
+    """The table of a folder that `Dataset.save_to_disk` wrote; rows count as lines.
+
+    Raises:
+        DataError: it is another kind of folder, does not read, or has several splits.
+    """
+    rows = read_one_table(folder)
+    columns = list(dict.fromkeys(name for row in rows for name in row.fields))
+    names = [str(name).strip().lower() for name in columns]
+    cells = [[row.fields.get(name) for name in columns] for row in rows]
+    texts = [["" if cell is None else str(cell) for cell in own] for own in cells]
+    return Table(path=folder, names=names, rows=texts, lines=list(range(1, len(rows) + 1)))
 
 
 def number_of(cell: str, place: str, column: str) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rl4bio.answer_block import bin_of, bin_text
+from rl4bio.answer_block import TAGS, bin_of, bin_text
 from rl4bio.data.base import Corpus, Split, check_limits, check_shares
 from rl4bio.data.therapeutics_prompts import (
     Form,
@@ -57,6 +57,9 @@ class TherapeuticsCorpus(Corpus):
     form: Form = "tags"
     """tags: a chat turn that asks for <reasoning>...</reasoning><answer>...</answer>; predict: the
     raw prompt, answered behind `Answer:`; direct: the same prompt as a chat turn."""
+    open_block: bool = True
+    """Of the form tags: end the prompt with <reasoning>, so that the model goes on inside it. Most
+    models that were never tuned for it do not open the block themselves."""
     split: Literal["random", "scaffold", "given"] = "random"
     """random: copies of a molecule on one side; scaffold: no Bemis-Murcko scaffold on two sides;
     given: by a column of train, val (valid) and test. A task may differ."""
@@ -92,6 +95,10 @@ class TherapeuticsCorpus(Corpus):
         """molecules where every task is one of design: its completions have no right answer."""
         kinds = {template.kind for template in self._templates()}
         return "molecules" if kinds == {"design"} else "questions"
+
+    @property
+    def begins(self) -> str:
+        return f"<{TAGS[0]}>" if self.form == "tags" else ""
 
     def samples(self, split: Split) -> Sequence[Sample]:
         """The samples of a split, in an order fixed by the items and the seed; read once."""
@@ -223,6 +230,7 @@ class TherapeuticsCorpus(Corpus):
             prompt=self._prompt(template, record.inputs),
             target=target,
             question=_question(record),
+            opening=self.opening,
             demonstration=(
                 write_completion(answer, self.form, reasoning=record.reasoning) if imitated else ""
             ),

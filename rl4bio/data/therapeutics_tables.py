@@ -8,8 +8,9 @@ from typing import Any
 
 from rl4bio.chem.tables import read_table
 from rl4bio.data import analogues
+from rl4bio.data.folders import read_one_table
 from rl4bio.data.medical_cells import is_missing
-from rl4bio.data.records import Row, read_rows
+from rl4bio.data.records import Row, kind_of, read_rows
 from rl4bio.data.smiles_rows import MISSING
 from rl4bio.data.therapeutics_prompts import TaskKind, Template
 from rl4bio.data.therapeutics_tasks import SplitWay, TherapeuticsTask
@@ -17,7 +18,7 @@ from rl4bio.errors import DataError
 from rl4bio.redaction import shown
 from rl4bio.registry import did_you_mean
 
-_ROW_FILES = (".parquet", ".json", ".jsonl")
+_ROW_FILES = (".parquet", ".arrow", ".json", ".jsonl")
 _TAILS = (" SMILES", " amino acid sequence", " sequence", " description")
 _LABELS = ("y", "label")
 _MOLECULE = ("smiles", "canonical_smiles")
@@ -31,13 +32,14 @@ def read_table_rows(entry: TherapeuticsTask, seed: int) -> list[Row]:
         made = analogues.analogue_rows(task=entry.task, seed=seed)
         return [Row(fields=row, place=f"{source}:{n}") for n, row in enumerate(made, start=1)]
     path = Path(source).expanduser()
-    if path.suffix.lower() not in _ROW_FILES:
+    if path.is_dir() or kind_of(path) in _ROW_FILES:
+        rows = read_one_table(path) if path.is_dir() else read_rows(path)
+    else:
         table = read_table(path, option="data.options.tasks")
         return [
             Row(fields=dict(zip(table.names, cells, strict=True)), place=table.place(number))
             for number, cells in enumerate(table.rows)
         ]
-    rows = read_rows(path)
     for row in rows:
         row.fields = {str(name).strip().lower(): value for name, value in row.fields.items()}
     return rows

@@ -14,6 +14,7 @@ are the generator's, not medical truth.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import zlib
 from collections.abc import Callable, Sequence
@@ -224,6 +225,8 @@ class TrialsCorpus(Corpus):
     distractors: list[int] = field(default_factory=lambda: [2, 4])
     """Smallest and largest number of other outcomes that an abstract reports."""
     form: Literal["tags", "direct"] = "tags"
+    open_block: bool = False
+    """Of the form tags: end the prompt with <thought>, so that the model goes on inside it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -236,6 +239,10 @@ class TrialsCorpus(Corpus):
         if len(low_high) != 2 or not 0 <= low_high[0] <= low_high[1] <= 8:
             raise ValueError(f"distractors: got {low_high}, needs [smallest, largest] within 0..8")
 
+    @property
+    def begins(self) -> str:
+        return "<thought>" if self.form == "tags" else ""
+
     def samples(self, split: Split) -> Sequence[Sample]:
         """The trials of a split, the same at every call."""
         count = {"train": self.num_train, "val": self.num_val, "test": self.num_test}[split]
@@ -245,7 +252,7 @@ class TrialsCorpus(Corpus):
     def _sample(self, split: Split, index: int, names: Sequence[WordingName]) -> Sample:
         rng = random.Random(f"{self.seed}/{split}/{index}")
         entities = draw_entities(rng, split, distractors=rng.randint(*self.distractors))
-        return make_trial(
+        trial = make_trial(
             rng,
             entities,
             wording=rng.choice(names),
@@ -253,6 +260,7 @@ class TrialsCorpus(Corpus):
             uid=f"trials-{split}-{self.seed}-{index}",
             form=self.form,
         )
+        return dataclasses.replace(trial, opening=self.opening)
 
     def shorten(self, sample: Sample, fits: Callable[[Sample], bool]) -> Sample | None:
         """None: a trial's abstract is short, and any sentence may be the evidence."""

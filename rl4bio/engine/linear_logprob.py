@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rl4bio.engine.known_tokens import KnownTokens
 from rl4bio.engine.vocabulary_tiles import Distribution, rows_at_once, tiled_statistics
 from rl4bio.functional.logprobs import logprobs_and_entropy
 from rl4bio.functional.shapes import at_least_float32, require_shape
@@ -30,6 +31,7 @@ def linear_logprobs(
     temperature: float = 1.0,
     top_k: int | None = None,
     softcap: float | None = None,
+    tokens: KnownTokens | None = None,
     entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies, in nats, of softmax(head(hidden) / temperature).
@@ -44,6 +46,7 @@ def linear_logprobs(
         temperature: divides the logits, above 0.
         top_k: truncates the distribution as functional.logprobs does; None is the whole vocabulary.
         softcap: c of c * tanh(logits / c), which comes first; above 0, None is no cap.
+        tokens: the head's rows that are tokens, over which the distribution is; None is all.
         entropy_gradient: whether the entropies are differentiable.
 
     Returns:
@@ -62,9 +65,9 @@ def linear_logprobs(
             raise ValueError(f"linear_logprobs: {name} is {value}, needs a number above 0")
     if top_k is not None and top_k < 1:
         raise ValueError(f"linear_logprobs: top_k is {top_k}, needs at least 1")
-    vocabulary = _vocabulary(head, hidden)
+    vocabulary = _vocabulary(head, hidden) if tokens is None else tokens.count
     _require_tokens(ids, vocabulary)
-    ids, how = ids.long(), Distribution(temperature, top_k, softcap)
+    ids, how = ids.long(), Distribution(temperature, top_k, softcap, tokens)
     in_graph = torch.is_grad_enabled()
     trained = any(parameter.requires_grad for parameter in head.parameters())
     if not _is_plain_linear(head) or (in_graph and (trained or entropy_gradient)):
@@ -158,6 +161,8 @@ def _recomputed(
 
     def statistics(rows: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         logits = head(rows)
+        if how.tokens is not None:
+            logits = how.tokens.restrict(logits)
         if how.softcap is not None:
             logits = how.softcap * torch.tanh(at_least_float32(logits) / how.softcap)
         logprobs, entropy = logprobs_and_entropy(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rl4bio.engine.attention import PackedAttention
 from rl4bio.engine.hook import attending
+from rl4bio.engine.known_tokens import KnownTokens, inner_model, known_tokens
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.linear_logprob import linear_logprobs
 from rl4bio.functional.shapes import at_least_float32
@@ -23,6 +24,8 @@ class Halves(NamedTuple):
     softcap: float | None
     front: int = 0
     """Places ahead of a prompt that a conditioned model fills itself."""
+    tokens: KnownTokens | None = None
+    """Where not every row of the head is a token."""
 
     def hidden(
         self, ids: Tensor, positions: Tensor, conditions: Mapping[str, Tensor] | None = None
@@ -49,8 +52,13 @@ class Halves(NamedTuple):
         return out.last_hidden_state[0]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Next-token logits [..., V] of hidden states [..., d]; soft caps in at least float32."""
+        """Next-token logits [..., V] of hidden states [..., d]; soft caps in at least float32.
+
+        Of tokens alone: V is the number of rows up to the last one, holes are -inf.
+        """
         logits = self.head(hidden)
+        if self.tokens is not None:
+            logits = self.tokens.restrict(logits)
         if self.softcap is None:
             return logits
         return self.softcap * torch.tanh(at_least_float32(logits) / self.softcap)
@@ -58,12 +66,18 @@ class Halves(NamedTuple):
 
 def halves(model: Any) -> Halves:
     """Layers and head of a causal language model, adapters included."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = inner_model(model)
     body = getattr(inner, "layers_only", None) or inner.base_model
     config = inner.config.get_text_config()
     softcap = getattr(config, "final_logit_softcapping", None)
     front = getattr(config, "prefix_length", 0)
-    return Halves(body=body, head=inner.get_output_embeddings(), softcap=softcap, front=front)
+    return Halves(
+        body=body,
+        head=inner.get_output_embeddings(),
+        softcap=softcap,
+        front=front,
+        tokens=known_tokens(inner),
+    )
 
 
 def fused_is_better(device: torch.device) -> bool:
@@ -102,4 +116,5 @@ def packed_logprobs(
         temperature=temperature,
         top_k=top_k,
         softcap=parts.softcap,
+        tokens=parts.tokens,
     )

@@ -5,6 +5,7 @@ With few rows starting a product costs as much as a small one takes. Each number
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -36,17 +37,24 @@ class Merged:
     The others are given theirs if they come with the same tensor; else the product is made again.
 
     Args:
-        siblings: of the same dtype and width of input; all have a bias, or none.
+        siblings: of the same dtype and width of input; all have a bias, or none. They hold this
+            object and not it them, so that both are gone with the rollout.
     """
 
     def __init__(self, siblings: Sequence[Sibling]) -> None:
-        self.siblings = siblings
+        self._siblings = [weakref.ref(sibling) for sibling in siblings]
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
         self.sizes: list[int] = []
         self.fed: tuple[Tensor, int] | None = None
         """The input that the waiting outputs belong to, and its version."""
         self.waiting: dict[int, Tensor] = {}
+
+    @property
+    def siblings(self) -> list[Sibling]:
+        """Those that there were at the start, while all of them live."""
+        found = [one() for one in self._siblings]
+        return [one for one in found if one is not None]
 
     def output(self, sibling: Sibling, x: Tensor) -> Tensor:
         """What the layer returns for x [..., in]: a view [..., out], in the compute dtype."""
@@ -61,13 +69,13 @@ class Merged:
         return y
 
     def _products(self, x: Tensor) -> tuple[Tensor, ...]:
-        dtype = self.siblings[0].dtype
+        siblings = self.siblings
+        dtype, rows = siblings[0].dtype, siblings[0].rows
         if self.weight is None:
-            folded = [sibling.folded() for sibling in self.siblings]
+            folded = [sibling.folded() for sibling in siblings]
             self.sizes = [len(weight) for weight in folded]
-            biases = [sibling.source.bias for sibling in self.siblings]
+            biases = [sibling.source.bias for sibling in siblings]
             self.bias = None if biases[0] is None else torch.cat(biases).to(dtype)
-            rows = self.siblings[0].rows
             self.weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat(folded), rows)
         y = torch.ops.mkldnn._linear_pointwise(x.to(dtype), self.weight, self.bias, "none", [], "")
         return y.split(self.sizes, dim=-1)

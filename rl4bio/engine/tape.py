@@ -167,7 +167,8 @@ def _program(
         if line < len(text.lines) - 1:
             text.lines[line] += f"; del {name}"
     exec(_compiled("\n ".join(["def run():", *text.lines])), text.held)
-    return text.held["run"]
+    run: Callable[[], tuple[Tensor, ...]] = text.held.pop("run")  # its globals must not hold it
+    return run
 
 
 @functools.lru_cache(maxsize=64)  # a model's steps look alike in each rollout

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rl4bio.engine.known_tokens import KnownTokens
 from rl4bio.functional import logprobs as functional
 from rl4bio.functional.logprobs import keep_top_k
 
@@ -35,11 +36,17 @@ WHOLE_ELEMENTS = 2**28
 
 
 class Distribution(NamedTuple):
-    """softmax(cap(logits) / temperature), truncated to top_k."""
+    """softmax(cap(logits) / temperature) over the tokens, truncated to top_k."""
 
     temperature: float
     top_k: int | None
     softcap: float | None
+    tokens: KnownTokens | None = None
+    """The head's rows that are tokens; None is all."""
+
+    def words(self, head: nn.Linear) -> int:
+        """V, the head's rows up to the last token."""
+        return len(head.weight) if self.tokens is None else self.tokens.count
 
 
 class Statistics(NamedTuple):
@@ -63,7 +70,7 @@ def tiled_statistics(
     Returns:
         The statistics in float32, or float64 for float64 hidden; no graph.
     """
-    dtype, device, vocabulary = _product_dtype(hidden), hidden.device, len(head.weight)
+    dtype, device, vocabulary = _product_dtype(hidden), hidden.device, how.words(head)
     wide = torch.promote_types(dtype, torch.float32)
     logprobs, entropy = (torch.empty(ids.shape, dtype=wide, device=device) for _ in range(2))
     rows = torch.empty_like(hidden) if with_rows else None
@@ -139,6 +146,7 @@ class _RunningSoftmax:
     ) -> None:
         self.hidden, self.head, self.ids, self.how = hidden, head, ids, how
         self.width, self.work, self.wide = width, work, work.wide
+        self.words = how.words(head)
         self.lowest = torch.finfo(self.wide).min
         self.bits = math.log2(math.e) / how.temperature  # in one unit of a logit
         self.top = hidden.new_full((len(ids), 1), self.lowest, dtype=self.wide)
@@ -149,7 +157,8 @@ class _RunningSoftmax:
 
     def add(self, start: int, *, with_rows: bool) -> None:
         """Take in the tile of the vocabulary that begins at `start`."""
-        weight = self.head.weight[start : start + self.width].to(self.work.dtype)  # [k, d]
+        stop = min(start + self.width, self.words)
+        weight = self.head.weight[start:stop].to(self.work.dtype)  # [k, d]
         logits, slope = self._logits(weight, start, with_slope=with_rows)  # [n, k]
         here = (self.ids // self.width == start // self.width)[:, None]
         column = (self.ids % self.width).clamp(max=len(weight) - 1)[:, None]
@@ -179,7 +188,7 @@ class _RunningSoftmax:
         if self.head.bias is None:
             torch.mm(self.hidden, weight.t(), out=product)
         else:
-            bias = self.head.bias[start : start + self.width].to(self.work.dtype)
+            bias = self.head.bias[start : start + len(weight)].to(self.work.dtype)
             torch.addmm(bias, self.hidden, weight.t(), out=product)
         if product.dtype != logits.dtype:
             logits.copy_(product)
@@ -189,6 +198,9 @@ class _RunningSoftmax:
             if with_slope:
                 slope = 1 - logits * logits
             logits.mul_(cap)
+        if self.how.tokens is not None and self.how.tokens.holes:
+            holes = self.how.tokens.holes_in(start, start + len(weight), logits.device)
+            logits.index_fill_(1, holes, float("-inf"))
         if self.how.top_k is not None:
             logits = keep_top_k(logits, self.how.top_k, self.ids)
         return logits, slope

@@ -94,6 +94,25 @@ def rollout_weights(
             del layer.forward
 
 
+def private_bytes(
+    model: nn.Module, *, dtype: torch.dtype | None = None, rows: int
+) -> tuple[int, int]:
+    """How large the copies of `rollout_weights` are, none of which is made.
+
+    Returns:
+        Bytes that live on with their frozen weights, and bytes that go with the rollout.
+    """
+    kept = passing = 0
+    with torch.no_grad(), rollout_weights(model, dtype=dtype, rows=rows):
+        for module in model.modules():
+            forward = vars(module).get("forward")
+            if isinstance(forward, _Forward):
+                size = forward.source.weight.numel() * forward.dtype.itemsize
+                stays = forward.keep and forward.kind == "packed"
+                kept, passing = (kept + size, passing) if stays else (kept, passing + size)
+    return kept, passing
+
+
 class _Forward:
     """x @ W'^T + b with a private W': what stands in for a layer's `forward`.
 

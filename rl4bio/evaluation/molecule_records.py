@@ -21,7 +21,7 @@ class MoleculeRecord:
     """A text that one model wrote, as a molecule."""
 
     model: str
-    """base or tuned."""
+    """base, start or tuned."""
     molecule: Molecule
     state: MoleculeState
     """valid, invalid, or duplicate (of an earlier molecule of the same model)."""
@@ -34,7 +34,7 @@ class MoleculeRecord:
     logprob_policy: float
     """Summed log-probability of the text under the tuned model, in nats; NaN without one."""
     logprob_prior: float
-    """The same under the base model."""
+    """The same under what training began with: the start, where there is one, or the base."""
 
 
 def make_records(

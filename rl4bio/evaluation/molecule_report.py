@@ -170,7 +170,7 @@ def top_table(records: Sequence[MoleculeRecord]) -> str:
         value = PROPERTIES[name]
         columns[title] = lambda r, value=value: float(value(r.molecule))  # type: ignore[misc]
     columns["log p, tuned"] = lambda r: r.logprob_policy
-    columns["log p, base"] = lambda r: r.logprob_prior
+    columns["log p, prior"] = lambda r: r.logprob_prior
     kept = {n: of for n, of in columns.items() if any(math.isfinite(of(r)) for r in records)}
     rows = [
         [str(rank), record.molecule.canonical, *(_value(of(record)) for of in kept.values())]

@@ -27,7 +27,7 @@ class ModelReplies:
     """One model's replies in one mode."""
 
     model: str
-    """base or tuned."""
+    """base; start, where training went on from an adapter; or tuned."""
     mode: str
     samples: list[Sample]
     replies: list[Reply]
@@ -45,10 +45,14 @@ class Summary:
 
     rows: list[ResultRow]
     comparisons: dict[str, PairedComparison]
-    """Mode -> base against tuned, the main mode first; a mode in which only one ran is not there.
-    """
+    """Mode -> `before` against tuned, the main mode first; a mode in which only one ran is not
+    there."""
     reasoning: dict[str, PairedComparison] = field(default_factory=dict)
     """Model and mode -> its answers without reasoning against those with it, where it gave both."""
+    before: str = "base"
+    """What training began with: base, or start where it went on from an adapter."""
+    from_base: dict[str, PairedComparison] = field(default_factory=dict)
+    """Mode -> base against tuned, where that is not what training changed."""
 
     @property
     def comparison(self) -> PairedComparison | None:
@@ -67,8 +71,8 @@ def summarize(
     """Metrics of every result, of the best constant answer, and the paired comparisons.
 
     Args:
-        results: the base in the main mode first; a `tuned` result is compared with the base of
-            its own mode, never with another.
+        results: the base in the main mode first; a `tuned` result is compared with the start,
+            without one with the base, of its own mode, never with another.
         labels: the classes; () for open questions, which have no constant answer.
         seed: of the bootstrap.
         rounds: resamples of the bootstrap.
@@ -85,19 +89,29 @@ def summarize(
     if constants is None:
         constants = constant_label(results[0].answers, labels)
     rows += [row(name, "constant", answers) for name, answers in constants.items()]
-    comparisons = {
-        base.mode: compare_answers(
-            base.answers, tuned.answers, labels=labels, seed=seed, rounds=rounds
-        )
-        for base, tuned in _pairs(results)
-    }
+    before = _before(results)
+
+    def paired(first: str) -> dict[str, PairedComparison]:
+        return {
+            old.mode: compare_answers(
+                old.answers, tuned.answers, labels=labels, seed=seed, rounds=rounds
+            )
+            for old, tuned in _pairs(results, first)
+        }
+
     reasoning = {
         f"{short.model}, {full.mode}": compare_answers(
             short.answers, full.answers, labels=labels, seed=seed, rounds=rounds
         )
         for short, full in _without_and_with(results)
     }
-    return Summary(rows=rows, comparisons=comparisons, reasoning=reasoning)
+    return Summary(
+        rows=rows,
+        comparisons=paired(before),
+        reasoning=reasoning,
+        before=before,
+        from_base=paired("base") if before != "base" else {},
+    )
 
 
 def constant_label(items: Sequence[Answer], labels: Sequence[str]) -> dict[str, list[Answer]]:
@@ -110,9 +124,9 @@ def constant_label(items: Sequence[Answer], labels: Sequence[str]) -> dict[str, 
 
 
 def make_cases(results: Sequence[ModelReplies], uids: Collection[str]) -> list[Case]:
-    """The chosen samples with the replies of the base and, where there is one, the tuned model."""
+    """The chosen samples with the replies of the base and, where there are any, of those behind."""
     main = results[0].mode
-    shown = next(([*pair] for pair in _pairs(results) if pair[0].mode == main), [results[0]])
+    shown = [result for result in results if result.mode == main]
     return [
         Case(sample=sample, replies={result.model: result.replies[n] for result in shown})
         for n, sample in enumerate(results[0].samples)
@@ -163,17 +177,26 @@ def write_outputs(
         comparisons=summary.comparisons,
         reasoning=summary.reasoning,
         cases=cases,
+        before=summary.before,
+        from_base=summary.from_base,
     )
     write_atomic(folder / "report.html", page)
     record = {
         "facts": facts,
         "rows": [dataclasses.asdict(row) for row in summary.rows],
-        "paired": None if summary.comparison is None else dataclasses.asdict(summary.comparison),
+        "paired": None
+        if summary.comparison is None
+        else _record(summary.comparison, summary.before),
         "paired_by_mode": {
-            mode: dataclasses.asdict(found) for mode, found in summary.comparisons.items()
+            mode: _record(found, summary.before) for mode, found in summary.comparisons.items()
         },
         "note": MODES_DIFFER,
     }
+    if summary.from_base:
+        record["paired_with"] = summary.before
+        record["paired_from_base"] = {
+            mode: dataclasses.asdict(found) for mode, found in summary.from_base.items()
+        }
     if summary.reasoning:
         record["reasoning"] = {
             mode: dataclasses.asdict(found) for mode, found in summary.reasoning.items()
@@ -190,11 +213,24 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _pairs(results: Sequence[ModelReplies]) -> list[tuple[ModelReplies, ModelReplies]]:
-    """Base and tuned of every mode in which both ran."""
+def _record(found: PairedComparison, before: str) -> dict[str, Any]:
+    """A comparison as JSON; its counts are named after what tuned is compared with."""
+    record = dataclasses.asdict(found)
+    table = record["table"].items()
+    record["table"] = {key.replace("_base", f"_{before}"): count for key, count in table}
+    return record
+
+
+def _before(results: Sequence[ModelReplies]) -> str:
+    """What training began with."""
+    return "start" if any(result.model == "start" for result in results) else "base"
+
+
+def _pairs(results: Sequence[ModelReplies], first: str) -> list[tuple[ModelReplies, ModelReplies]]:
+    """A model and the tuned one, of every mode in which both ran."""
     tuned = {result.mode: result for result in results if result.model == "tuned"}
-    base = [result for result in results if result.model == "base" and result.mode in tuned]
-    return [(result, tuned[result.mode]) for result in base]
+    old = [result for result in results if result.model == first and result.mode in tuned]
+    return [(result, tuned[result.mode]) for result in old]
 
 
 def _without_and_with(

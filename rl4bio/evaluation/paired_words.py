@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from rl4bio.evaluation.answers import Estimate
 from rl4bio.evaluation.compare import ErrorTable, PairedComparison, RewardTable
@@ -38,10 +39,34 @@ def paired_counts(comparison: PairedComparison, names: tuple[str, str] = BASE_AN
     )
 
 
-def paired_lines(comparison: PairedComparison, mode: str) -> list[str]:
+def paired_notes(
+    comparisons: Mapping[str, PairedComparison],
+    from_base: Mapping[str, PairedComparison],
+    before: str,
+) -> list[str]:
+    """Every comparison in words, the first one at length.
+
+    Args:
+        comparisons: mode -> `before` against tuned, the main mode first.
+        from_base: mode -> base against tuned, where `before` is not the base.
+        before: what training began with.
+    """
+    names = (before, "tuned")
+    lines: list[str] = []
+    for number, (mode, found) in enumerate(comparisons.items()):
+        lines += [paired_brief(found, mode, names)] if number else paired_lines(found, mode, names)
+    if from_base:
+        lines.append("Base against tuned, which is more than this run has changed:")
+    return lines + [paired_brief(found, mode) for mode, found in from_base.items()]
+
+
+def paired_lines(
+    comparison: PairedComparison, mode: str, names: tuple[str, str] = BASE_AND_TUNED
+) -> list[str]:
     """Base against tuned, in words."""
-    lines = [f"Base against tuned, both by {mode}:", paired_counts(comparison)]
-    return lines + [_gain_text(name, gain) for name, gain in comparison.differences.items()]
+    first = f"{names[0].capitalize()} against {names[1]}, both by {mode}:"
+    gains = comparison.differences.items()
+    return [first, paired_counts(comparison, names)] + [_gain_text(n, g, names) for n, g in gains]
 
 
 def reasoning_line(comparison: PairedComparison, model: str) -> str:
@@ -63,13 +88,15 @@ def _gain_text(name: str, gain: Estimate, names: tuple[str, str] = BASE_AND_TUNE
     return f"{names[1]} minus {names[0]}, {said}: {text}"
 
 
-def paired_brief(comparison: PairedComparison, mode: str) -> str:
+def paired_brief(
+    comparison: PairedComparison, mode: str, names: tuple[str, str] = BASE_AND_TUNED
+) -> str:
     """Base against tuned in one sentence."""
     table = comparison.table
     main = "reward_total" if isinstance(table, RewardTable) else "accuracy"
     main = "mae" if isinstance(table, ErrorTable) else main
     found = comparison.differences
     gains = "".join(
-        f"; {_gain_text(n, found[n])}" for n in (main, "auroc", "spearman") if n in found
+        f"; {_gain_text(n, found[n], names)}" for n in (main, "auroc", "spearman") if n in found
     )
-    return f"by {mode}: {paired_counts(comparison)}{gains}"
+    return f"by {mode}: {paired_counts(comparison, names)}{gains}"

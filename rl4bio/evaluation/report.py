@@ -9,7 +9,7 @@ from rl4bio.evaluation.cases import Case, Reply, judgement
 from rl4bio.evaluation.compare import PairedComparison, error_table
 from rl4bio.evaluation.labels import ANSWERED
 from rl4bio.evaluation.page import block, fact_list, html_page, reward_table, text
-from rl4bio.evaluation.paired_words import paired_brief, paired_lines, reasoning_line
+from rl4bio.evaluation.paired_words import paired_notes, reasoning_line
 from rl4bio.evaluation.table import MODES_DIFFER, ResultRow, table_cells
 
 STYLE = """
@@ -38,6 +38,8 @@ def html_report(
     comparisons: Mapping[str, PairedComparison],
     cases: Sequence[Case],
     reasoning: Mapping[str, PairedComparison] | None = None,
+    before: str = "base",
+    from_base: Mapping[str, PairedComparison] | None = None,
 ) -> str:
     """The whole page.
 
@@ -45,15 +47,13 @@ def html_report(
         title: heading.
         facts: what was evaluated and how, name -> value, shown under the heading.
         rows: the metric table, the main mode first.
-        comparisons: mode -> base against tuned, the main mode first; {} where only one model ran.
+        comparisons: mode -> `before` against tuned, the main mode first; {} where one model ran.
         cases: the side-by-side cases.
         reasoning: model and mode -> answers without reasoning against those with it.
+        before: what training began with.
+        from_base: mode -> base against tuned, where training did not begin with the base.
     """
-    paired = [
-        line
-        for number, (mode, found) in enumerate(comparisons.items())
-        for line in (paired_lines(found, mode) if number == 0 else [paired_brief(found, mode)])
-    ]
+    paired = paired_notes(comparisons, from_base or {}, before)
     paired += [reasoning_line(found, model) for model, found in (reasoning or {}).items()]
     return html_page(
         title,
@@ -73,7 +73,7 @@ def html_report(
             "<h2>What was evaluated</h2>",
             fact_list(facts),
             f"<h2>Case by case ({len(cases)})</h2>",
-            _contents(cases),
+            _contents(cases, before),
             *(_case(number, case) for number, case in enumerate(cases, start=1)),
         ],
         style=STYLE,
@@ -131,15 +131,16 @@ def _confusion(row: ResultRow) -> str:
     )
 
 
-def _contents(cases: Sequence[Case]) -> str:
-    """Links to the cases, grouped by who is right."""
+def _contents(cases: Sequence[Case], before: str) -> str:
+    """Links to the cases, grouped by who is right: tuned, and what training began with."""
     groups: dict[str, list[int]] = {}
     for number, case in enumerate(cases, start=1):
         groups.setdefault(_outcome(case), []).append(number)
     lines = []
     for name in sorted(groups, key=_GROUPS.index):
         links = " ".join(f'<a href="#case-{n}">{n}</a>' for n in groups[name])
-        lines.append(f"<li>{text(name)} ({len(groups[name])}): {links}</li>")
+        said = text(name.replace("base", before))
+        lines.append(f"<li>{said} ({len(groups[name])}): {links}</li>")
     return f"<ul>{''.join(lines)}</ul>"
 
 
@@ -147,7 +148,8 @@ def _outcome(case: Case) -> str:
     judged = [judgement(reply.answer) for reply in case.replies.values()]
     if len(judged) == 1:
         return judged[0]
-    base, tuned = (reply.answer for reply in case.replies.values())
+    base, tuned = (reply.answer for reply in [*case.replies.values()][-2:])
+    judged = judged[-2:]
     if base.number is not None and tuned.number is not None:
         found = error_table([base.number.error], [tuned.number.error])
         return _BY_ERROR[0 if found.nearer_tuned else 1 if found.nearer_base else 2]

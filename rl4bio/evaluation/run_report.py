@@ -94,6 +94,7 @@ def run_report(
         f"<h1>{text(title)}</h1>",
         '<p class="warning"><strong>Research use only.</strong> Not a medical device; not for '
         "diagnosis, treatment or advice.</p>",
+        *_warnings(summary),
         f'<div class="facts">{fact_list(_facts(config, summary))}</div>',
     ]
     if metrics:
@@ -124,6 +125,15 @@ def run_report(
         "</details>",
     ]
     return html_page(title, body, style=style)
+
+
+def _warnings(summary: dict[str, Any]) -> list[str]:
+    """What the run had to say about its learning."""
+    return [
+        f'<p class="warning"><strong>Steps {w["from"]} to {w["to"]}:</strong> '
+        f"{text(w['message'])}.</p>"
+        for w in summary.get("warnings") or []
+    ]
 
 
 def _facts(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, object]:

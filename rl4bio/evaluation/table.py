@@ -15,7 +15,7 @@ from functools import partial
 from rl4bio.evaluation.answers import AnswerMetrics
 from rl4bio.evaluation.compare import PairedComparison
 from rl4bio.evaluation.figures import MISSING, MORE, number_interval, percent, percent_interval
-from rl4bio.evaluation.paired_words import paired_brief, paired_lines, reasoning_line
+from rl4bio.evaluation.paired_words import paired_notes, reasoning_line
 
 WIDTH = 100
 """Characters of a line in the terminal."""
@@ -32,7 +32,7 @@ class ResultRow:
     """One model in one mode."""
 
     model: str
-    """base, tuned, or the constant answer."""
+    """base, start, tuned, or the constant answer."""
     mode: str
     metrics: AnswerMetrics
 
@@ -116,6 +116,9 @@ def plain_table(
     rows: Sequence[ResultRow],
     comparisons: Mapping[str, PairedComparison] | None = None,
     reasoning: Mapping[str, PairedComparison] | None = None,
+    *,
+    before: str = "base",
+    from_base: Mapping[str, PairedComparison] | None = None,
 ) -> str:
     """The table for a terminal: metrics down, models across, intervals of 95% in brackets.
 
@@ -124,8 +127,10 @@ def plain_table(
 
     Args:
         rows: one model and mode each.
-        comparisons: mode -> base against tuned, the main mode first; nothing where one model ran.
+        comparisons: mode -> `before` against tuned, the main mode first; nothing where one ran.
         reasoning: model and mode -> answers without reasoning against those with it.
+        before: what training began with.
+        from_base: mode -> base against tuned, where training did not begin with the base.
     """
     header, body = table_cells(rows)
     first, *columns = [_lines(cells) for cells in (header, *body)]
@@ -143,8 +148,7 @@ def plain_table(
         block += group
     lines += _block(block) if len(block) > 1 else []
     notes = ["Brackets: 95% bootstrap intervals over items.", MODES_DIFFER]
-    for number, (mode, comparison) in enumerate((comparisons or {}).items()):
-        notes += paired_lines(comparison, mode) if number == 0 else [paired_brief(comparison, mode)]
+    notes += paired_notes(comparisons or {}, from_base or {}, before)
     notes += [reasoning_line(found, model) for model, found in (reasoning or {}).items()]
     for note in notes:
         lines += textwrap.wrap(note, WIDTH, subsequent_indent="  ")

@@ -10,9 +10,11 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from rl4bio.errors import NonFiniteError
+from rl4bio.errors import ConfigError, NonFiniteError
+from rl4bio.host_memory import Level
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.quantized import require_trainable
 from rl4bio.sections import OptimConfig
 
 T = TypeVar("T")
@@ -24,11 +26,12 @@ class PolicyModule(L.LightningModule):
     Args:
         policy: model and tokenizer; its trainable parameters are what the optimiser gets.
         optim: learning rate, schedule and clipping.
-        max_steps: planned optimiser steps, where the schedule ends.
+        max_steps: planned training steps, where the schedule ends.
     """
 
     def __init__(self, policy: Policy, *, optim: OptimConfig, max_steps: int) -> None:
         super().__init__()
+        require_trainable(policy)
         self.automatic_optimization = False
         self.policy = policy
         self.model: nn.Module = policy.model
@@ -39,6 +42,21 @@ class PolicyModule(L.LightningModule):
         self.draws = 0
         """Training prompts that all ranks have used up; where a resumed run goes on."""
         self.grad_norm = 0.0
+        self._held = Level()
+        self.warnings: list[dict[str, Any]] = []
+        """What callbacks have to say about the run's learning; for its summary and report."""
+
+    @property
+    def updates_per_step(self) -> int:
+        """Optimiser steps in each training step, as Lightning's `global_step` counts them."""
+        return 1
+
+    @property
+    def place(self) -> str:
+        """The step under way, from 1, for messages; with its update where a step has several."""
+        shown = f"step {self.iteration + 1}"
+        number = self.global_step - self.iteration * self.updates_per_step
+        return f"update {number + 1} of {shown}" if number else shown
 
     @property  # type: ignore[misc]
     def strict_loading(self) -> bool:
@@ -46,7 +64,17 @@ class PolicyModule(L.LightningModule):
         return False
 
     def on_fit_start(self) -> None:
-        """Train mode; rollouts and scoring switch to eval mode for themselves."""
+        """Train mode; rollouts and scoring switch to eval mode for themselves.
+
+        Raises:
+            ConfigError: what is trained is in half precision, as the Trainer's bf16-true makes it.
+        """
+        half = (torch.bfloat16, torch.float16)
+        if any(p.dtype in half for p in self.policy.trainable_parameters()):
+            raise ConfigError(
+                f"trainer.precision: with {self.trainer.precision} the trained weights are in half "
+                "precision, where small updates are rounded away; use bf16-mixed"
+            )
         self.model.train()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -55,7 +83,9 @@ class PolicyModule(L.LightningModule):
 
     def learning_rate_share(self) -> float:
         """The share of its peak learning rate that every parameter group takes at this step."""
-        return learning_rate_share(self.optim, self.global_step, self.max_steps)
+        return learning_rate_share(
+            self.optim, self.global_step, self.max_steps, updates=self.updates_per_step
+        )
 
     def trainable_state(self) -> dict[str, Tensor]:
         """The trained weights alone, by their name in the model."""
@@ -90,11 +120,12 @@ class PolicyModule(L.LightningModule):
                 loss = loss_of(micro_batch)
                 if not bool(torch.isfinite(loss)):
                     raise NonFiniteError(
-                        f"the loss is {float(loss)} at optimiser step {self.global_step}; "
+                        f"the loss is {float(loss.detach())} in {self.place}; "
                         "nothing was updated; lower optim.lr or use trainer.precision=32-true"
                     )
                 self.manual_backward(loss)
         optimizer.step()
+        self._held.hold()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip and record the gradient norm; with 16-mixed the gradients are unscaled here."""
@@ -106,7 +137,7 @@ class PolicyModule(L.LightningModule):
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if not scaled and not bool(torch.isfinite(norm)):
             raise NonFiniteError(
-                f"the gradient norm is {float(norm)} at optimiser step {self.global_step}; "
+                f"the gradient norm is {float(norm)} in {self.place}; "
                 "nothing was updated; lower optim.lr or use trainer.precision=32-true"
             )
 

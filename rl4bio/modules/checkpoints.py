@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import rl4bio
-from rl4bio.errors import ModelError
+from rl4bio.errors import MissingPackageError, ModelError, Rl4bioError
 
 ASSETS = Path(rl4bio.__file__).parent / "assets"
 
@@ -56,6 +58,33 @@ def _probe_hub(repo_id: str) -> None:
         raise hub_error(repo_id, error) from error
 
 
+@contextlib.contextmanager
+def reading(checkpoint: str) -> Iterator[None]:
+    """Whatever goes wrong while transformers reads a checkpoint becomes one of our errors.
+
+    Files of other people fail in more ways than a list holds. Memory that runs out stays what it
+    is.
+
+    Raises:
+        ModelError: see `hub_error`.
+        MissingPackageError: a package that this checkpoint needs is not installed.
+    """
+    try:
+        yield
+    except (Rl4bioError, MemoryError):
+        raise
+    except ImportError as error:
+        raise MissingPackageError(f"{checkpoint}: {_first_line(error)}") from error
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+            raise
+        raise hub_error(checkpoint, error) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def hub_error(checkpoint: str, error: BaseException) -> ModelError:
     """The ModelError that says what a user can do about a failed load."""
     names: set[str] = set()
@@ -81,7 +110,7 @@ def hub_error(checkpoint: str, error: BaseException) -> ModelError:
         return ModelError(
             f"{checkpoint} is not in the local cache and the hub cannot be reached; {what_to_do}"
         )
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = _first_line(error)
     if Path(checkpoint).expanduser().is_dir():
         return ModelError(
             f"{checkpoint} cannot be loaded: {reason}; its files are damaged, incomplete or of an "

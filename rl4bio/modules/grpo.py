@@ -16,9 +16,10 @@ from rl4bio.modules.batching import (
     cut,
     micro_batches,
 )
+from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
-from rl4bio.modules.policy import Policy, switch_off_dropout
+from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill
 from rl4bio.modules.reward_validation import RewardValidation
@@ -39,7 +40,7 @@ class GRPOLightningModule(RewardValidation):
         rollout: lengths and temperature of the completions.
         grpo: objective, advantages and micro-batches.
         optim: learning rate, schedule and clipping.
-        max_steps: planned optimiser steps.
+        max_steps: planned training steps (rollouts), where the schedule ends.
         seed: of the sampling noise.
     """
 
@@ -92,12 +93,11 @@ class GRPOLightningModule(RewardValidation):
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
         found = self.sampler(
-            [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
+            **self.policy.inputs(batch.samples),
             group_size=self.grpo.group_size,
             max_new_tokens=self.rollout.max_completion_tokens,
             **self.distribution,
             seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
-            conditions=self.policy.conditions(batch.samples),
         )
         return Rollout(
             prompt_ids=found.prompt_ids,
@@ -111,6 +111,10 @@ class GRPOLightningModule(RewardValidation):
             group_size=self.grpo.group_size,
             conditions=found.conditions,
         )
+
+    @property
+    def updates_per_step(self) -> int:
+        return self.grpo.updates_per_rollout
 
     @property
     def distribution(self) -> dict[str, Any]:
@@ -154,7 +158,7 @@ class GRPOLightningModule(RewardValidation):
         """
         if not float(self.global_sum((~scores.total.isnan()).sum().float())):
             raise RewardError(
-                f"none of the {len(scores.total)} completions of step {self.iteration} could be "
+                f"none of the {len(scores.total)} completions of {self.place} could be "
                 f"scored by {', '.join(scores.parts)}; do the samples have what these rewards need "
                 f"(first sample: {rollout.samples[0].uid})?"
             )

@@ -152,22 +152,27 @@ class JoinedOptimizer(torch.optim.Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
 
-def learning_rate_share(config: OptimConfig, step: int, max_steps: int) -> float:
+def learning_rate_share(
+    config: OptimConfig, step: int, max_steps: int, *, updates: int = 1
+) -> float:
     """The share of the peak learning rate at an optimiser step, in [0, 1].
 
-    A linear warm-up over `warmup_steps`, then constant, or linear or cosine decay that reaches
-    `final_lr_fraction` of the peak at the last step; with restarts at the last step of each cycle.
+    A linear warm-up over `warmup_steps` training steps, then constant, or linear or cosine decay
+    that reaches `final_lr_fraction` of the peak at the last step; with restarts at the last step
+    of each cycle.
 
     Args:
         config: the `optim` section.
         step: 0-based number of the optimiser step.
-        max_steps: planned number of optimiser steps.
+        max_steps: planned number of training steps.
+        updates: optimiser steps in each training step.
     """
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
+    warmup = config.warmup_steps * updates
+    if step < warmup:
+        return (step + 1) / warmup
     if config.schedule == "constant":
         return 1.0
-    number, total = step - config.warmup_steps, max_steps - config.warmup_steps
+    number, total = step - warmup, max_steps * updates - warmup
     if config.schedule == "cosine_with_restarts":
         number, total = _place_in_cycle(number, total, config.num_cycles)
     done = min(1.0, number / max(1, total - 1))

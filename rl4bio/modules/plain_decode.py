@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.engine.known_tokens import restricted
 from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
 from rl4bio.functional.masking import position_ids
+from rl4bio.modules.conditions import repeat_conditions
+from rl4bio.modules.shared_prompts import no_cache, shares_prompts
 
 
 @torch.no_grad()
@@ -30,7 +33,8 @@ def decode_plainly(
     """G completions of each prompt, as `rl4bio.engine.decode.decode`.
 
     The prompts run once; their cache is then repeated G times. Rows that have ended are dropped
-    from the batch once a quarter of it is done.
+    from the batch once a quarter of it is done. A model whose cache allows neither (see
+    `shares_prompts`) runs every prompt G times and keeps all rows.
 
     Args:
         model: in eval mode.
@@ -46,18 +50,29 @@ def decode_plainly(
 
     Raises:
         NonFiniteError: the model returned NaN or infinite logits.
+        ModelError: the model takes no cache.
     """
+    shared = shares_prompts(model)
+    conditions = conditions or {}
+    if not shared:
+        prompt_ids, prompt_mask = (
+            rows.repeat_interleave(group_size, 0) for rows in (prompt_ids, prompt_mask)
+        )
+        conditions = repeat_conditions(conditions, group_size)
     out = model(
         input_ids=prompt_ids,
         attention_mask=None if bool(prompt_mask.all()) else prompt_mask.long(),
         position_ids=position_ids(prompt_mask),
         use_cache=True,
         logits_to_keep=1,
-        **(conditions or {}),
+        **conditions,
     )
-    cache, logits = out.past_key_values, out.logits[:, -1].repeat_interleave(group_size, 0)
-    cache.batch_repeat_interleave(group_size)
-    mask = prompt_mask.repeat_interleave(group_size, 0)
+    if getattr(out, "past_key_values", None) is None:
+        raise no_cache(model)
+    cache, logits, mask = out.past_key_values, restricted(model, out.logits[:, -1]), prompt_mask
+    if shared:
+        logits, mask = (rows.repeat_interleave(group_size, 0) for rows in (logits, mask))
+        cache.batch_repeat_interleave(group_size)
     device = mask.device
     record = Record(len(mask), max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(device)
@@ -73,7 +88,7 @@ def decode_plainly(
         keep = record.note(t, token, logprobs)
         if t == max_new_tokens - 1 or not bool(keep.any()):
             break
-        index = record.drop(keep)
+        index = record.drop(keep) if shared else None
         if index is not None:
             cache.batch_select_indices(index)
             token, attention, position = token[index], attention[index], position[index]
@@ -86,5 +101,5 @@ def decode_plainly(
             past_key_values=cache,
             use_cache=True,
         )
-        logits, position = out.logits[:, -1], position + 1
+        logits, position = restricted(model, out.logits[:, -1]), position + 1
     return record.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,14 +16,24 @@ from torch import Tensor, nn
 
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
+from rl4bio.modules.chat_template import ControlTokens, fold_system, template_ids
 from rl4bio.modules.conditions import condition_tensors
-from rl4bio.sections import AdapterConfig, Backend
-from rl4bio.types import Message, Prompt, Sample
+from rl4bio.modules.opening import split_start, template_opening, turn_start
+from rl4bio.modules.positions import changes_within, usable_positions
+from rl4bio.modules.turns import (
+    Turns,
+    find_stop_ids,
+    read_turns,
+    role_ids,
+    template_options,
+    tokens_behind,
+)
+from rl4bio.modules.vocabulary import embedding_rows, note_vocabulary, require_rows
+from rl4bio.sections import DATE, AdapterConfig, Backend
+from rl4bio.types import Prompt, Sample
 
 log = logging.getLogger("rl4bio")
 
-TURN_ENDS = ("<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|end|>")
-REFERENCE_ADAPTER = "reference"
 ANCHOR = "\n"
 """A text that no tokenizer merges with a word behind it."""
 BLANKS = ("\u2581", "\u0120")
@@ -40,6 +51,8 @@ class Policy:
     adapter: AdapterConfig | None = None
     revision: str | None = None
     """Of the checkpoint on the hub."""
+    date: str = DATE
+    """What a chat template is told is today."""
     backend: Backend = "engine"
     """What rollouts and log-probabilities are computed with."""
     compile: bool = False
@@ -48,10 +61,18 @@ class Policy:
     """Why the engine does not serve the model, "" where it does; None = not asked yet."""
 
     def __post_init__(self) -> None:
-        self.stop_ids = find_stop_ids(self.model, self.tokenizer)
+        self._turns: tuple[str | None, Turns] | None = None
+        self.stop_ids = find_stop_ids(self.model, self.tokenizer, self.turns.end)
+        self.rows = embedding_rows(self.model)
+        """Tokens that the model can be fed."""
         pad = self.tokenizer.pad_token_id
-        self.pad_id: int = self.stop_ids[0] if pad is None else pad
+        self.controls = ControlTokens(self.tokenizer)
+        self.pad_id: int = self.stop_ids[0] if pad is None or pad >= self.rows else pad
+        self.tokens = note_vocabulary(self.model, self.tokenizer)
+        """What is sampled among."""
+        self._no_text = {*self.stop_ids, *self.turns.marks, *role_ids(self.tokenizer)}
         self._system_role: bool | None = None
+        self._behind: list[int] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -63,9 +84,15 @@ class Policy:
 
     @property
     def max_positions(self) -> int | None:
-        """Longest sequence that the model's positions allow, in tokens."""
+        """Longest sequence that the model's positions allow, in tokens; see `usable_positions`."""
         config: Any = self.model.config
-        return getattr(config.get_text_config(), "max_position_embeddings", None)
+        return usable_positions(config.get_text_config())
+
+    @property
+    def position_note(self) -> str:
+        """Why the model's own limit is not the one in force; "" where it is."""
+        config: Any = self.model.config
+        return changes_within(config.get_text_config())
 
     def completion_room(self, prompt_tokens: int) -> int | None:
         """Longest completion behind a prompt, in tokens; None where positions set no limit.
@@ -75,42 +102,88 @@ class Policy:
         positions = self.max_positions
         return None if positions is None else positions - prompt_tokens + 1
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
+    @functools.cached_property
+    def template_opening(self) -> str:
+        """The tag that the chat template leaves opened for the answer; "" for none."""
+        return template_opening(self.tokenizer)
+
+    def inputs(
+        self, samples: Sequence[Sample], prompts: Sequence[list[int]] | None = None
+    ) -> dict[str, Any]:
+        """What a sampler is given of B samples: prompts, starts of the turns, conditions.
+
+        Args:
+            samples: B.
+            prompts: of the samples, where they are encoded already.
+        """
+        if prompts is None:
+            prompts = [self.encode_prompt(s.prompt, s.opening) for s in samples]
+        return {
+            "prompts": prompts,
+            "starts": [self.start_of(sample) for sample in samples],
+            "conditions": self.conditions(samples),
+        }
+
+    def start_of(self, sample: Sample) -> str:
+        """What a completion of the sample goes on from, as text; "" for most."""
+        return turn_start(self, sample.prompt, sample.opening)
+
+    def encode_prompt(self, prompt: Prompt, opening: str = "") -> list[int]:
         """Token ids of a prompt, ready for the first completion token, with at most one BOS.
+
+        They end with the opening, where the answer begins with one; see `rl4bio.modules.opening`.
+        A tokenizer that puts an EOS behind every text puts none behind a prompt.
 
         Chat turns go through the tokenizer's template in one call; a system turn is folded into
         the first user turn where the template has no system role. Without a template the turns'
         texts are joined by blank lines.
 
         Raises:
-            ModelError: the prompt has no token, so there is nothing to predict the first from.
+            ModelError: the prompt has no token, so there is nothing to predict the first from, or
+                the template renders nothing.
+            DataError: the template refuses the turns, one of them holds a control token, or a text
+                a token that the model has no row for. A raw text is taken as it is written,
+                control tokens and all.
         """
         tokenizer = self.tokenizer
+        if opening:
+            ids, rest = split_start(self, prompt, opening)
+            return [*ids, *self.encode_continuation(rest)] if rest else ids
         if isinstance(prompt, str):
-            ids = self._single_bos(list(tokenizer(prompt)["input_ids"]))
+            ids = self._prompt_of_text(prompt)
             if not ids:
                 raise ModelError(
                     f"{self.checkpoint} has no start token, so a prompt cannot be empty; for "
                     "molecules set data.options.context to first_token or C"
                 )
             return ids
+        for turn in prompt:
+            self.controls.refuse(turn["content"], f"the {turn['role']} turn")
         if tokenizer.chat_template is None:
             text = "\n\n".join(turn["content"] for turn in prompt) + "\n"
-            return self._single_bos(list(tokenizer(text)["input_ids"]))
+            return self._prompt_of_text(text)
         if self._system_role is None:
             self._system_role = has_system_role(tokenizer)
         turns = prompt if self._system_role else fold_system(prompt)
-        ids = tokenizer.apply_chat_template(
-            turns, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return self._single_bos(list(ids))
+        options = template_options(tokenizer, self.date)
+        ids = template_ids(tokenizer, turns, checkpoint=self.checkpoint, options=options)
+        return self._single_bos(ids)
 
     def encode_completion(self, text: str) -> list[int]:
         """Token ids of a completion as the model would write it, with its end-of-turn token."""
         return [*self.encode_continuation(text), self.end_id]
 
     def encode_continuation(self, text: str) -> list[int]:
-        """Token ids of a text that stands behind another one, as in the two of them together."""
+        """Token ids of a text that stands behind another one, as in the two of them together.
+
+        Raises:
+            DataError: it holds a token that the model has no row for.
+        """
+        ids = self._continuation(text)
+        require_rows(ids, self.rows, self.tokenizer)
+        return ids
+
+    def _continuation(self, text: str) -> list[int]:
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if not puts_blank_first(self.tokenizer):
             return ids
@@ -119,15 +192,20 @@ class Policy:
         return whole[len(before) :] if whole[: len(before)] == before else ids
 
     @property
+    def turns(self) -> Turns:
+        """What the chat template in force writes around turns."""
+        template = self.tokenizer.chat_template
+        if self._turns is None or self._turns[0] != template:
+            self._turns = template, read_turns(self.tokenizer, self.date)
+        return self._turns[1]
+
+    @property
     def end_id(self) -> int:
         """The token that ends an assistant turn: the template's turn end, else EOS."""
-        template = self.tokenizer.chat_template or ""
-        for token in TURN_ENDS:
-            token_id = self.tokenizer.convert_tokens_to_ids(token)
-            if token in template and token_id in self.stop_ids:
-                return token_id
-        eos = self.tokenizer.eos_token_id
-        return self.stop_ids[0] if eos is None else eos
+        for token in (self.turns.end, self.tokenizer.eos_token_id):
+            if token in self.stop_ids:
+                return token
+        return self.stop_ids[0]
 
     def conditions(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """What the model is given beside the samples' prompts, each [B, ...] on its device.
@@ -139,13 +217,18 @@ class Policy:
         found = condition_tensors(config.get_text_config(), self.tokenizer, samples)
         return {name: value.to(self.device) for name, value in found.items()}
 
-    def count_tokens(self, prompt: Prompt) -> int:
-        return len(self.encode_prompt(prompt))
+    def count_tokens(self, prompt: Prompt, opening: str = "") -> int:
+        return len(self.encode_prompt(prompt, opening))
 
     def decode(self, ids: list[int]) -> str:
-        """The text of completion tokens, special tokens removed."""
+        """The text of completion tokens, without ends, padding and what begins or ends a turn.
+
+        Other special tokens are text that was written: an earlier training may have made the tags
+        of a task special.
+        """
+        said = [token for token in ids if token not in self._no_text]
         return self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            said, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
 
     def trainable_parameters(self) -> list[nn.Parameter]:
@@ -153,17 +236,25 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Write the adapter (peft format) or the whole model, with the tokenizer, to a folder."""
-        model: Any = self.model
-        options: dict[str, Any] = {}
-        if self.adapter is not None:
-            options = {"save_embedding_layers": False, "selected_adapters": ["default"]}
-        model.save_pretrained(folder, safe_serialization=True, **options)
-        self.tokenizer.save_pretrained(folder)
+        from rl4bio.modules.saving import write_policy
+
+        write_policy(self, folder)
+
+    def _prompt_of_text(self, text: str) -> list[int]:
+        """A text as the tokenizer gives it, without what it puts behind one."""
+        ids = list(self.tokenizer(text)["input_ids"])
+        if self._behind is None:
+            self._behind = tokens_behind(self.tokenizer)
+        size = len(self._behind)
+        if size and ids[-size:] == self._behind:
+            ids = ids[:-size]
+        return self._single_bos(ids)
 
     def _single_bos(self, ids: list[int]) -> list[int]:
         bos = self.tokenizer.bos_token_id
         while bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos:
             ids = ids[1:]
+        require_rows(ids, self.rows, self.tokenizer)
         return ids
 
 
@@ -185,40 +276,6 @@ def has_system_role(tokenizer: Any) -> bool:
         return False
 
 
-def fold_system(turns: list[Message]) -> list[Message]:
-    """The turns with a leading system text moved to the front of the first user turn."""
-    if not turns or turns[0]["role"] != "system":
-        return turns
-    system, first, *rest = turns
-    return [Message(role="user", content=f"{system['content']}\n\n{first['content']}"), *rest]
-
-
-def find_stop_ids(model: nn.Module, tokenizer: Any) -> list[int]:
-    """Every token id that ends a completion, sorted.
-
-    The union of the tokenizer's EOS, the generation config's and the model config's EOS ids, and
-    the turn ends that the chat template writes: checkpoints rarely declare all in one place.
-    """
-    found: set[int] = set()
-    config: Any = model.config
-    generation = getattr(model, "generation_config", None)
-    for source in (tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)):
-        found.update([source] if isinstance(source, int) else source or [])
-    eos = getattr(config.get_text_config(), "eos_token_id", None)
-    found.update([eos] if isinstance(eos, int) else eos or [])
-    template = tokenizer.chat_template or ""
-    for token in TURN_ENDS:
-        token_id = tokenizer.convert_tokens_to_ids(token)
-        if token in template and token_id not in (None, tokenizer.unk_token_id):
-            found.add(token_id)
-    if not found:
-        raise ModelError(
-            "the tokenizer and the model config declare no end token, so no completion could "
-            "end; set eos_token in the checkpoint's tokenizer_config.json"
-        )
-    return sorted(found)
-
-
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode and no gradients inside; the mode of every module is restored afterwards."""
@@ -230,16 +287,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def switch_off_dropout(model: nn.Module) -> None:
-    """Set every dropout probability to 0, since a policy that samples and learns must be one."""
-    found = False
-    for module in model.modules():
-        if isinstance(module, nn.Dropout) and module.p > 0:
-            module.p, found = 0.0, True
-        if getattr(module, "attention_dropout", 0.0):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
-            found = True
-    if found:
-        log.warning("dropout is switched off: with it, sampling and update would be two policies")

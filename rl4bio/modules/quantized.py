@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import nn
+
+from rl4bio.engine.known_tokens import inner_model
+from rl4bio.errors import ModelError
+
+if TYPE_CHECKING:
+    from rl4bio.modules.policy import Policy
 
 
 def freeze(model: nn.Module) -> None:
@@ -29,3 +37,21 @@ def keep_gradients(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def is_quantized(model: Any) -> bool:
+    """Whether weights are stored in fewer bits, asked for or as the checkpoint has them."""
+    return bool(getattr(inner_model(model), "is_quantized", False))
+
+
+def require_trainable(policy: Policy) -> None:
+    """Refuse to train weights that no gradient reaches.
+
+    Raises:
+        ModelError: every weight is to be trained, and the checkpoint stores them quantised.
+    """
+    if policy.adapter is None and is_quantized(policy.model):
+        raise ModelError(
+            f"{policy.checkpoint}: its weights are stored quantised and cannot be trained; add "
+            "policy.adapter, or take the checkpoint in 16 bits"
+        )

@@ -27,12 +27,11 @@ class RewardValidation(PolicyModule):
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Greedy completions of the validation prompts, scored by the same rewards."""
         found = self.sampler(
-            [self.policy.encode_prompt(sample.prompt) for sample in batch.samples],
+            **self.policy.inputs(batch.samples),
             group_size=1,
             max_new_tokens=self.rollout.max_completion_tokens,
             temperature=1.0,
             seeds=None,
-            conditions=self.policy.conditions(batch.samples),
         )
         table = self.unguarded(found.texts, batch.samples)
         columns = {"reward": table.total, **table.parts, "truncated": found.truncated.tolist()}

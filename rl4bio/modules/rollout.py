@@ -1,9 +1,9 @@
 """Sampling completions.
 
-The sampling distribution is softmax(logits / temperature) over the whole vocabulary, or over its k
-most likely tokens where `top_k` asks for it. A checkpoint's own generation defaults (top-k, top-p,
-repetition penalty) play no part, so the log-probabilities are those of the distribution that was
-sampled.
+The sampling distribution is softmax(logits / temperature) over all tokens of the tokenizer that the
+model has a row for, or over the k most likely of them where `top_k` asks for it. A checkpoint's own
+generation defaults (top-k, top-p, repetition penalty) play no part, so the log-probabilities are
+those of the distribution that was sampled.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from torch import Tensor
 
 from rl4bio.engine.compiled import compiling_if
 from rl4bio.engine.decode import decode
-from rl4bio.errors import ConfigError
+from rl4bio.errors import ConfigError, about_sample
 from rl4bio.functional.masking import lengths_to_mask, pad_left
 from rl4bio.modules.conditions import repeat_conditions
 from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.opening import whole_texts
 from rl4bio.modules.plain_decode import decode_plainly
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.sections import RolloutConfig
@@ -37,7 +38,7 @@ class Completions:
     ids: Tensor  # int [N, C]
     mask: Tensor  # bool [N, C]; True up to and including the first stop token
     logprobs: Tensor  # float [N, C]; 0 where the mask is False
-    texts: list[str]  # N
+    texts: list[str]  # N, each with the start of its turn
     truncated: Tensor  # bool [N]; True = no stop token within the limit
     conditions: dict[str, Tensor]  # each [N, ...]
 
@@ -57,14 +58,19 @@ def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutCo
         return
     raw = {sample.prompt: sample for sample in samples if isinstance(sample.prompt, str)}
     chats = [sample for sample in samples if not isinstance(sample.prompt, str)]
-    measured = [(policy.count_tokens(s.prompt), s.uid) for s in [*raw.values(), *chats]]
+    measured = []
+    for sample in [*raw.values(), *chats]:
+        with about_sample(sample.uid):
+            tokens = policy.count_tokens(sample.prompt, sample.opening)
+            measured.append((tokens, sample.uid))
     prompt, uid = max(measured, key=lambda pair: pair[0])
     room = policy.completion_room(prompt)
     if room is not None and limits.max_completion_tokens > room:
         raise ConfigError(
             f"rollout.max_completion_tokens: got {limits.max_completion_tokens}, but the model has "
-            f"{policy.max_positions} positions and the longest prompt ({uid}) takes {prompt}; set "
-            f"it to at most {max(room, 1)}, or lower rollout.max_prompt_tokens"
+            f"{policy.max_positions} positions{policy.position_note} and the longest prompt "
+            f"({uid}) takes {prompt}; set it to at most {max(room, 1)}, or lower "
+            "rollout.max_prompt_tokens"
         )
 
 
@@ -95,6 +101,7 @@ def sample_completions(
     max_new_tokens: int,
     temperature: float,
     seeds: Sequence[int] | None,
+    starts: Sequence[str] = (),
     top_k: int | None = None,
     conditions: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
@@ -108,6 +115,7 @@ def sample_completions(
         max_new_tokens: limit of a completion, its stop token included.
         temperature: logits are divided by it.
         seeds: one per prompt; None decodes greedily.
+        starts: of the B turns, which the prompts end with and the texts begin with; () for none.
         top_k: sample among the k most likely tokens; None is the whole vocabulary.
         conditions: of a conditioned model (`Policy.conditions`), each [B, ...].
         dtype: of the engine's copies of the weights; None is the policy's own.
@@ -141,7 +149,7 @@ def sample_completions(
         ids=found.tokens[:, :width].masked_fill(~completion_mask, policy.pad_id),
         mask=completion_mask,
         logprobs=found.logprobs[:, :width],
-        texts=[policy.decode(row[:length]) for row, length in rows],
+        texts=whole_texts(policy, [row[:length] for row, length in rows], starts, group_size),
         truncated=~found.ended,
         conditions=repeat_conditions(conditions, group_size),
     )

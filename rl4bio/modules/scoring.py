@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl4bio.engine.known_tokens import restricted
 from rl4bio.functional.logprobs import logprobs_and_entropy
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.conditions import pick_conditions
+from rl4bio.modules.shared_prompts import shares_prompts
 
 
 def completion_logprobs(
@@ -28,8 +30,8 @@ def completion_logprobs(
     """Log-probabilities and entropies of completion tokens.
 
     With `prompt_index` every prompt runs once and its keys and values serve all of its completions,
-    gradients included; without it, or where activation checkpointing forbids a cache, prompt and
-    completion run as one padded row. Both give the same numbers.
+    gradients included; without it, or where the model or activation checkpointing forbids that,
+    prompt and completion run as one padded row. Both give the same numbers.
 
     Args:
         model: in the mode and with the adapter that the caller wants; gradients flow.
@@ -47,7 +49,7 @@ def completion_logprobs(
         is False.
     """
     conditions = conditions or {}
-    if prompt_index is not None and checkpoints_activations(model):
+    if prompt_index is not None and (checkpoints_activations(model) or not shares_prompts(model)):
         prompt_ids, prompt_mask = prompt_ids[prompt_index], prompt_mask[prompt_index]
         conditions = pick_conditions(conditions, prompt_index)
         prompt_index = None
@@ -66,7 +68,7 @@ def completion_logprobs(
             conditions,
         )
     logprobs, entropy = logprobs_and_entropy(
-        logits, completion_ids, temperature=temperature, top_k=top_k
+        restricted(model, logits), completion_ids, temperature=temperature, top_k=top_k
     )
     hidden = ~completion_mask
     return logprobs.masked_fill(hidden, 0.0), entropy.detach().masked_fill(hidden, 0.0)

@@ -11,7 +11,7 @@ from rl4bio.errors import ModelError
 from rl4bio.modules.batching import cut, micro_batches
 from rl4bio.modules.engine_check import LIMIT_NATS, engine_serves
 from rl4bio.modules.logprobs import row_logprobs
-from rl4bio.modules.policy import Policy, evaluating
+from rl4bio.modules.policy import Policy
 from rl4bio.types import Rollout
 
 
@@ -25,6 +25,8 @@ def check_start(
     **distribution: Any,
 ) -> None:
     """Before the first update: ratio 1 and KL 0, on the first micro-batch.
+
+    By a forward in the mode that updates run in: dropout that was left on would show.
 
     Args:
         policy: as it is trained.
@@ -42,7 +44,7 @@ def check_start(
     numbers = micro_batches(rollout, max_tokens, packed=packed)[0]
     rows = cut(rollout, numbers)
     here = (numbers, slice(rows.width))
-    with evaluating(policy.model):
+    with torch.no_grad():
         logprobs, _ = row_logprobs(policy, rows, **distribution)
     compare_start(
         logprobs,

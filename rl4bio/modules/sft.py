@@ -12,12 +12,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rl4bio.errors import DataError
 from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.demonstrations import (
     Demonstrations,
+    NothingFits,
     demonstration_logprobs,
     encode_demonstrations,
+    stand_in,
 )
+from rl4bio.modules.dropout import dropout_is_active
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sampling_seed
@@ -34,6 +38,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("rl4bio")
+
+MAX_SKIPPED = 100
+"""Batches of nothing in a row, after which there is no end in sight."""
 
 
 def imitation_loss(logprobs: Tensor, weights: Tensor, kind: SFTLoss = "nll") -> Tensor:
@@ -63,17 +70,6 @@ def demonstration_loss(
     return imitation_loss(logprobs, rows.weights[rows.weights > 0], kind)
 
 
-def dropout_is_active(model: nn.Module) -> bool:
-    """Whether a forward in the model's present mode drops anything."""
-    for module in model.modules():
-        share = module.p if isinstance(module, nn.modules.dropout._DropoutNd) else 0.0
-        named = (getattr(module, name, 0.0) for name in ("attention_dropout", "dropout"))
-        floats = [value for value in named if isinstance(value, float)]
-        if module.training and max(share, *floats, 0.0) > 0:
-            return True
-    return False
-
-
 class SFTLightningModule(PolicyModule):
     """Imitates `Sample.demonstration`; the loss counts completion tokens only, unless told so.
 
@@ -81,7 +77,7 @@ class SFTLightningModule(PolicyModule):
         policy: model and tokenizer, with or without an adapter.
         sft: loss, token limits, loss weights and noise.
         optim: learning rate, schedule and clipping.
-        max_steps: planned optimiser steps.
+        max_steps: planned training steps.
         seed: of the noise on the embeddings.
     """
 
@@ -97,6 +93,7 @@ class SFTLightningModule(PolicyModule):
         super().__init__(policy, optim=optim, max_steps=max_steps)
         self.sft = sft
         self.seed = seed
+        self._skipped = 0
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -107,8 +104,9 @@ class SFTLightningModule(PolicyModule):
         """One optimiser step on the mean loss over the tokens of all ranks' batches."""
         started = time.perf_counter()
         rows = self._encode(batch)
-        tokens = float(rows.weights.sum())
-        denominator = self.global_sum(rows.weights.sum()) / self.world_size
+        counted = rows.weights.sum() * rows.counts
+        tokens = float(counted)
+        denominator = self.global_sum(counted) / self.world_size
         packed, alpha = self.packs(rows), self.sft.neftune_alpha
         total = 0.0
 
@@ -121,18 +119,22 @@ class SFTLightningModule(PolicyModule):
                     sampling_seed(self.seed, batch.indices[number], 0) for number in piece.numbers
                 ]
             loss = demonstration_loss(self.model, piece, kind=self.sft.loss, packed=packed, **noise)
-            total += float(loss.detach())
-            return loss / denominator
+            total += float(loss.detach()) * rows.counts
+            return loss * rows.counts / denominator
 
         pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
-        self.optimizer_step_over(pieces, loss_of)
+        if float(denominator) > 0:
+            self.optimizer_step_over(pieces, loss_of)
+            self._skipped = 0
+        else:
+            self._skip(len(batch.samples))
         self.iteration += 1
         self.draws += len(batch.samples) * self.world_size
         given = float(len(batch.samples))
         self.log_means(
             {
                 "train/loss": (total, tokens),
-                "train/left_out_fraction": (given - len(rows.ids), given),
+                "train/left_out_fraction": (given - len(rows.ids) * rows.counts, given),
             }
         )
         self.log_optimizer()
@@ -142,6 +144,8 @@ class SFTLightningModule(PolicyModule):
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Mean negative log-likelihood over the validation tokens of all ranks."""
         rows = self._encode(batch)
+        if not rows.counts:
+            return
         packed = self.packs(rows)
         pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
         loss = sum(float(demonstration_loss(self.model, p, packed=packed)) for p in pieces)
@@ -160,8 +164,26 @@ class SFTLightningModule(PolicyModule):
             return False
         return engine_serves(self.policy)
 
+    def _skip(self, num_pairs: int) -> None:
+        """Count a batch of which no rank has a pair that fits; no gradient step is made."""
+        self._skipped += 1
+        log.warning(
+            "sft: none of %d pairs a rank fits sft.max_tokens=%d: the batch is skipped",
+            num_pairs,
+            self.sft.max_tokens,
+        )
+        if self._skipped >= MAX_SKIPPED:
+            raise DataError(
+                f"{MAX_SKIPPED} batches one after the other hold no pair that fits "
+                f"sft.max_tokens={self.sft.max_tokens} and the model's "
+                f"{self.policy.max_positions or 'unlimited'} positions; raise sft.max_tokens"
+            )
+
     def _encode(self, batch: PromptBatch) -> Demonstrations:
-        rows = encode_demonstrations(self.policy, batch.samples, self.sft)
+        try:
+            rows = encode_demonstrations(self.policy, batch.samples, self.sft)
+        except NothingFits:
+            rows = stand_in(self.policy, batch.samples[0], self.sft)
         rows.ids = rows.ids.to(self.device)
         rows.mask = rows.mask.to(self.device)
         rows.weights = rows.weights.to(self.device)

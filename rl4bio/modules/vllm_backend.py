@@ -33,6 +33,7 @@ from torch import Tensor
 
 from rl4bio.errors import ConfigError, MissingPackageError, StorageError
 from rl4bio.functional.masking import pad_left, pad_right
+from rl4bio.modules.opening import whole_texts
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import Completions
 from rl4bio.modules.vllm_local import LocalEngine
@@ -93,6 +94,7 @@ class VLLMSampler:
         max_new_tokens: int,
         temperature: float,
         seeds: Sequence[int] | None,
+        starts: Sequence[str] = (),
         top_k: int | None = None,
         conditions: Mapping[str, Tensor] | None = None,
     ) -> Completions:
@@ -121,13 +123,14 @@ class VLLMSampler:
                 top_k=top_k,
                 seed=None if seeds is None else seeds[n],
                 stop_ids=self.policy.stop_ids,
+                absent_ids=self.policy.tokens.absent,
             )
             for n, prompt in enumerate(prompts)
         ]
         self._engine = self._engine or self._start()
         self._load_adapter(self._engine)
         rows = [row for group in self._engine.generate(requests) for row in group]
-        return self._completions(prompts, rows, group_size)
+        return self._completions(prompts, rows, starts, group_size)
 
     def _start(self) -> LocalEngine | ServedEngine:
         rank = lora_rank(self.policy)
@@ -180,7 +183,11 @@ class VLLMSampler:
         return folder
 
     def _completions(
-        self, prompts: Sequence[list[int]], rows: Sequence[Sampled], group_size: int
+        self,
+        prompts: Sequence[list[int]],
+        rows: Sequence[Sampled],
+        starts: Sequence[str],
+        group_size: int,
     ) -> Completions:
         policy, device = self.policy, self.policy.device
         prompt_ids, prompt_mask = (
@@ -197,7 +204,7 @@ class VLLMSampler:
             ids=ids.to(device),
             mask=mask.to(device),
             logprobs=logprobs.to(device),
-            texts=[policy.decode(row.ids) for row in rows],
+            texts=whole_texts(policy, [row.ids for row in rows], starts, group_size),
             truncated=truncated.to(device),
             conditions={},
         )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rl4bio.errors import ConfigError, ModelError, NonFiniteError
 
 TEMPERATURES = (0.01, 2.0)
 """vLLM raises a lower temperature to 0.01 without an error, and refuses a higher one."""
+
+NEVER = -100.0
+"""vLLM's lowest bias of a logit; a token of it is not sampled, and takes no part in the sum."""
 
 LOWEST_LOGPROB = -9999.0
 """What the server writes in place of minus infinity."""
@@ -38,6 +41,8 @@ class SamplingRequest:
     seed: int | None
     """vLLM draws completion g with seed + g; None decodes greedily."""
     stop_ids: list[int]
+    absent_ids: list[int] = field(default_factory=list)
+    """Rows of the head that are no tokens, and must not be sampled."""
 
     @property
     def count(self) -> int:
@@ -67,6 +72,7 @@ class SamplingRequest:
             "max_tokens": self.max_new_tokens,
             "stop_token_ids": self.stop_ids,
             "logprobs": 0,  # of the sampled token alone
+            **({"logit_bias": dict.fromkeys(self.absent_ids, NEVER)} if self.absent_ids else {}),
         }
 
     def check(self, found: Sequence[Sampled]) -> list[Sampled]:

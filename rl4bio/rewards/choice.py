@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from rl4bio.answer_block import loose_answer
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.verdict import MAX_WRONG_CREDIT
 from rl4bio.tags import check_names, strict_parse
@@ -16,6 +17,7 @@ from rl4bio.words import fold, plain
 
 MAX_CHARACTERS = 1000
 """Of an answer that is read; a longer one is no choice."""
+MAX_LENIENT = 0.15
 
 _DECORATION = r"[\s\"'*_`#>(\[{:\-\u2013\u2014]*"
 _LEAD = re.compile(
@@ -73,10 +75,10 @@ def _read(answer: str, options: tuple[tuple[str, str], ...]) -> str | None:
     chosen, behind = found[1], text[found.end() :]
     own = texts[chosen]
     is_set_off = _ENDS.match(behind) or (own and plain(behind).startswith(own))
-    return letters[chosen] if is_set_off and not _names_another(behind, chosen, texts) else None
+    return letters[chosen] if is_set_off and not names_another(behind, chosen, texts) else None
 
 
-def _names_another(text: str, chosen: str, texts: Mapping[str, str]) -> bool:
+def names_another(text: str, chosen: str, texts: Mapping[str, str]) -> bool:
     """Whether a folded text holds the letter or the text of another option than the chosen one."""
     rest = " ".join(text.split())
     known = sorted({option for option in texts.values() if option}, key=len, reverse=True)
@@ -92,9 +94,32 @@ def _names_another(text: str, chosen: str, texts: Mapping[str, str]) -> bool:
     return False
 
 
+def loose_choice(completion: str, options: Mapping[str, str], names: Sequence[str]) -> str | None:
+    """The letter that a completion chooses without keeping its form, or None. For training.
+
+    Args:
+        completion: generated text alone; untrusted.
+        options: letter -> text.
+        names: of the two blocks; see `rl4bio.answer_block.loose_answer`.
+    """
+    found = loose_answer(completion, names)
+    if found is None:
+        return None
+    answer, outside = found
+    letter = read_choice(answer, options)
+    if letter is None or len(outside) > MAX_CHARACTERS:
+        return None
+    texts = {other.lower(): plain(text) for other, text in options.items()}
+    return None if names_another(fold(outside), letter.lower(), texts) else letter
+
+
 @dataclass(kw_only=True)
 class ChoiceReward(Reward):
     """1 where the answer block chooses the right option (`read_choice`), 0 otherwise.
+
+    `lenient` pays a little for the right option where the form is not kept, and always less than
+    for the same option in it, so that a model that does not keep the form yet has something to
+    learn from (`loose_choice`).
 
     The sample's options stand in `extra["options"]` (letter -> text), its target is the letter. NaN
     for a sample without target or without options, such as an open question of the same corpus.
@@ -105,9 +130,14 @@ class ChoiceReward(Reward):
     wrong_credit: float = 0.0
     """For one wrong option in the strict form, at most 0.2; 0.1 is the ladder 0 / 0.1 / 1 of Chen
     et al., 2024 (arXiv:2412.18925)."""
+    lenient: float = 0.0
+    """For the right option without the strict form, at most 0.15, which is less than guessing one
+    of six options in it; 0 = nothing."""
 
     def __post_init__(self) -> None:
         check_names(self.tags)
+        if not 0 <= self.lenient <= MAX_LENIENT:
+            raise ValueError(f"lenient: got {self.lenient}, needs [0, {MAX_LENIENT}]")
         if not 0 <= self.wrong_credit <= MAX_WRONG_CREDIT:
             raise ValueError(
                 f"wrong_credit: got {self.wrong_credit}, needs [0, {MAX_WRONG_CREDIT}]"
@@ -124,7 +154,10 @@ class ChoiceReward(Reward):
                 f"{', '.join(options)}"
             )
         parsed = strict_parse(completion, self.tags)
-        letter = read_choice(parsed.answer, options) if parsed is not None else None
+        if parsed is None:
+            right = self.lenient and loose_choice(completion, options, self.tags) == target
+            return self.lenient if right else 0.0
+        letter = read_choice(parsed.answer, options)
         if letter == target:
             return 1.0
         return 0.0 if letter is None else self.wrong_credit

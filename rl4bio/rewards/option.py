@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rl4bio.answer_block import answer_of
+from rl4bio.answer_block import TAGS, answer_of
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.choice import read_choice
+from rl4bio.rewards.choice import loose_choice, read_choice
+from rl4bio.rewards.verdict import MAX_LENIENT
 from rl4bio.types import Sample
 
 
@@ -27,6 +28,13 @@ class OptionReward(Reward):
 
     balance: bool = True
     """Weigh classes; false = 1 for every right answer, for a split that is balanced by itself."""
+    lenient: float = 0.0
+    """Share of that for the right letter where the form tags is asked for and not kept, at most
+    0.3, which is less than guessing one of two letters in it; 0 = nothing."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lenient <= MAX_LENIENT:
+            raise ValueError(f"lenient: got {self.lenient}, needs [0, {MAX_LENIENT}]")
 
     def score(self, completion: str, sample: Sample) -> float:
         if sample.extra.get("kind") != "option" or sample.target is None:
@@ -38,16 +46,21 @@ class OptionReward(Reward):
                 f"{', '.join(options) or '(none)'}"
             )
         answer = answer_of(completion, sample)
-        if answer is None or read_choice(answer, options) != sample.target:
+        share = 1.0 if answer is not None else self.lenient
+        if answer is not None:
+            letter = read_choice(answer, options)
+        else:
+            letter = loose_choice(completion, options, TAGS)
+        if not share or letter != sample.target:
             return 0.0
         if not self.balance:
-            return 1.0
+            return share
         shares = sample.extra.get("class_share")
         if not shares:
             raise ValueError(
                 f"sample {sample.uid}: class_share is missing; give it, or set balance: false"
             )
-        return class_weight(sample.target, shares)
+        return share * class_weight(sample.target, shares)
 
 
 def class_weight(letter: str, shares: Mapping[str, float]) -> float:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rl4bio.answer_block import loose_answer
 from rl4bio.rewards.base import Reward
-from rl4bio.tags import LABELS, strict_verdict
+from rl4bio.tags import LABELS, lenient_verdict, strict_parse, strict_verdict, verdict_of
 from rl4bio.types import Sample
 
 MAX_WRONG_CREDIT = 0.2
+MAX_LENIENT = 0.3
+"""Below a third, what guessing one of three labels in the strict form is worth: a model that is
+always right without the form and knows nothing in it still loses by leaving it."""
 
 
 def target_label(sample: Sample) -> str | None:
@@ -28,13 +32,24 @@ def target_label(sample: Sample) -> str | None:
 
 @dataclass(kw_only=True)
 class VerdictReward(Reward):
-    """1 for the right verdict in the strict form, 0 otherwise; NaN for a sample without target."""
+    """1 for the right verdict in the strict form, 0 otherwise; NaN for a sample without target.
+
+    A model that does not keep the form yet has nothing to learn from then. `lenient` pays a little
+    for the right label where the form is not kept (`loose_verdict`), and always less than for the
+    same label in it.
+    """
 
     wrong_credit: float = 0.0
     """For a well-formed wrong label, at most 0.2; a wrong "maybe" never gets it, or answering
     maybe throughout would pay as much as an honest guess."""
 
+    lenient: float = 0.0
+    """For the right label without the strict form, at most 0.3; 0 = nothing. Costs nothing to leave
+    on: where all completions keep the form it is paid to none."""
+
     def __post_init__(self) -> None:
+        if not 0 <= self.lenient <= MAX_LENIENT:
+            raise ValueError(f"lenient: got {self.lenient}, needs [0, {MAX_LENIENT}]")
         if not 0 <= self.wrong_credit <= MAX_WRONG_CREDIT:
             raise ValueError(
                 f"wrong_credit: got {self.wrong_credit}, needs [0, {MAX_WRONG_CREDIT}]"
@@ -44,7 +59,23 @@ class VerdictReward(Reward):
         label = target_label(sample)
         if label is None:
             return math.nan
+        if strict_parse(completion) is None:
+            return self.lenient if self.lenient and loose_verdict(completion) == label else 0.0
         verdict = strict_verdict(completion)
         if verdict == label:
             return 1.0
         return self.wrong_credit if verdict in ("yes", "no") else 0.0
+
+
+def loose_verdict(completion: str) -> str | None:
+    """yes, no or maybe of a completion that does not keep its form, or None. For training.
+
+    It opens the answer (`rl4bio.answer_block.loose_answer`), and what is said outside the blocks
+    names no other label. A label inside the thought is none.
+    """
+    found = loose_answer(completion, ("thought", "answer"))
+    if found is None:
+        return None
+    answer, outside = found
+    label = verdict_of(answer)
+    return label if lenient_verdict(outside) in (None, label) else None

@@ -6,6 +6,7 @@ checks them, and the classes they configure take them as arguments.
 
 from rl4bio.sections.checks import require
 from rl4bio.sections.policy import (
+    DATE,
     NEW,
     AdapterConfig,
     Backend,
@@ -38,6 +39,7 @@ __all__ = [
     "AdapterConfig",
     "AdvantageScale",
     "Backend",
+    "DATE",
     "EvaluationConfig",
     "GRPOConfig",
     "KLEstimator",

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from omegaconf import MISSING
-
-from rl4bio.sections.checks import not_negative, positive, require
+from rl4bio.sections.checks import MISSING, is_date, not_negative, positive, require
 from rl4bio.sections.vllm import VLLMConfig
 
 
@@ -16,13 +14,15 @@ class AdapterConfig:
     """A LoRA adapter (Hu et al., 2021)."""
 
     rank: int = 16
+    """Width of the low-rank matrices."""
     alpha: int = 32
+    """Their scale is alpha / rank."""
     dropout: float = 0.0
     """For task sft alone; GRPO switches dropout off, so that it samples and learns one policy."""
     targets: list[str] = field(default_factory=lambda: ["all-linear"])
     """Module names, or all-linear."""
     path: str | None = None
-    """Folder of an adapter to start from; a frozen second copy of it is then the reference."""
+    """Folder of an adapter to start from; a copy of its weights is then the reference."""
 
     def __post_init__(self) -> None:
         positive("policy.adapter", self, "rank", "alpha")
@@ -30,6 +30,9 @@ class AdapterConfig:
         require(ok, "policy.adapter.dropout", f"got {self.dropout}, needs [0, 1)")
         require(bool(self.targets), "policy.adapter.targets", "needs at least one module name")
 
+
+DATE = "2024-07-26"
+"""The day that Llama's chat template falls back to."""
 
 NEW = "new"
 """`policy.checkpoint` of a model that starts from random weights."""
@@ -40,11 +43,15 @@ class MolGPTConfig:
     """A MolGPT (Bagal et al., 2022) with random weights; the defaults are the paper's."""
 
     num_layers: int = 8
+    """Transformer blocks."""
     num_heads: int = 8
+    """Attention heads a block; divides width."""
     width: int = 256
+    """Size of the embeddings."""
     block_size: int = 54
     """Longest SMILES in tokens, the start token included (54 for MOSES, 100 for GuacaMol)."""
     dropout: float = 0.1
+    """Share of activations dropped in training."""
     start_token: bool = True
     """Start every string with `<`. The published MolGPT has no start token: it begins with `C`."""
     vocabulary: str = "corpus"
@@ -75,13 +82,21 @@ class PolicyConfig:
     molgpt: MolGPTConfig | None = None
     """The shape of a new model."""
     revision: str | None = None
+    """Commit, branch or tag of a hub checkpoint; null is the newest."""
     adapter: AdapterConfig | None = None
-    """None trains every weight; the reference is then a frozen copy."""
+    """None trains every weight; a copy of them is then the reference."""
     quantization: Literal["none", "int8", "nf4"] = "none"
+    """How the frozen base is held under an adapter: nf4 in 4 bits (QLoRA), int8 in 8."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """The kernel; auto takes the fastest that the model and this machine have."""
     gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, more time."""
+    date: str = DATE
+    """What a chat template that writes today's date (Llama 3.2, SmolLM3, Mistral) is told is today:
+    the same prompts on every day."""
 
     def __post_init__(self) -> None:
+        require(is_date(self.date), "policy.date", f"got {self.date!r}, needs a day such as {DATE}")
         require(
             self.quantization == "none" or self.adapter is not None,
             "policy.quantization",
@@ -109,8 +124,11 @@ class RolloutConfig:
     """How completions are sampled. The log-probabilities are those of exactly this distribution."""
 
     max_prompt_tokens: int = 1024
+    """Longest prompt; overlong_prompts says what happens to others."""
     max_completion_tokens: int = 512
+    """Longest completion, its end token included."""
     temperature: float = 1.0
+    """Divides the logits; 1 samples the model as it is, and 0 would give every group one text."""
     top_k: int | None = None
     """Sample among the k most likely tokens; the log-probabilities are of that distribution."""
     backend: Backend = "engine"
@@ -125,10 +143,17 @@ class RolloutConfig:
     """Cap of the importance weights exp(logprob - sampled logprob) where sampling has kernels or a
     precision of its own: backend vllm or dtype bf16."""
     vllm: VLLMConfig = field(default_factory=VLLMConfig)
+    """Where vLLM runs, for backend vllm."""
     overlong_prompts: Literal["fail", "drop", "shorten"] = "fail"
     """What to do with a prompt above max_prompt_tokens; shorten drops leading context sentences."""
 
     def __post_init__(self) -> None:
+        require(
+            self.temperature != 0,
+            "rollout.temperature",
+            "got 0, which gives every completion of a group the same text; needs a number above 0 "
+            "(greedy are `rl4bio generate --temperature 0` and evaluation mode greedy)",
+        )
         positive(
             "rollout", self, "max_prompt_tokens", "max_completion_tokens", "temperature", "top_k"
         )

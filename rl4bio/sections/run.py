@@ -6,9 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from omegaconf import MISSING
-
-from rl4bio.sections.checks import not_negative, positive, require
+from rl4bio.sections.checks import MISSING, not_negative, positive, require
 from rl4bio.sections.policy import PolicyConfig, RolloutConfig
 from rl4bio.sections.training import GRPOConfig, OptimConfig, SFTConfig
 
@@ -21,19 +19,25 @@ class TrainerConfig:
     """Length, hardware, validation and checkpoints of a run."""
 
     max_steps: int = 500
-    """Optimiser steps."""
+    """Training steps: rollouts (each with grpo.updates_per_rollout updates), or batches of sft."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """What computes; auto takes a GPU where there is one."""
     devices: str = "auto"
     """auto, or a number of processes."""
     num_nodes: int = 1
+    """Machines of a run."""
     strategy: Literal["auto", "ddp"] = "auto"
+    """How several processes share the work; auto is ddp where there are several."""
     precision: Precision = "auto"
     """auto: by GPU capability and model family (float32 for Gemma below sm_80)."""
     val_every_steps: int = 0
     """0 = no validation while training."""
     save_every_steps: int = 50
+    """Steps between two checkpoints."""
     keep_checkpoints: int = 2
+    """Newest checkpoints that stay on the disk."""
     log_every_steps: int = 1
+    """Steps between two rows of metrics."""
     num_threads: int | None = None
     """CPU threads for torch; None = torch's own choice."""
 
@@ -107,6 +111,7 @@ class EvaluationConfig:
     side_by_side: int = 50
     """Cases in the base-versus-tuned table."""
     bootstrap: int = 2000
+    """Resamples behind the confidence intervals."""
     num_molecules: int = 1000
     """Molecules that are sampled from each model, where the task is to write molecules."""
     goals: dict[str, list[float | None]] = field(default_factory=dict)
@@ -122,6 +127,11 @@ class EvaluationConfig:
                 f"evaluation.goals.{name}",
                 f"got {list(limits)}, needs [lowest, highest], null for no limit, at least one",
             )
+        require(
+            self.temperature != 0,
+            "evaluation.temperature",
+            "got 0; for the likeliest answers take evaluation.modes=[greedy]",
+        )
         positive(
             "evaluation",
             self,
@@ -145,7 +155,9 @@ class PartConfig:
     """A part that is found by name; its options are checked against its class."""
 
     name: str = MISSING
+    """Its registered name; `rl4bio list` shows them."""
     options: dict[str, Any] = field(default_factory=dict)
+    """Values for the fields of its class; `rl4bio describe data NAME` shows them."""
 
 
 @dataclass(kw_only=True)
@@ -153,6 +165,7 @@ class RewardConfig(PartConfig):
     """One reward and its weight in the total."""
 
     weight: float = 1.0
+    """Its factor in the total; below 0 it counts against it."""
 
     def __post_init__(self) -> None:
         require(
@@ -179,19 +192,34 @@ class RunConfig:
     name: str = MISSING
     """Name of the run folder under output_dir: letters, digits, dot, dash, underscore."""
     task: Literal["grpo", "sft"] = "grpo"
+    """grpo: sample, score, reinforce; sft: learn from demonstrations."""
     seed: int = 1
+    """Of everything that is drawn: data order, sampling, new weights."""
     output_dir: str = "runs"
+    """Folder of the run folders."""
     plugins: list[str] = field(default_factory=list)
     """Modules or .py files imported first, so that they register their own parts."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """The model that is trained."""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    """How completions are sampled."""
     grpo: GRPOConfig = field(default_factory=GRPOConfig)
+    """The objective of task grpo."""
     sft: SFTConfig = field(default_factory=SFTConfig)
+    """The objective of task sft."""
     optim: OptimConfig = field(default_factory=OptimConfig)
+    """The optimiser and its learning rate."""
     data: PartConfig = field(default_factory=PartConfig)
+    """The corpus, by name: prompts, and what is known of their answers."""
     rewards: list[RewardConfig] = field(default_factory=list)
+    """What completions are worth: a weighted sum of these, by name."""
     molecules: MoleculesConfig = field(default_factory=MoleculesConfig)
+    """What repeated molecules are worth."""
     callbacks: list[PartConfig] = field(default_factory=list)
+    """Monitors and tables, by name."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """How the model is evaluated."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """Length, hardware, validation and checkpoints."""
     logging: LoggingConfig = field(default_factory=LoggingConfig)
+    """Where metrics go."""

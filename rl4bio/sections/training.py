@@ -21,10 +21,13 @@ class GRPOConfig:
     """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300) and its variants."""
 
     group_size: int = 8
+    """Completions a prompt; their mean reward is the baseline, so at least 2."""
     loss: LossKind = "dapo"
+    """How token losses are clipped and averaged; dapo: over all tokens of a step."""
     level: Level = "token"
     """token: one importance ratio a token; sequence: one a completion (GSPO, arXiv:2507.18071)."""
     clip_low: float = 0.2
+    """Lower clip 1 - clip_low of the importance ratio."""
     clip_high: float = 0.28
     """Upper clip 1 + clip_high; for cispo the absolute cap of the ratio instead (5.0 is usual)."""
     ratio_cap: float | None = None
@@ -36,13 +39,18 @@ class GRPOConfig:
     monitor_kl: bool = False
     """Run the reference also where kl_coef is 0, to log the KL; one more forward pass a step."""
     kl_estimator: KLEstimator = "k3"
+    """Of the KL term: k3 is never negative and of low variance."""
     kl_ratio_weight: bool = True
     """Weight the KL term by the importance ratio: its gradient is then that of the reverse KL."""
     advantage_scale: AdvantageScale = "group"
+    """Divide advantages by their group's spread, by the batch's, or not at all (Dr. GRPO)."""
     baseline: Literal["mean", "leave_one_out"] = "mean"
+    """What a reward is compared with: the group's mean, or the mean of the others (RLOO)."""
     combine: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
     """Several rewards: normalise their weighted sum, or each reward first (GDPO)."""
     updates_per_rollout: int = 1
+    """Optimiser updates from each set of completions, which make one step; above 1 the clip
+    matters."""
     tokens_per_micro_batch: int = 8192
     """Tokens of one forward, every prompt counted once (padded ones where the engine does not serve
     the model); at least one row."""
@@ -119,12 +127,15 @@ class OptimConfig:
     host where a GPU is full, and Lion (Chen et al., 2023, arXiv:2302.06675: a third to a tenth of
     AdamW's lr)."""
     lr: float = 1.0e-5
+    """Learning rate at the peak."""
     muon_lr: float = 0.02
     """Learning rate of Muon's matrices; it follows the same schedule as lr."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    """Decay of AdamW's running means, of the gradient and of its square."""
     weight_decay: float = 0.0
     """Of every weight; with muon of the matrices alone."""
     warmup_steps: int = 0
+    """Training steps, as trainer.max_steps counts them, in which the rate rises to lr."""
     schedule: Schedule = "constant"
     """After the warm-up; linear and cosine fall to final_lr_fraction at trainer.max_steps,
     cosine_with_restarts at the end of each cycle."""
@@ -132,6 +143,7 @@ class OptimConfig:
     """Equal cycles of cosine_with_restarts, each from the peak (Loshchilov & Hutter, 2017,
     arXiv:1608.03983)."""
     final_lr_fraction: float = 0.0
+    """Where linear and cosine schedules end, as a share of lr."""
     max_grad_norm: float | None = 1.0
     """Clip the global gradient norm; None = off."""
 

@@ -38,13 +38,18 @@ def check_target(target: Path, *, force: bool, marker: str = "config.json") -> N
 
 
 @contextlib.contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, *, doubtful: Path | None = None) -> Iterator[Path]:
     """An empty folder to fill, which becomes `target` when the block ends without an error.
 
     A folder that is there is replaced whole; until then, and on an error, it stays as it was.
 
+    Args:
+        target: to be.
+        doubtful: where the new folder goes when the block says by a StorageError that its content
+            was written but does not read back; None removes it.
+
     Raises:
-        StorageError: something cannot be written.
+        StorageError: something cannot be written; or the block's own.
     """
     target = target.absolute()
     building = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -59,7 +64,11 @@ def new_folder(target: Path) -> Iterator[Path]:
             if target.exists():
                 os.replace(target, replaced)
             os.replace(building, target)
-        except BaseException:
+        except BaseException as error:
+            if doubtful is not None and isinstance(error, StorageError):
+                shutil.rmtree(doubtful, ignore_errors=True)
+                os.replace(building, doubtful)
+                raise StorageError(f"{error}; what was written is kept in {doubtful}") from error
             shutil.rmtree(building, ignore_errors=True)
             if replaced.exists() and not target.exists():
                 os.replace(replaced, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -42,6 +43,27 @@ class RunFolder:
         self.resumed = False
         """Whether `open` found this run started before."""
         self._lock: IO[str] | None = None
+        self.made = False
+        """Whether `open` found no run here, so that the folder is this process's own."""
+
+    @classmethod
+    def check_free(
+        cls,
+        output_dir: Path,
+        name: str,
+        config_yaml: str,
+        *,
+        resume: bool = False,
+        may_differ: Sequence[str] = MAY_DIFFER,
+    ) -> None:
+        """Refuse what `open` would refuse, and make or change nothing; arguments as there."""
+        folder = cls(output_dir / name)
+        with storage_errors(folder.root):
+            if not folder.root.exists():
+                return
+            folder._check(folder._names(), config_yaml, resume, may_differ)
+            if (folder.root / ".lock").exists():
+                folder._lock_it("r").close()
 
     @classmethod
     def open(
@@ -72,10 +94,11 @@ class RunFolder:
         folder = cls(output_dir / name)
         with storage_errors(folder.root):
             folder.root.mkdir(parents=True, exist_ok=True)
-            taken = [p.name for p in folder.root.iterdir() if not p.name.startswith(".")]
+            taken = folder._names()
         folder._claim()
         try:
             folder._check(taken, config_yaml, resume, may_differ)
+            folder.made = not taken
             folder.resumed = "config.yaml" in taken
             # The configuration comes first: it is what makes the folder a run's.
             write_atomic(folder.config, config_yaml)
@@ -86,6 +109,21 @@ class RunFolder:
             folder.close()
             raise
         return folder
+
+    @property
+    def trained(self) -> bool:
+        """Whether a step has left something: a checkpoint, a metric, a completion or a model."""
+        files = (self.metrics, self.molecules, self.adapter, self.model, self.summary)
+        folders = (self.checkpoints, self.completions)
+        return any(path.exists() for path in files) or any(
+            any(folder.glob("[!.]*")) for folder in folders
+        )
+
+    def discard(self) -> None:
+        """Remove a folder that this process has made, so that its name is free again."""
+        if self.made:
+            self.close()
+            shutil.rmtree(self.root, ignore_errors=True)
 
     def close(self) -> None:
         """Give up the lock; the folder stays."""
@@ -102,11 +140,13 @@ class RunFolder:
             raise StorageError(
                 f"{self.root}: not empty and no run's folder (no config.yaml); choose another name="
             )
-        if not resume:
+        if not resume and self.trained:
             raise StorageError(
                 f"{self.root}: a run of this name exists; add --resume to continue it, or choose "
                 "another name="
             )
+        if not resume:
+            return  # its run ended before the first step
         with storage_errors(self.config):
             stored = self.config.read_text(encoding="utf-8")
         changed = changed_keys(stored, config_yaml, may_differ)
@@ -116,10 +156,20 @@ class RunFolder:
                 f"use --config {self.config}, or choose another name="
             )
 
+    def _names(self) -> list[str]:
+        return [p.name for p in self.root.iterdir() if not p.name.startswith(".")]
+
     def _claim(self) -> None:
-        path = self.root / ".lock"
+        lock = self._lock_it("a+")
+        lock.truncate(0)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+        lock.flush()
+        self._lock = lock
+
+    def _lock_it(self, mode: str) -> IO[str]:
         with storage_errors(self.root):
-            lock = path.open("a+", encoding="utf-8")
+            lock = (self.root / ".lock").open(mode, encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -129,11 +179,7 @@ class RunFolder:
             raise StorageError(
                 f"{self.root}: in use by {owner}; wait for it, or choose another name="
             ) from None
-        lock.truncate(0)
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
-        lock.flush()
-        self._lock = lock
+        return lock
 
 
 def changed_keys(stored: str, wanted: str, may_differ: Sequence[str] = ()) -> list[str]:
@@ -143,8 +189,19 @@ def changed_keys(stored: str, wanted: str, may_differ: Sequence[str] = ()) -> li
         f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
         for key in sorted({*old, *new})
         if old.get(key) != new.get(key)
+        and not _same_place(old.get(key), new.get(key))
         and not any(key == free or key.startswith(f"{free}.") for free in may_differ)
     ]
+
+
+def _same_place(old: Any, new: Any) -> bool:
+    """Whether two values are one path: relative and absolute, or of a folder that has moved."""
+    if not isinstance(old, str) or not isinstance(new, str):
+        return False
+    if os.path.isabs(old) == os.path.isabs(new):
+        moved = os.path.isabs(old) and not os.path.exists(old) and os.path.exists(new)
+        return moved and Path(old).name == Path(new).name
+    return os.path.abspath(old) == os.path.abspath(new)
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

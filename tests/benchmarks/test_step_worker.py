@@ -49,7 +49,8 @@ def test_a_step_is_what_happens_between_two_calls() -> None:
     burn(0.02)
     turns.tokens = 7
     turns.ready()
-    held = torch.zeros(64 * MIB // 4) + 1  # a step that needs 64 MiB
+    # So much is mapped for itself whatever the allocator was told, and goes back when it is freed.
+    held = torch.zeros(300 * MIB // 4) + 1
     del held
     turns.ready()
     with pytest.raises(Finished):
@@ -62,8 +63,8 @@ def test_a_step_is_what_happens_between_two_calls() -> None:
     assert first["tokens"] == 7
     assert second["tokens"] == 0
     assert second["phases_s"]["rollout"] == 0.0
-    assert second["memory_mib"] >= first["memory_mib"] + 60
-    assert third["memory_mib"] <= second["memory_mib"] - 60
+    assert second["memory_mib"] >= first["memory_mib"] + 290
+    assert third["memory_mib"] <= second["memory_mib"] - 290
 
 
 def test_a_parent_that_is_gone_ends_the_worker() -> None:

@@ -40,14 +40,14 @@ def test_logged(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:
 
 
 def test_ceiling_stops_cleanly(
-    run_steps: Callable[..., pl.Trainer], capsys: pytest.CaptureFixture[str]
+    run_steps: Callable[..., pl.Trainer], caplog: pytest.LogCaptureFixture
 ) -> None:
     """KL by step: 0, 0, 0.1065, ...; the third passes 0.1."""
     monitor = KLMonitor(ceiling=0.1)
     trainer = run_steps([monitor], steps=20, ref_logprobs=[-1.0, -1.0, -1.5])
     assert trainer.global_step == 3
     assert "stopped at step 3, KL 0.1065" in monitor.stop_reason
-    assert monitor.stop_reason in capsys.readouterr().out
+    assert caplog.messages.count(monitor.stop_reason) == 1
 
 
 def test_a_ceiling_that_holds(run_steps: Callable[..., pl.Trainer]) -> None:
@@ -57,14 +57,12 @@ def test_a_ceiling_that_holds(run_steps: Callable[..., pl.Trainer]) -> None:
 
 
 def test_warns_once_per_crossing(
-    run_steps: Callable[..., pl.Trainer], capsys: pytest.CaptureFixture[str]
+    run_steps: Callable[..., pl.Trainer], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Above at steps 2, 3 and 5: two crossings."""
     run_steps([KLMonitor(warn_above=0.1)], steps=5, ref_logprobs=[-1.0, -1.5, -1.5, -1.0, -1.5])
-    said = capsys.readouterr().out
-    assert said.count("passes warn_above") == 2
-    assert "at step 2" in said
-    assert "at step 5" in said
+    said = [message for message in caplog.messages if "passes warn_above" in message]
+    assert [message.split(" passes")[0][-6:] for message in said] == ["step 2", "step 5"]
 
 
 def test_no_reference(

@@ -16,9 +16,10 @@ from lightning.pytorch.loggers import WandbLogger
 
 from rl4bio.callbacks.completion_table import CompletionTable
 from rl4bio.callbacks.kl import KLMonitor
-from rl4bio.callbacks.loggers import MetricsCSV, build_loggers, run_end, wandb_offline
+from rl4bio.callbacks.loggers import MetricsCSV, build_loggers, go_back, run_end
 from rl4bio.callbacks.mlflow_run import MLflowRun
 from rl4bio.callbacks.reward_histogram import RewardHistogram
+from rl4bio.callbacks.wandb_run import wandb_offline
 from rl4bio.cli import Terminated
 from rl4bio.errors import ConfigError, MissingPackageError, StorageError
 from rl4bio.sections import LoggingConfig
@@ -136,6 +137,22 @@ def test_tensorboard_has_scalars_histograms_and_texts(
     assert [(e.step, e.value) for e in events.Scalars("train/kl")] == [(1, 0.25), (2, 0.25)]
     assert [e.step for e in events.Histograms("reward/verdict")] == [1, 2]
     assert "completions/text_summary" in events.Tags()["tensors"]
+
+
+def test_tensorboard_forgets_the_steps_that_a_resumed_run_repeats(tmp_path: Path) -> None:
+    """Steps 1 to 5, then a resumed run from step 2: each step has one value, the newest."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for first, last in ((1, 5), (3, 6)):
+        loggers = build_loggers(LoggingConfig(loggers=["tensorboard"]), tmp_path, {})
+        for logger in loggers if first > 1 else ():
+            go_back(logger, first - 1)
+        for step in range(first, last + 1):
+            loggers[1].log_metrics({"train/loss": float(10 * first + step)}, step=step)
+        loggers[1].finalize("success")
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    found = [(e.step, e.value) for e in events.Scalars("train/loss")]
+    assert found == [(1, 11), (2, 12), (3, 33), (4, 34), (5, 35), (6, 36)]
 
 
 class Ended(MLflowRun):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
 
 from rl4bio.callbacks.completion_table import CompletionTable
-from rl4bio.callbacks.progress import RewardProgressBar, clock, rollout_summary
+from rl4bio.callbacks.progress import RewardProgressBar, rollout_summary
 from rl4bio.types import Rollout, Scores
 
 
@@ -25,7 +26,8 @@ def test_plain_lines_without_a_terminal(
     # the second group has two equal rewards.
     assert len(lines) == 3
     expected = (
-        r"step 2/4 · 0:00:\d\d left · reward 1\.500 · kl 0\.2500 · 2 tokens · 50% equal groups"
+        r"step 2/4 · 0:00:\d\d elapsed · 0:00:\d\d left · reward 1\.500 · kl 0\.2500 · 2 tokens · "
+        r"50% equal groups"
     )
     assert re.fullmatch(expected, lines[1])
     assert [line.split(" · ")[0] for line in lines] == ["step 1/4", "step 2/4", "step 4/4"]
@@ -65,12 +67,50 @@ def test_unscored_rows_do_not_count() -> None:
     assert summary([nan, nan])[0] == "reward none"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0, "0:00:00"), (59.6, "0:01:00"), (3725.2, "1:02:05"), (90000, "25:00:00")],
-)
-def test_clock(seconds: float, shown: str) -> None:
-    assert clock(seconds) == shown
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_the_last_step_always_has_its_line(
+    run_steps: Callable[..., pl.Trainer], capsys: pytest.CaptureFixture[str], steps: int
+) -> None:
+    run_steps([RewardProgressBar(every=5)], steps=steps)
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
+    shown = [int(line.split()[1].split("/")[0]) for line in lines]
+    assert shown == sorted({1, *range(5, steps + 1, 5), steps})
+    assert all("0:00:" in line for line in lines)
+
+
+def test_a_run_that_stops_early_has_its_last_line(
+    run_steps: Callable[..., pl.Trainer],
+    step_module: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Stops(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+            trainer.should_stop = module.iteration == 3
+
+    run_steps([RewardProgressBar(every=5), Stops()], steps=9)
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
+    assert [line.split(" · ")[0] for line in lines] == ["step 1/9", "step 3/9"]
+
+
+def test_steps_are_those_of_the_run_and_not_of_the_optimiser(
+    run_steps: Callable[..., pl.Trainer],
+    step_module: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Three updates in each of two steps."""
+
+    class Updates(step_module):  # type: ignore[misc]
+        updates_per_step = 3
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            for _ in range(2):
+                self.optimizers().step()
+            return super().training_step(batch, batch_idx)
+
+    trainer = run_steps([RewardProgressBar(every=1)], steps=6, module=Updates([[1.0] * 4], [None]))
+    assert trainer.global_step == 6
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
+    assert [line.split(" · ")[0] for line in lines] == ["step 1/2", "step 2/2"]
 
 
 def test_wrong_option() -> None:

@@ -272,7 +272,7 @@ class TestSamples:
 
     def test_the_lightning_module_serves_it(self, tmp_path: Path) -> None:
         made = corpus(write(tmp_path / "a.jsonl", [choice_row(n) for n in range(30)]), batch_size=4)
-        data = PromptDataModule(made, count_tokens=lambda prompt: len(str(prompt)))
+        data = PromptDataModule(made, count_tokens=lambda prompt, opening: len(str(prompt)))
         batch = next(iter(data.train_dataloader()))
         assert len(batch.samples) == 4
         assert sum(len(b.samples) for b in data.val_dataloader()) == 3

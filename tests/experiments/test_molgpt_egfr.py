@@ -61,7 +61,7 @@ def test_every_goal_has_a_number() -> None:
 
 def test_two_rollouts_and_their_report(tmp_path: Path) -> None:
     overrides = [
-        "trainer.max_steps=4",
+        "trainer.max_steps=2",
         "trainer.accelerator=cpu",
         "trainer.num_threads=1",
         "grpo.group_size=10",

@@ -350,11 +350,11 @@ class TestSteps:
         mean = sum(terms.policy.item() for terms in seen) / 3
         assert trainer.callback_metrics["train/policy_loss"] == pytest.approx(mean, abs=1e-6)
 
-    def test_the_learning_rate_warms_up_by_optimiser_steps(
+    def test_the_learning_rate_rises_with_every_update(
         self, make_grpo: MakeGRPO, fit: Callable[..., L.Trainer]
     ) -> None:
-        """Two steps a rollout: after two rollouts the rate is that of step 3 of 8."""
-        optim = OptimConfig(lr=0.8, warmup_steps=8, max_grad_norm=1e-9)
+        """Two updates a step, 4 steps of warm-up: step 2 ends with the rate of update 4 of 8."""
+        optim = OptimConfig(lr=0.8, warmup_steps=4, max_grad_norm=1e-9)
         trainer = fit(make_grpo(updates_per_rollout=2, optim=optim), steps=4)
         assert trainer.callback_metrics["train/lr"].item() == pytest.approx(0.4)
 
@@ -539,9 +539,10 @@ class TestChecks:
     ) -> None:
         module = make_grpo(kl_coef=0.1)
         assert module.reference is not None
-        assert module.reference._copy is not None
-        with torch.no_grad():
-            module.reference._copy.get_input_embeddings().weight.mul_(1.1)  # type: ignore
+        assert module.reference._start is not None
+        embeddings: Any = module.model.get_input_embeddings()  # type: ignore[operator]
+        trained = [p is embeddings.weight for p in module.policy.trainable_parameters()]
+        module.reference._start[trained.index(True)].mul_(1.1)
         before = weights_of(module.model)
         with pytest.raises(ModelError, match=r"self-check: the policy is .* from its reference"):
             fit(module)
@@ -592,7 +593,7 @@ class TestChecks:
             values = [math.nan] * len(completions)
             return ScoreTable(total=values, parts={"verdict": values}, weights={"verdict": 1.0})
 
-        with pytest.raises(RewardError, match=r"none of the 8 completions of step 0.*verdict"):
+        with pytest.raises(RewardError, match=r"none of the 8 completions of step 1 .*verdict"):
             fit(make_grpo(scorer=scorer))
 
     def test_a_nan_weight_stops_before_any_update(

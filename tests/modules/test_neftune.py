@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from rl4bio.modules.demonstrations import demonstration_logprobs, encode_demonstrations
+from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.neftune import embedding_noise, noisy_embeddings
-from rl4bio.modules.policy import Policy, switch_off_dropout
+from rl4bio.modules.policy import Policy
 from rl4bio.sections import SFTConfig
 from rl4bio.types import Sample
 

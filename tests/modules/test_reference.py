@@ -112,22 +112,41 @@ def test_policy_adapter_is_back_after_an_exception(policy_of: Callable[[str], Po
     assert any(p.requires_grad for p in policy.model.parameters())
 
 
-def test_frozen_copy_is_outside_the_module(
-    policy_of: Callable[[str], Policy], make_grpo: Callable[..., GRPOLightningModule]
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_module_nor_checkpoint_holds_a_second_model(
+    kind: str, policy_of: Callable[[str], Policy], make_grpo: Callable[..., GRPOLightningModule]
 ) -> None:
-    policy = policy_of("full")
+    policy = policy_of(kind)
     module = make_grpo(policy, kl_coef=0.05)
     assert len(list(module.parameters())) == len(list(policy.model.parameters()))
-    assert module.reference is not None
-    copy = module.reference._copy
-    assert copy is not None
-    assert copy not in set(module.modules())
-    module.train()
-    assert not copy.training
-    assert not any(p.requires_grad for p in copy.parameters())
     checkpoint: dict[str, Any] = {}
     module.on_save_checkpoint(checkpoint)
-    assert len(checkpoint["state_dict"]) == len(list(policy.model.parameters()))
+    assert len(checkpoint["state_dict"]) == len(policy.trainable_parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_policys_weights_are_back_afterwards(
+    kind: str, policy_of: Callable[[str], Policy], weights_of: Callable[..., dict[str, Any]]
+) -> None:
+    """Also where the reference's forward fails, and under autocast, which keeps what it casts."""
+    policy = policy_of(kind)
+    reference = Reference(policy)
+    rows = rows_of(policy)
+    before = reference.logprobs(rows, temperature=0.9)
+    for parameter in policy.trainable_parameters():
+        parameter.data.add_(0.1)
+    moved = weights_of(policy.model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        own = own_logprobs(policy)
+        kept = reference.logprobs(rows, temperature=0.9)
+        again = own_logprobs(policy)
+    torch.testing.assert_close(own, again)
+    torch.testing.assert_close(kept, before, atol=0.1, rtol=0.05)
+    assert (own - kept).abs().mean() > 0.1
+    with pytest.raises(RuntimeError, match="stop"), reference._active():
+        raise RuntimeError("stop")
+    for name, value in weights_of(policy.model).items():
+        assert torch.equal(value, moved[name])
 
 
 def test_checkpoint_of_an_adapter_holds_the_adapter_alone(

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from rl4bio.modules.demonstrations import demonstration_logprobs, encode_demonstrations
-from rl4bio.modules.policy import Policy, switch_off_dropout
+from rl4bio.modules.dropout import dropout_is_active, switch_off_dropout
+from rl4bio.modules.policy import Policy
 from rl4bio.modules.sft import (
     SFTLightningModule,
     demonstration_loss,
-    dropout_is_active,
     imitation_loss,
 )
 from rl4bio.sections import AdapterConfig, OptimConfig, SFTConfig

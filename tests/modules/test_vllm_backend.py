@@ -341,6 +341,13 @@ def test_completions_end_with_their_stop_token(sampler: VLLMSampler, policy: Pol
         assert found.prompt_mask[n][-1]
 
 
+def test_texts_begin_with_the_start_of_their_turn(sampler: VLLMSampler) -> None:
+    bare, begun = draw(sampler), draw(sampler, starts=["<thought>", "", "a"])
+    starts = ["<thought>"] * 4 + [""] * 4 + ["a"] * 4
+    assert begun.texts == [start + text for start, text in zip(starts, bare.texts, strict=True)]
+    assert torch.equal(begun.ids, bare.ids)
+
+
 def test_the_seeds_decide(sampler: VLLMSampler) -> None:
     first, again, other = draw(sampler), draw(sampler), draw(sampler, seeds=[12, 500, 7])
     assert torch.equal(first.ids, again.ids)

@@ -1,4 +1,4 @@
-"""The first hour with a real checkpoint: dry run, GRPO, resume, evaluation, export, answers, SFT."""
+"""The first hour with a real checkpoint: dry run, GRPO, resume, evaluation, export, chat, SFT."""
 
 from __future__ import annotations
 

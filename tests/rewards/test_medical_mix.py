@@ -124,7 +124,7 @@ def blocks() -> list[Any]:
 
 def test_the_mixes_of_the_guide_build() -> None:
     found = blocks()
-    assert len(found) == 3
+    assert len(found) == 4
     for block in found:
         for index, entry in enumerate(block["rewards"]):
             where = f"rewards[{index}]"

@@ -28,10 +28,64 @@ def test_a_fresh_folder(tmp_path: Path) -> None:
     folder.close()
 
 
-def test_a_name_that_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "left",
+    [
+        "metrics.csv",
+        "molecules.csv",
+        "summary.json",
+        "adapter/adapter_config.json",
+        "model/config.json",
+        "checkpoints/step-00000001/state.json",
+        "completions/step-000001.jsonl",
+    ],
+)
+def test_a_name_that_is_taken(tmp_path: Path, left: str) -> None:
+    """By anything that a step leaves."""
     RunFolder.open(tmp_path, "a", CONFIG).close()
-    with pytest.raises(StorageError, match=r"add --resume to continue it, or choose another name="):
-        RunFolder.open(tmp_path, "a", CONFIG)
+    path = tmp_path / "a" / left
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text("")
+    for look in (RunFolder.check_free, RunFolder.open):
+        with pytest.raises(StorageError, match=r"add --resume to continue it, or choose another "):
+            look(tmp_path, "a", CONFIG)
+    RunFolder.check_free(tmp_path, "a", CONFIG, resume=True)
+
+
+def test_a_run_that_was_killed_before_its_first_step_leaves_its_name_free(tmp_path: Path) -> None:
+    first = RunFolder.open(tmp_path, "a", CONFIG)
+    first.log.write_text("loading ...")
+    (first.checkpoints / ".saving-step-00000001").mkdir()
+    first.close()
+    other = CONFIG.replace("kl_coef: 0.0", "kl_coef: 0.1")
+    RunFolder.check_free(tmp_path, "a", other)
+    second = RunFolder.open(tmp_path, "a", other)
+    assert second.config.read_text() == other
+    second.close()
+
+
+def test_a_look_makes_and_changes_nothing(tmp_path: Path) -> None:
+    RunFolder.check_free(tmp_path / "runs", "a", CONFIG)
+    assert not (tmp_path / "runs").exists()
+    folder = RunFolder.open(tmp_path, "a", CONFIG)
+    lock = (folder.root / ".lock").read_text()
+    with pytest.raises(StorageError, match=rf"in use by process {os.getpid()} on "):
+        RunFolder.check_free(tmp_path, "a", CONFIG)
+    assert (folder.root / ".lock").read_text() == lock
+    folder.close()
+
+
+def test_only_a_folder_of_ones_own_is_discarded(tmp_path: Path) -> None:
+    own = RunFolder.open(tmp_path, "a", CONFIG)
+    own.discard()
+    assert not own.root.exists()
+    RunFolder.open(tmp_path, "a", CONFIG).close()
+    other = RunFolder.open(tmp_path, "a", CONFIG, resume=True)
+    other.discard()
+    assert other.config.is_file()
+    RunFolder(tmp_path / "a").discard()  # as another rank sees it
+    assert other.config.is_file()
+    other.close()
 
 
 def test_resume(tmp_path: Path) -> None:
@@ -118,3 +172,20 @@ def test_changed_keys() -> None:
 def test_import_loads_no_torch() -> None:
     code = "import sys, rl4bio.storage; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_a_path_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch) -> None:
+    """Relative or absolute; or of a folder that has moved, as far as a name can say."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "model").mkdir()
+
+    def changed(old: str, new: str) -> bool:
+        return bool(changed_keys(f"checkpoint: {old}", f"checkpoint: {new}"))
+
+    assert not changed("new/model", f"{tmp_path}/new/model")
+    assert not changed(f"{tmp_path}/new/model", "new/model")
+    assert not changed(f"{tmp_path}/old/model", f"{tmp_path}/new/model")
+    assert changed(f"{tmp_path}/old/model", f"{tmp_path}/new/other")
+    assert changed("old/model", "new/model")
+    assert changed("lab/a", "lab/b")
