@@ -26,7 +26,7 @@ def language_model_class(checkpoint: str, config: Any) -> Any:
     classes = AutoModelForCausalLM._model_mapping
     if type(config) not in classes:
         raise no_language_model(checkpoint, kind)
-    found = classes[type(config)]
+    found: Any = classes[type(config)]
     named = list(getattr(config, "architectures", None) or ())
     if found.__name__ in named:
         return found
