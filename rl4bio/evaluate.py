@@ -33,6 +33,7 @@ from rl4bio.evaluation_exams import Exam, ask, check_prompts, make_exams
 from rl4bio.evaluation_facts import describe
 from rl4bio.evaluation_items import choose_items, find_items
 from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.run_log import leave_out_noise
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
@@ -101,6 +102,7 @@ def show_progress() -> None:
     log.handlers = [terminal]
     log.setLevel(logging.INFO)
     log.propagate = False
+    leave_out_noise()
 
 
 def config_file(arguments: argparse.Namespace) -> Path:

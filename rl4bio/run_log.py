@@ -57,6 +57,11 @@ def set_up_logging() -> None:
     tips = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
     for name in (*tips, "lightning_utilities.core.rank_zero", "bitsandbytes"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    leave_out_noise()
+
+
+def leave_out_noise() -> None:
+    """Warnings of libraries about other libraries, which a user can do nothing about."""
     for message in (
         ".*treespec.*",
         ".*in eval mode at the start.*",
