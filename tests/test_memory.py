@@ -189,7 +189,7 @@ def adapted(config: Any, half: bool) -> Any:
     dtype = torch.bfloat16 if half else torch.float32
     model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
     lora = AdapterConfig(rank=4)
-    return SimpleNamespace(model=add_adapter(model, lora, quantized=False), adapter=lora)
+    return SimpleNamespace(model=add_adapter(model, lora), adapter=lora)
 
 
 def saved_bytes(model: Any, tokens: int) -> int:
