@@ -41,7 +41,7 @@ def prompt_facts(policy: Policy, sample: Sample | None, config: RunConfig) -> di
     if sample is None:
         return facts
     # A corpus or a template may begin the answer itself; the tokens of the prompt end with that.
-    facts["begun"] = policy.start_of(sample)
+    facts |= {"begun": policy.start_of(sample), "opening": sample.opening}
     ids = policy.encode_prompt(sample.prompt, sample.opening)
     text = policy.tokenizer.decode(ids, skip_special_tokens=False)
     facts["answer_tag"] = "<answer>" in text
@@ -119,7 +119,7 @@ def model_card(
 
 def run_sections(config: RunConfig, loading: Loading, summary: Mapping[str, Any]) -> list[str]:
     """Facts of a run, its rewards, and the metrics of its first and last steps."""
-    begun = ((summary.get("prompt") or {}).get("begun") or "").strip()
+    begun = (summary.get("prompt") or {}).get("opening")
     rows = {
         "base model": loading.base or config.policy.checkpoint,
         "started from": f"the adapter `{loading.start}`" if loading.start else "",

@@ -25,7 +25,7 @@ HALF = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 def choose_precision(
-    config: RunConfig, *, cuda: bool, trained: bool = False
+    config: RunConfig, *, cuda: bool, trained: bool = False, family: str | None = None
 ) -> tuple[Choice, torch.dtype]:
     """Precision of a run, and the dtype that its base weights are loaded in.
 
@@ -37,6 +37,7 @@ def choose_precision(
         config: policy and trainer sections.
         cuda: whether it runs on CUDA devices.
         trained: whether the policy is trained.
+        family: of the model, where it is loaded; None reads it from the checkpoint.
 
     Raises:
         ConfigError: the requested precision does not fit this machine.
@@ -44,7 +45,7 @@ def choose_precision(
     """
     precision = resolve_precision(
         config.trainer.precision,
-        family=read_family(config.policy),
+        family=read_family(config.policy) if family is None else family,
         capability=lowest_capability() if cuda else None,
         fast_cpu_bfloat16=cpu_bfloat16(),
     )

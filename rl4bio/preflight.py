@@ -107,7 +107,9 @@ def placed(policy: Policy, config: RunConfig) -> Iterator[None]:
     """The policy on the device that will train it, under that device's autocast."""
     device = find_device(config.trainer.accelerator)
     policy.model.to(device)
-    precision, _ = choose_precision(config, cuda=device.type == "cuda", trained=True)
+    precision, _ = choose_precision(
+        config, cuda=device.type == "cuda", trained=True, family=policy.family
+    )
     half = HALF.get(precision.value.split("-")[0], torch.bfloat16)
     with torch.autocast(device.type, dtype=half, enabled=precision.value.endswith("-mixed")):
         yield
