@@ -71,7 +71,7 @@ REFUSED = [
     ("!local {a: 1}", "f:1: tag"),
     ("a: &x [1]\nb: *x", "f:1: anchor &x"),
     ("a: *x", "f:1: alias *x"),
-    ("a: {<<: *x}", "f:1: alias *x"),
+    ("a: {<<: *x}", "f:1: << merges another section"),
     ("1: a", "f:1: key 1 is no name"),
     ("true: a", "f:1: key True is no name"),
     ("null: a", "f:1: key None is no name"),
