@@ -37,7 +37,6 @@ def merge(policy: Policy, folder: Path) -> Any:
         )
     model.set_adapter("default")
     expected = probe(model)
-    untie(model.get_base_model())
     try:
         merged = model.merge_and_unload(safe_merge=True, adapter_names=["default"])
     except (ValueError, RuntimeError, NotImplementedError) as error:
@@ -58,28 +57,6 @@ def _bits(model: Any) -> str:
     found = model.config.quantization_config
     method = found.get("quant_method") if isinstance(found, dict) else found.quant_method
     return f"fewer bits ({getattr(method, 'value', method)})"
-
-
-def untie(base: Any) -> None:
-    """Give the head a copy of the weights that it shares with an embedding, where peft has one."""
-    import torch
-
-    head, embedding = base.get_output_embeddings(), base.get_input_embeddings()
-    inner = [_inside(module) for module in (head, embedding)]
-    if head is None or inner[0].weight is not inner[1].weight:
-        return
-    if inner[0] is not head or inner[1] is not embedding:
-        weight = inner[0].weight
-        inner[0].weight = torch.nn.Parameter(weight.detach().clone(), weight.requires_grad)
-
-
-def _inside(module: Any) -> Any:
-    """The layer that peft has wrapped; a layer that it has not, itself."""
-    for name in ("base_layer", "original_module", "token_adapter"):
-        found = getattr(module, name, None)
-        if found is not None:
-            return _inside(found)
-    return module
 
 
 def settle_ties(model: Any) -> None:
