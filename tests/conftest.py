@@ -51,6 +51,17 @@ def pytest_configure() -> None:
             section.backend = backend  # type: ignore[assignment]
 
 
+@pytest.fixture(autouse=True)
+def own_plugins() -> Iterator[None]:
+    """What a test registers is gone after it; a module's own parts last for the module."""
+    from rl4bio.catalogue import REGISTRIES
+
+    before = {kind: dict(parts._registered) for kind, parts in REGISTRIES.items()}
+    yield
+    for kind, parts in REGISTRIES.items():
+        parts._registered = before[kind]
+
+
 @pytest.fixture
 def no_traces() -> Iterator[None]:
     """Logging handlers, warning filters and the run folder of a run end with its test."""

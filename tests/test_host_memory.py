@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -18,7 +19,8 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 @linux
 def test_a_process_sees_what_it_holds_and_what_is_left() -> None:
     before = resident_bytes()
-    block = bytearray(2**26)
+    block = mmap.mmap(-1, 2**26)  # not from the heap, which may have room left by other tests
+    block.write(bytes(len(block)))
     held, left = resident_bytes(), available_bytes()
     assert before is not None
     assert held is not None

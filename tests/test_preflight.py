@@ -87,7 +87,8 @@ def test_rows_of_the_reward_table(policy: Policy, config: RunConfig) -> None:
     assert f"prompt tokens: {sizes[0]} to {sizes[-1]}, median {middle:g}, limit 1024" in lines
     memory = next(line for line in lines if line.startswith("memory: about"))
     assert "process" in memory  # this one, on the CPU
-    assert f"weights {estimate_memory(policy, config).weights / 2**20:.1f}" in memory
+    unit = {"MiB": 2**20, "GiB": 2**30}[memory.split()[3]]  # by the total, all of this process
+    assert f"weights {estimate_memory(policy, config).weights / unit:.1f}" in memory
 
 
 def test_unscored_completions_are_left_out(policy: Policy, config: RunConfig) -> None:

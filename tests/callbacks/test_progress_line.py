@@ -38,8 +38,13 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def written(self) -> str:
+        """All that was written since the last call: the kernel passes it on in its own time."""
+        self.stream.write("\0")
         self.stream.flush()
-        return os.read(self._master, 100_000).decode()
+        read = b""
+        while not read.endswith(b"\0"):
+            read += os.read(self._master, 100_000)
+        return read[:-1].decode()
 
     def close(self) -> None:
         self.stream.close()
