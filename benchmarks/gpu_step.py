@@ -37,7 +37,7 @@ from benchmarks.step_result import (
     take_turns,
     wall_seconds,
 )
-from benchmarks.step_worker import DTYPES, StepSpec, Variant
+from benchmarks.step_spec import DTYPES, StepSpec, Variant
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -28,7 +28,7 @@ import torch
 from benchmarks.floor import PACKED_BYTES, measure_rates, step_floor
 from benchmarks.lab import LAB, TINY, ModelShape, write_checkpoint
 from benchmarks.step_result import Result, check_tokens, record, show, take_turns
-from benchmarks.step_worker import DTYPES, Precision, StepSpec, Variant
+from benchmarks.step_spec import DTYPES, Precision, StepSpec, Variant
 
 SETTINGS = {"A": (384, 8, 64), "B": (384, 16, 128), "C": (64, 8, 128), "tiny": (24, 4, 8)}
 """Name -> prompt tokens, group size, completion tokens; tiny only shows that everything runs."""

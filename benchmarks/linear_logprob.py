@@ -29,7 +29,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from benchmarks.step_worker import process_memory
+from benchmarks.step_spec import process_memory
 from rl4bio.engine.linear_logprob import linear_logprobs
 from rl4bio.errors import MissingPackageError
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from rl4bio.chem.tokens import END
-from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
-from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
 
 TOKENS = sorted([*"#()-123456<=BCFINOPScnos", "Br", "Cl", "[H]", "[nH]"])
 OURS, SLOW = "rl4bio", "published way"

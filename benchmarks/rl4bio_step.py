@@ -6,10 +6,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from benchmarks.step_worker import StepSpec, Turns
-from rl4bio.config import load_config
+from benchmarks.step_spec import StepSpec, Turns
+from rl4bio.config.load import load_config
 from rl4bio.fit import open_folder, run_trainer
-from rl4bio.parts import build_callbacks, build_module, build_trainer, prepare, scores_molecules
+from rl4bio.runs.parts import (
+    build_callbacks,
+    build_module,
+    build_trainer,
+    prepare,
+    scores_molecules,
+)
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 """bf16-mixed loads the frozen base in bfloat16 under a float32 adapter."""

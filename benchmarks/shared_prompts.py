@@ -16,12 +16,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rl4bio.data.trials import TrialsCorpus
+from rl4bio.data.synthetic.trials import TrialsCorpus
 from rl4bio.engine.layout import pack
-from rl4bio.engine.scoring import packed_logprobs
+from rl4bio.engine.packed_logprobs import packed_logprobs
 from rl4bio.modules.loading import load_policy
+from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.rollout import sample_completions
-from rl4bio.modules.scoring import completion_logprobs
 from rl4bio.sections import PolicyConfig
 
 

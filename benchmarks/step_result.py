@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.floor import PACKED_BYTES, Floor, Rates
-from benchmarks.step_worker import PHASES, Measured, StepSpec, Worker
+from benchmarks.step_spec import PHASES, Measured, StepSpec
+from benchmarks.step_worker import Worker
 
 Figure = Callable[[Measured], float]
 

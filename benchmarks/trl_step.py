@@ -18,7 +18,7 @@ import torch
 from transformers import TrainerCallback
 
 from benchmarks.lab import letter_share, read_prompts
-from benchmarks.step_worker import StepSpec, Turns
+from benchmarks.step_spec import StepSpec, Turns
 
 
 def build_trainer(

@@ -13,7 +13,7 @@ COMMANDS = {
     "score": ("rl4bio.score:main", "apply rewards to completions in a file"),
     "convert": ("rl4bio.convert:main", "turn a MolGPT .pt file into a model folder"),
     "export": ("rl4bio.export:main", "write a tuned model or adapter as a folder, or a MolGPT .pt"),
-    "affinity": ("rl4bio.affinity_command:main", "train a binding-affinity predictor from a table"),
+    "affinity": ("rl4bio.affinity:main", "train a binding-affinity predictor from a table"),
     "list": ("rl4bio.list:main", "show the rewards, corpora, callbacks, losses and models by name"),
     "describe": ("rl4bio.describe:main", "show the keys of a section, or the options of a part"),
     "doctor": ("rl4bio.doctor:main", "show what this machine has and what rl4bio would choose"),
@@ -49,9 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        from rl4bio.redaction import mask_secrets, one_line
         from rl4bio.registry import did_you_mean
-        from rl4bio.synonyms import part_hint
+        from rl4bio.synonyms.hints import part_hint
+        from rl4bio.text.redaction import mask_secrets, one_line
 
         shown = one_line(mask_secrets(repr(name)))
         hint = part_hint("command", name) or did_you_mean(name, COMMANDS)

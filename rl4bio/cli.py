@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from rl4bio.errors import EXIT_OUT_OF_MEMORY, EXIT_RANK_FAILURE, ConfigError, Rl4bioError
 from rl4bio.host_memory import settle_memory
-from rl4bio.redaction import mask_secrets, one_line
+from rl4bio.text.redaction import mask_secrets, one_line
 
 Main = Callable[[argparse.Namespace], int | None]
 
@@ -183,7 +183,7 @@ def _is_key(name: str) -> bool:
 
 def _key_of(unknown: str, argv: Sequence[str]) -> str:
     """How a key is written that was given like an option: `--optim.lr 1e-5`, `--beta 0.04`."""
-    from rl4bio.synonyms import key_hint
+    from rl4bio.synonyms.hints import key_hint
 
     name, equals, value = unknown.partition("=")
     behind = argv[argv.index(unknown) + 1 :] if unknown in argv else []

@@ -11,7 +11,7 @@ from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rl4bio.modules.molgpt_files import MolGPTShape
+    from rl4bio.modules.molgpt.files import MolGPTShape
 
 PUBLISHED_WIDTH, PUBLISHED_HEADS = 256, 8
 """Of the MolGPT models that were published; heads leave no trace in the weights."""
@@ -75,10 +75,10 @@ def convert(arguments: argparse.Namespace) -> None:
     source, target = Path(arguments.checkpoint), Path(arguments.output)
     check_target(target, force=arguments.force)
 
-    from rl4bio.card_code import Loading
-    from rl4bio.cards import model_card
-    from rl4bio.model_folder import describe_molgpt, write_model_folder
-    from rl4bio.modules.molgpt_files import build_molgpt, choose_vocabulary, read_shape
+    from rl4bio.exports.card_code import Loading
+    from rl4bio.exports.cards import describe_molgpt, model_card
+    from rl4bio.exports.folders import write_model_folder
+    from rl4bio.modules.molgpt.files import build_molgpt, choose_vocabulary, read_shape
     from rl4bio.storage.torch_files import read_tensors
 
     state, others = read_tensors(source)

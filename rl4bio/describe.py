@@ -12,7 +12,7 @@ from rl4bio.errors import ConfigError
 from rl4bio.list import WIDTH, add_plugin_arguments, table
 
 if TYPE_CHECKING:
-    from rl4bio.source_docs import ClassDoc, FieldDoc
+    from rl4bio.text.source_docs import ClassDoc, FieldDoc
 
 KINDS = {"reward": "rewards", "data": "data", "callback": "callbacks"}
 """First word of `rl4bio describe reward NAME` -> the topic of its names."""
@@ -43,7 +43,7 @@ def describe(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: there is no section, key or part of this name.
     """
-    from rl4bio.catalogue import load_plugins, sections
+    from rl4bio.config.catalogue import load_plugins, sections
 
     load_plugins(arguments.config, arguments.plugins)
     words = list(arguments.what)
@@ -62,7 +62,7 @@ def describe(arguments: argparse.Namespace) -> None:
 
 def of_part(kind: str, name: str) -> str:
     """A reward, corpus or callback."""
-    from rl4bio.catalogue import part_doc
+    from rl4bio.config.catalogue import part_doc
     from rl4bio.registry import did_you_mean
 
     topic = next((t for k, t in KINDS.items() if kind.lower().rstrip("s") == k), None)
@@ -76,9 +76,9 @@ def of_part(kind: str, name: str) -> str:
 
 def of_name(name: str) -> str:
     """A section, a key of one, a name of another program, or a part whose name is unique."""
-    from rl4bio.catalogue import REGISTRIES, sections
-    from rl4bio.source_docs import class_doc
-    from rl4bio.synonyms import key_hint, our_key
+    from rl4bio.config.catalogue import REGISTRIES, sections
+    from rl4bio.synonyms.hints import key_hint, our_key
+    from rl4bio.text.source_docs import class_doc
 
     if name.startswith("data.options."):
         raise ConfigError(
@@ -110,10 +110,10 @@ def of_name(name: str) -> str:
 
 
 def _refuse(name: str) -> NoReturn:
-    from rl4bio.catalogue import REGISTRIES
-    from rl4bio.config_schema import all_keys
+    from rl4bio.config.catalogue import REGISTRIES
+    from rl4bio.config.schema import all_keys
     from rl4bio.registry import did_you_mean
-    from rl4bio.synonyms import part_hint
+    from rl4bio.synonyms.hints import part_hint
 
     last = {key.rpartition(".")[2]: key for key in reversed(all_keys())}
     parts = [part for registry in REGISTRIES.values() for part in registry.names()]
@@ -134,7 +134,7 @@ def prose(doc: ClassDoc) -> str:
 
 def keys(fields: Iterable[FieldDoc], section: str = "") -> str:
     """Each key with type, default and range on a line, its meaning and other names below."""
-    from rl4bio.synonyms import names_of
+    from rl4bio.synonyms.hints import names_of
 
     blocks = []
     for field in fields:

@@ -17,7 +17,7 @@ from typing import Any
 
 from rl4bio import __version__, hardware
 from rl4bio.cli import run_command
-from rl4bio.redaction import mask_secrets, one_line
+from rl4bio.text.redaction import mask_secrets, one_line
 
 PACKAGES = {
     "torch": "torch",

@@ -4,7 +4,7 @@ A run that went on from an adapter has a row of that in between, and what traini
 tuned has over it. All answer the same items from the same prompt tokens under the same limits, in
 every configured mode; they are compared within a mode only. Items of different kinds (labels,
 options, numbers, open questions) and of different tasks have a report each. Models that write
-molecules are sampled instead: `rl4bio.evaluate_molecules`.
+molecules are sampled instead: `rl4bio.evaluation.sampled_molecules`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rl4bio.cli import add_config_arguments, run_command
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
-from rl4bio.errors import ConfigError, ModelError
+from rl4bio.errors import ModelError
+from rl4bio.evaluation.exams import Exam, ask, check_prompts, make_exams
+from rl4bio.evaluation.facts import describe
+from rl4bio.evaluation.items import choose_items, find_items
+from rl4bio.evaluation.kinds import constant_answers
 from rl4bio.evaluation.outputs import (
     ModelReplies,
     Summary,
@@ -26,16 +30,12 @@ from rl4bio.evaluation.outputs import (
     summarize,
     write_outputs,
 )
-from rl4bio.evaluation.table import plain_table
 from rl4bio.evaluation.task_outputs import write_tasks
-from rl4bio.evaluation_constants import constant_answers
-from rl4bio.evaluation_exams import Exam, ask, check_prompts, make_exams
-from rl4bio.evaluation_facts import describe
-from rl4bio.evaluation_items import choose_items, find_items
+from rl4bio.reports.answers.table import plain_table
 from rl4bio.rewards.combine import WeightedRewards
-from rl4bio.run_log import leave_out_noise
+from rl4bio.runs.log import show_progress
+from rl4bio.runs.tuned import config_file, find_tuned
 from rl4bio.sections import RunConfig
-from rl4bio.storage import RunFolder
 
 log = logging.getLogger("rl4bio")
 
@@ -64,13 +64,13 @@ def evaluate(arguments: argparse.Namespace) -> None:
     output = output_folder(arguments, config)
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
     if corpus.task == "molecules":
-        from rl4bio.evaluate_molecules import evaluate_molecules
+        from rl4bio.evaluation.sampled_molecules import evaluate_molecules
 
         evaluate_molecules(config, corpus, stages, output)
         return
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
     items = find_items(corpus, config)
-    from rl4bio.inference import opened_policy
+    from rl4bio.runs.policies import opened_policy
 
     with opened_policy(config) as policy:
         exams = make_exams(policy, corpus, items, config)
@@ -93,47 +93,6 @@ def evaluate(arguments: argparse.Namespace) -> None:
             summaries[exam.items.task] = summary
     if summaries:
         write_tasks(output / "tasks.csv", summaries)
-
-
-def show_progress() -> None:
-    """The package's log on stderr, so that an hour of evaluation is not silent."""
-    terminal = logging.StreamHandler()
-    terminal.setFormatter(logging.Formatter("rl4bio: %(message)s"))
-    log.handlers = [terminal]
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    leave_out_noise()
-
-
-def config_file(arguments: argparse.Namespace) -> Path:
-    """`--config`, or the configuration that the run was made with."""
-    if arguments.config is not None:
-        return Path(arguments.config)
-    if arguments.run is None:
-        raise ConfigError("--config: is required without --run; name the YAML file of a run")
-    return Path(arguments.run) / "config.yaml"
-
-
-def find_tuned(arguments: argparse.Namespace) -> Path | None:
-    """The folder with the tuned weights, or None where only the base is asked for.
-
-    Raises:
-        ModelError: the run holds no finished model, or the folder is not there.
-    """
-    if arguments.run is None:
-        named = arguments.adapter or arguments.tuned
-        if named is None:
-            return None
-        if not Path(named).is_dir():
-            raise ModelError(f"{named}: no such folder; name the adapter/ or model/ of a run")
-        return Path(named)
-    run = RunFolder(Path(arguments.run))
-    for folder in (run.adapter, run.model):
-        if folder.is_dir():
-            return folder
-    raise ModelError(
-        f"{run.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run first"
-    )
 
 
 def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rl4bio.cli import run_command
-from rl4bio.errors import ConfigError, ModelError, Rl4bioError, StorageError
-from rl4bio.export_merge import check_written, merge
-from rl4bio.export_source import Source, find_source, load_source, stored_dtype
-from rl4bio.storage import write_atomic
-from rl4bio.storage.files import storage_errors
+from rl4bio.errors import ConfigError, StorageError
+from rl4bio.exports.folders import write_adapter, write_merged
+from rl4bio.exports.hub import check_push, push
+from rl4bio.exports.merge import merge
+from rl4bio.exports.published import stoi_path, write_published
+from rl4bio.exports.source import find_source, load_source, stored_dtype
 
 if TYPE_CHECKING:
-    from rl4bio.modules.policy import Policy
+    pass
 
 FORMATS = ("molgpt", "huggingface", "adapter")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -116,96 +115,6 @@ def find_base(arguments: argparse.Namespace) -> str | None:
     return places[0] if places else None
 
 
-def write_merged(target: Path, policy: Policy, source: Source, dtype: str) -> None:
-    """Write a whole model with everything that transformers needs to use it.
-
-    The adapter is merged in float32 and the sum rounded once. The generation config names every
-    token that ends a turn, since a checkpoint may declare fewer than the model writes.
-    """
-    import torch
-
-    from rl4bio.model_folder import write_model_folder
-    from rl4bio.modules.base_files import find_base as base_folder
-
-    model, base = merge(policy, source.folder), source.base
-    model = model.to(getattr(torch, dtype))
-    write_model_folder(
-        target,
-        model,
-        policy.tokenizer,
-        card(target.name, policy, source, model),
-        base=base_folder(policy.checkpoint, policy.revision),
-        stops=policy.stop_ids,
-        check=lambda read: check_written(read, model, dtype, target),
-    )
-    print(f"written to {target}: {dtype}{f', adapter merged into {base}' if base else ''}")
-    quantization = "none" if source.config is None else source.config.policy.quantization
-    if quantization != "none":
-        print(f"note: trained on a {quantization} base, merged into the unquantised one")
-
-
-def write_adapter(target: Path, policy: Policy, source: Source) -> None:
-    """Write an adapter alone, with tokenizer and card, and read it back."""
-    from rl4bio.modules.saving import verify_policy, write_policy
-    from rl4bio.storage.folders import new_folder
-
-    with new_folder(target) as folder:
-        write_policy(policy, folder)
-        verify_policy(policy, folder)
-        (folder / "README.md").write_text(card(target.name, policy, source), "utf-8")
-    print(f"written to {target}: adapter of {source.base}")
-
-
-def check_push(repo_id: str, form: str) -> None:
-    """Refuse a push that cannot work, before an hour of merging.
-
-    Raises:
-        ConfigError: the name or the format is no model's, or nobody is logged in.
-        StorageError: the hub cannot be reached.
-    """
-    from huggingface_hub import HfApi
-
-    if form == "molgpt":
-        raise ConfigError("--push: goes with a folder, not with MolGPT's files")
-    if repo_id.count("/") != 1:
-        raise ConfigError(f"--push: got {repo_id!r}, needs owner/name")
-    try:
-        HfApi().whoami()
-    except Exception as error:  # the hub client raises its own, requests' and httpx's errors
-        raise push_error(repo_id, error) from error
-
-
-def push(folder: Path, repo_id: str) -> None:
-    """Upload a folder to a model repository, a private one where it is new."""
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().create_repo(repo_id, private=True, exist_ok=True)
-        HfApi().upload_folder(
-            folder_path=folder, repo_id=repo_id, commit_message="Upload by rl4bio export"
-        )
-    except Exception as error:
-        raise push_error(repo_id, error, folder) from error
-    print(f"pushed to https://huggingface.co/{repo_id}")
-
-
-def push_error(repo_id: str, error: Exception, folder: Path | None = None) -> Rl4bioError:
-    """What a user can do about a failed push."""
-    kept = f"; the folder is whole, send it later: hf upload {repo_id} {folder}" if folder else ""
-    names = {cls.__name__ for cls in type(error).__mro__}
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if "LocalTokenNotFoundError" in names or status in (401, 403):
-        return ConfigError(
-            f"--push: no right to write {repo_id}; log in with `hf auth login` (or set HF_TOKEN) "
-            f"with a token that may write there{kept}"
-        )
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return StorageError(
-        f"--push: {repo_id} cannot be written ({reason}); is the machine offline? Leave --push out "
-        f"to write the folder alone{kept}"
-    )
-
-
 def find_format(arguments: argparse.Namespace) -> tuple[Path, str]:
     """Where the output goes and what it is; for molgpt the path of the `.pt` file.
 
@@ -224,73 +133,6 @@ def find_format(arguments: argparse.Namespace) -> tuple[Path, str]:
     if arguments.dtype not in (None, "float32"):
         raise ConfigError(f"--dtype: got {arguments.dtype}; MolGPT's files hold float32")
     return (output if is_file else output / "molgpt.pt"), form
-
-
-def stoi_path(weights: Path) -> Path:
-    """The vocabulary beside a `.pt` file, named as the published code names it."""
-    return weights.with_name(f"{weights.stem}_stoi.json")
-
-
-def write_published(weights: Path, vocabulary: Path, tokenizer: Any, model: Any) -> None:
-    """Write a MolGPT as the published code does, and read it back.
-
-    Raises:
-        ModelError: the model is no MolGPT.
-        StorageError: it cannot be written, or does not read back as it is.
-    """
-    import torch
-
-    from rl4bio.model_folder import describe_molgpt
-    from rl4bio.modules.molgpt import MolGPTConfig
-    from rl4bio.modules.molgpt_files import published_state, read_stoi
-    from rl4bio.storage.torch_files import read_tensors
-
-    if not isinstance(model.config, MolGPTConfig):
-        raise ModelError(
-            f"--format molgpt: the model is a {model.config.model_type}; use --format huggingface"
-        )
-    state = published_state(model)
-    stream = io.BytesIO()
-    torch.save(state, stream)
-    with storage_errors(weights):
-        weights.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(vocabulary, json.dumps(tokenizer.get_vocab()))
-    write_atomic(weights, stream.getvalue())
-    read, _ = read_tensors(weights)
-    same = read.keys() == state.keys() and all(torch.equal(read[k], state[k]) for k in state)
-    if not same or read_stoi(vocabulary) != tokenizer.get_vocab():
-        raise StorageError(f"{weights}: was not written as it is; check the disk")
-    config = model.config
-    print(describe_molgpt(config))
-    print(
-        f"written to {weights} and {vocabulary.name}; n_head={config.num_heads} is not in the "
-        f"file: `rl4bio convert` needs --heads {config.num_heads}"
-        + (f" --scaffold-length {config.scaffold_length}" if config.scaffold_length else "")
-    )
-    if config.bos_token_id is not None:
-        print("note: the model begins with '<': give MolGPT's script that context and not 'C', and")
-        print("      `rl4bio convert --start-token` on the way back")
-
-
-def card(name: str, policy: Policy, source: Source, merged: Any = None) -> str:
-    """The README.md of an exported folder: of an adapter, or of the model that it was merged to."""
-    from rl4bio.card_code import Loading
-    from rl4bio.cards import model_card
-
-    kind = "adapter" if merged is None else "model"
-    folder, base = source.folder.absolute(), source.base
-    origin = f"Exported from {folder.parent.name}/{folder.name}"
-    origin += f", {'an adapter of' if merged is None else 'merged into'} {base}." if base else "."
-    section = source.section
-    return model_card(
-        name,
-        Loading(kind=kind, folder=name, base=base, revision=section.revision),
-        config=source.config,
-        summary=source.summary,
-        model_config=policy.model.config,
-        origin=origin,
-        start="" if policy.tokenizer.bos_token is not None else "C",
-    )
 
 
 if __name__ == "__main__":

@@ -18,21 +18,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl4bio.begun_answers import write_out
 from rl4bio.cli import add_config_arguments, run_command, set_run_folder
-from rl4bio.config import config_dict, load_config, to_yaml
-from rl4bio.parts import (
+from rl4bio.config.load import config_dict, load_config, to_yaml
+from rl4bio.runs.begun_answers import write_out
+from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
+from rl4bio.runs.parts import (
     build_callbacks,
     build_module,
     build_trainer,
     prepare,
     scores_molecules,
 )
-from rl4bio.redaction import mask_secrets
-from rl4bio.run_log import close_logging, first_process, log_to, quiet_libraries, stage
-from rl4bio.run_paths import with_absolute_paths
+from rl4bio.runs.paths import with_absolute_paths
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
+from rl4bio.text.redaction import mask_secrets
 
 if TYPE_CHECKING:
     import lightning as L
@@ -114,7 +114,7 @@ def train(
     started: float,
 ) -> int:
     """The steps, and what they leave in the run's folder; gives the exit code."""
-    from rl4bio.callbacks.loggers import go_back, run_end
+    from rl4bio.callbacks.loggers.build import go_back, run_end
 
     callbacks, checkpoint = build_callbacks(
         config, folder, resume=arguments.resume, molecules=scores_molecules(module)
@@ -135,7 +135,7 @@ def train(
                 say_where(f"step {checkpoint.saved_step} is saved", again)
             raise
         if checkpoint.signal is None and trainer.is_global_zero:
-            from rl4bio.outputs import finish
+            from rl4bio.runs.finish import finish
 
             log.info("trained: %d steps; writing the outputs", module.iteration)
             seconds = time.monotonic() - started
@@ -149,12 +149,12 @@ def train(
 
 def warn_of_memory(config: RunConfig, policy: Policy, data: PromptDataModule) -> None:
     """Say before a GRPO run on a CPU that it will not fit: the system would end it silently."""
-    from rl4bio.inference import find_device
+    from rl4bio.runs.policies import find_device
 
     if config.task != "grpo" or find_device(config.trainer.accelerator).type != "cpu":
         return
-    from rl4bio.memory import memory_warning
-    from rl4bio.preflight import memory_of
+    from rl4bio.runs.memory import memory_warning
+    from rl4bio.runs.preflight import memory_of
 
     memory = memory_of(policy, data.samples("train"), config)
     log.info("%s", memory.describe())
@@ -185,7 +185,7 @@ def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
     """The run's folder; only the first process claims it and writes its configuration."""
     from lightning.pytorch.utilities import rank_zero_only
 
-    from rl4bio.callbacks.config_masking import mask_text
+    from rl4bio.callbacks.loggers.masking import mask_text
 
     output_dir = Path(config.output_dir)
     if getattr(rank_zero_only, "rank", 0) == 0:
@@ -240,7 +240,7 @@ def dry_run(config: RunConfig) -> None:
             )
     if scorer is None:
         return
-    from rl4bio.preflight import preview
+    from rl4bio.runs.preflight import preview
 
     stage("sampling and scoring a few completions")
     scorer = getattr(scorer, "scorer", scorer)  # without the memory of molecules

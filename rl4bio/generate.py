@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import logging
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rl4bio.cli import add_config_arguments, run_command
-from rl4bio.config import load_config
 from rl4bio.errors import ConfigError
-from rl4bio.evaluate import find_tuned, show_progress
-from rl4bio.generate_options import noise, positive, seed
-from rl4bio.generate_prompts import encode_prompts, read_prompts
-from rl4bio.sections import NEW, RunConfig
-from rl4bio.storage.files import storage_errors
-from rl4bio.types import Sample
+from rl4bio.generation.completions import write_completions
+from rl4bio.generation.options import positive, seed
+from rl4bio.generation.prompts import read_prompts
+from rl4bio.generation.source import find_model
+from rl4bio.generation.streams import check_output
+from rl4bio.runs.log import show_progress
 
 if TYPE_CHECKING:
-    from rl4bio.modules.policy import Policy
+    pass
 
 log = logging.getLogger("rl4bio")
-
-PROGRESS_S = 5.0
-"""Seconds between two lines that say how far it is."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -99,7 +90,7 @@ def generate(arguments: argparse.Namespace) -> None:
         )
     arguments.top_k = arguments.top_k or config.rollout.top_k
     if arguments.chat:
-        from rl4bio.chat import chat
+        from rl4bio.generation.chat import chat
 
         show_progress()
         chat(config, tuned, arguments)
@@ -107,129 +98,19 @@ def generate(arguments: argparse.Namespace) -> None:
     asked = read_prompts(arguments)
     check_output(arguments.output, (".jsonl",) if asked else (".csv", ".smi"))
     show_progress()
-    from rl4bio.begun_answers import begin_answers
-    from rl4bio.inference import opened_policy
+    from rl4bio.runs.begun_answers import begin_answers
+    from rl4bio.runs.policies import opened_policy
 
     asked = begin_answers(config, asked)
     with opened_policy(config, tuned) as policy:
         if policy.family != "molgpt":
             write_completions(policy, asked, arguments, config)
             return
-        from rl4bio.generate_molecules import write_molecules
+        from rl4bio.generation.molecules import write_molecules
 
         if asked:
             raise ConfigError("--prompt: this model writes molecules; start them with --context")
         write_molecules(policy, arguments)
-
-
-def find_model(arguments: argparse.Namespace) -> tuple[RunConfig, Path | None]:
-    """The configuration of the one source that is named, and the tuned weights of a run.
-
-    Raises:
-        ConfigError: there is no source, or more than one; or its model has no weights yet.
-    """
-    named = [name for name in ("run", "model", "config") if getattr(arguments, name) is not None]
-    if len(named) != 1:
-        given = " and ".join(f"--{name}" for name in named) or "none"
-        raise ConfigError(f"one of --run, --model and --config says what to sample; got {given}")
-    if arguments.model is not None:
-        plain = ["name=generate", "task=sft", "data.name=trials", "policy.checkpoint=given"]
-        config = load_config(None, [*plain, *arguments.overrides])
-        config.policy.checkpoint = arguments.model
-        return config, None
-    if arguments.run is not None:
-        tuned = find_tuned(arguments)
-        return load_config(Path(arguments.run) / "config.yaml", arguments.overrides), tuned
-    config = load_config(arguments.config, arguments.overrides)
-    if config.policy.checkpoint == NEW:
-        raise ConfigError(
-            "policy.checkpoint: a new model has random weights; train it with `rl4bio fit`, then "
-            "name its run with --run"
-        )
-    return config, None
-
-
-def check_output(output: str, suffixes: Sequence[str]) -> None:
-    """Refuse a file name whose ending says another format."""
-    if output != "-" and Path(output).suffix.lower() not in suffixes:
-        raise ConfigError(f"--output: {output} ends in none of {', '.join(suffixes)}")
-
-
-@contextlib.contextmanager
-def opened_output(output: str) -> Iterator[TextIO]:
-    """Standard output for -, else the file, made anew.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    if output == "-":
-        yield sys.stdout
-        return
-    path = Path(output)
-    with storage_errors(path), path.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
-
-
-class Progress:
-    """Lines on stderr that say how far it is, at most one in PROGRESS_S seconds."""
-
-    def __init__(self, total: int, what: str) -> None:
-        self.total, self.what = total, what
-        self.started = self.shown = time.monotonic()
-
-    def at(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self.shown >= PROGRESS_S and done < self.total:
-            self.shown = now
-            log.info("%d of %d %s", done, self.total, self.what)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-
-def write_completions(
-    policy: Policy, samples: Sequence[Sample], arguments: argparse.Namespace, config: RunConfig
-) -> None:
-    """One JSON line a completion, flushed batch by batch, in the prompts' order.
-
-    Raises:
-        ConfigError: there is no prompt, or the completion limit is beyond the model's positions.
-    """
-    from rl4bio.modules.rollout import check_positions, sample_completions
-
-    if not samples:
-        raise ConfigError("--prompts: this model completes prompts; give --prompts or --prompt")
-    prompts = encode_prompts(policy, samples)
-    check_positions(policy, samples, config.rollout)
-    num, size = arguments.num or 1, arguments.batch_size or 8
-    progress, truncated, done = Progress(len(samples) * num, "completions"), 0, 0
-    with opened_output(arguments.output) as stream:
-        for start in range(0, len(samples), size):
-            rows = samples[start : start + size]
-            found = sample_completions(
-                policy,
-                **policy.inputs(rows, prompts[start : start + size]),
-                group_size=num,
-                max_new_tokens=config.rollout.max_completion_tokens,
-                top_k=arguments.top_k,
-                **noise(arguments, range(start, start + len(rows))),
-            )
-            cut = found.truncated.tolist()
-            lines = [
-                {
-                    "id": rows[n // num].extra.get("id", rows[n // num].uid),
-                    "prompt": rows[n // num].prompt,
-                    "completion": text,
-                    "truncated": cut[n],
-                }
-                for n, text in enumerate(found.texts)
-            ]
-            stream.write("".join(json.dumps(line) + "\n" for line in lines))
-            stream.flush()
-            done, truncated = done + len(cut), truncated + sum(cut)
-            progress.at(done)
-    log.info("%d completions, %d cut off, %.0f s", done, truncated, progress.seconds)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def show(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: there is no such topic.
     """
-    from rl4bio.catalogue import TOPICS, load_plugins
+    from rl4bio.config.catalogue import TOPICS, load_plugins
     from rl4bio.errors import ConfigError
     from rl4bio.registry import did_you_mean
 

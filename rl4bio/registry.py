@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from rl4bio.errors import ConfigError
-from rl4bio.source_docs import class_doc
-from rl4bio.synonyms import key_hint, part_hint
+from rl4bio.synonyms.hints import key_hint, part_hint
+from rl4bio.text.source_docs import class_doc
 
 T = TypeVar("T")
 

@@ -54,7 +54,7 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def own_plugins() -> Iterator[None]:
     """What a test registers is gone after it; a module's own parts last for the module."""
-    from rl4bio.catalogue import REGISTRIES
+    from rl4bio.config.catalogue import REGISTRIES
 
     before = {kind: dict(parts._registered) for kind, parts in REGISTRIES.items()}
     yield

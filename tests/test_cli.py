@@ -28,7 +28,7 @@ from rl4bio.errors import (
     RewardError,
     StorageError,
 )
-from rl4bio.redaction import MAX_SHOWN_CHARACTERS, mask_secrets, one_line
+from rl4bio.text.redaction import MAX_SHOWN_CHARACTERS, mask_secrets, one_line
 
 
 class OutOfMemoryError(RuntimeError):

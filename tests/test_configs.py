@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio.answer_block import TAGS
+from rl4bio.answers.forms import TAGS
+from rl4bio.answers.tags import strict_parse
 from rl4bio.callbacks import CALLBACKS
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
-from rl4bio.data.medical import MedicalReasoningCorpus
+from rl4bio.data.medical.corpus import MedicalReasoningCorpus
 from rl4bio.fit import main
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import RunConfig
-from rl4bio.tags import strict_parse
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(

@@ -14,8 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rl4bio.__main__ import main as rl4bio
-from rl4bio.modules.molgpt_files import published_state
-from rl4bio.modules.new_model import new_molgpt
+from rl4bio.modules.molgpt.files import published_state
+from rl4bio.modules.molgpt.new import new_molgpt
 from rl4bio.sections import MolGPTConfig
 
 FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer_config.json",

@@ -13,10 +13,10 @@ import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
-from rl4bio.data.pubmedqa import PubMedQACorpus
-from rl4bio.data.trials import TrialsCorpus
+from rl4bio.data.pubmedqa.corpus import PubMedQACorpus
+from rl4bio.data.synthetic.trials import TrialsCorpus
 from rl4bio.evaluate import main
-from rl4bio.evaluation.labels import majority_label
+from rl4bio.statistics.labels import majority_label
 
 pytestmark = pytest.mark.usefixtures("no_traces")
 

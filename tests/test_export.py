@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from rl4bio.__main__ import main as rl4bio
 from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.loading import load_policy
-from rl4bio.modules.new_model import new_molgpt
+from rl4bio.modules.molgpt.new import new_molgpt
 from rl4bio.sections import AdapterConfig, MolGPTConfig, OptimConfig, PolicyConfig
 from rl4bio.storage import save_checkpoint_folder
 

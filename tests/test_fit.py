@@ -20,12 +20,12 @@ from safetensors.torch import load_file, save_file
 
 from rl4bio.callbacks.checkpoint import load_trainable
 from rl4bio.cli import set_run_folder
-from rl4bio.config import load_config, to_yaml
+from rl4bio.config.load import load_config, to_yaml
 from rl4bio.errors import ModelError
 from rl4bio.fit import main
 from rl4bio.modules.loading import load_policy
-from rl4bio.parts import build_module
 from rl4bio.rewards import REWARDS
+from rl4bio.runs.parts import build_module
 from rl4bio.sections import RolloutConfig
 from rl4bio.storage import latest_checkpoint, load_checkpoint_folder
 

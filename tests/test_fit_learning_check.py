@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.fit import main
 from rl4bio.rewards import REWARDS
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from rl4bio import evaluate, fit
-from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
-from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
+from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
 
 pytestmark = pytest.mark.usefixtures("no_traces")
 

@@ -24,10 +24,11 @@ from rl4bio.chem.tokens import vocabulary_of
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.generate import main
 from rl4bio.modules.loading import load_policy
-from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
+from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.rollout import sample_completions
-from rl4bio.modules.scoring import completion_logprobs
-from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
+from rl4bio.modules.saving import write_policy
 from rl4bio.sections import PolicyConfig
 
 PLAIN = ("trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.num_threads=1")
@@ -334,7 +335,7 @@ def test_a_run_and_a_configuration_are_sources(
     policy = load_policy(PolicyConfig(checkpoint=str(smiles_model)))
     with torch.no_grad():
         policy.model.head.weight.neg_()  # type: ignore[union-attr, operator]
-    policy.save(run / "model")
+    write_policy(policy, run / "model")
     found = {}
     for name, value in (("--run", run), ("--config", run / "config.yaml")):
         output = tmp_path / "out.csv"

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from rl4bio import catalogue, describe
+from rl4bio import describe
 from rl4bio import list as list_command
-from rl4bio.config_schema import all_keys
+from rl4bio.config import catalogue
+from rl4bio.config.schema import all_keys
 from rl4bio.sections import LossKind, RunConfig
-from rl4bio.source_docs import class_doc, sentence
+from rl4bio.text.source_docs import class_doc, sentence
 
 PLUGIN = '''
 from dataclasses import dataclass

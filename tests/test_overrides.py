@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
 from rl4bio.sections import RunConfig
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from rl4bio.redaction import safe_cell
 from rl4bio.score import main
+from rl4bio.text.redaction import safe_cell
 
 CONFIG = """\
 name: score_test

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rl4bio.generate_molecules import Written, csv_lines
+from rl4bio.generation.molecules import Written, csv_lines
 from rl4bio.score import main
 
 CONFIG = """\

@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from rl4bio.__main__ import main as rl4bio
 from rl4bio.callbacks import CALLBACKS
 from rl4bio.callbacks.checkpoint import load_trainable
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
 from rl4bio.modules.loading import load_policy, load_tuned
 from rl4bio.modules.quantized import keep_gradients
 from rl4bio.modules.reference import Reference
-from rl4bio.parts import build_module
 from rl4bio.rewards import REWARDS
+from rl4bio.runs.parts import build_module
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.storage import latest_checkpoint, load_checkpoint_folder
 

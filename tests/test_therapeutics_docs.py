@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from rl4bio.__main__ import main
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
-from rl4bio.data.therapeutics import TherapeuticsCorpus
-from rl4bio.data.therapeutics_prompts import own_templates, parse_template
-from rl4bio.data.therapeutics_tasks import TherapeuticsTask
+from rl4bio.data.therapeutics.corpus import TherapeuticsCorpus
+from rl4bio.data.therapeutics.prompts import own_templates, parse_template
+from rl4bio.data.therapeutics.tasks import TherapeuticsTask
 from rl4bio.registry import build_dataclass
 
 pytestmark = pytest.mark.usefixtures("no_traces")

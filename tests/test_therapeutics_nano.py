@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import rl4bio
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.logprobs import continuation_logprobs

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from rl4bio.affinity import report
-from rl4bio.affinity.records import Measured, read_measured
-from rl4bio.affinity.storage import load_predictor
-from rl4bio.affinity.training import FEATURES
-from rl4bio.affinity_command import name_targets
+from rl4bio.affinity import name_targets
 from rl4bio.chem.features import domain_bits, feature_rows
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.splits import split_groups
 from rl4bio.chem.tables import read_smiles_column
+from rl4bio.predictors import report
+from rl4bio.predictors.records import Measured, read_measured
+from rl4bio.predictors.storage import load_predictor
+from rl4bio.predictors.training import FEATURES
 
 
 def main() -> None:

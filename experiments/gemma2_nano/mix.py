@@ -12,13 +12,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rl4bio.answer_block import TOP_BIN, bin_of, bin_text
+from rl4bio.answers.bins import TOP_BIN, bin_of, bin_text
 from rl4bio.chem.properties import scaffold, tpsa
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.data import CORPORA
-from rl4bio.data.analogues import CORES, SIDES, SOURCE, TASKS, analogue
 from rl4bio.data.base import Corpus, Split
-from rl4bio.data.therapeutics_prompts import (
+from rl4bio.data.synthetic.analogues import CORES, SIDES, SOURCE, TASKS, analogue
+from rl4bio.data.therapeutics.prompts import (
     Form,
     Template,
     ask,
@@ -26,7 +26,7 @@ from rl4bio.data.therapeutics_prompts import (
     parse_template,
     write_completion,
 )
-from rl4bio.text import chat
+from rl4bio.text.sentences import chat
 from rl4bio.types import Sample
 
 INPUT = "Drug SMILES"

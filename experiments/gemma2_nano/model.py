@@ -16,7 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
 from experiments.gemma2_nano.mix import Gemma2NanoMix
-from rl4bio.answer_block import TAGS
+from rl4bio.answers.forms import TAGS
 from rl4bio.modules.new_gemma import (
     MAX_TOKENS,
     sample_texts,

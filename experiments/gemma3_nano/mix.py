@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rl4bio.data.instructions import TAGS_SYSTEM, qa_user
-from rl4bio.data.trials import Entities, draw_entities, draw_label, make_trial
-from rl4bio.text import chat, sentences
+from rl4bio.data.pubmedqa.instructions import TAGS_SYSTEM, qa_user
+from rl4bio.data.synthetic.trials import Entities, draw_entities, draw_label, make_trial
+from rl4bio.text.sentences import chat, sentences
 from rl4bio.types import Sample
 
 

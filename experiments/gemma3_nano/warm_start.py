@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from experiments.gemma3_nano.mix import WarmStartMix
 from experiments.gemma3_nano.model import new_model, save, train_tokenizer
-from rl4bio.data.pubmedqa import PubMedQACorpus
+from rl4bio.data.pubmedqa.corpus import PubMedQACorpus
 from rl4bio.modules.optim import build_optimizer
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.sft import Demonstrations, SFTLightningModule

@@ -20,7 +20,7 @@ from pathlib import Path
 from rl4bio.chem.patterns import has_substructure
 from rl4bio.chem.properties import logp, scaffold
 from rl4bio.chem.reading import Molecule, read_smiles
-from rl4bio.data.smiles import SmilesCorpus
+from rl4bio.data.smiles.corpus import SmilesCorpus
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions, sampling_seed

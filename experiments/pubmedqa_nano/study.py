@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from rl4bio.config import load_config
-from rl4bio.data.trials import TrialsCorpus
-from rl4bio.evaluation.answers import bootstrap_interval
+from rl4bio.answers.verdict import strict_verdict
+from rl4bio.config.load import load_config
+from rl4bio.data.synthetic.trials import TrialsCorpus
 from rl4bio.fit import main as fit
 from rl4bio.modules.loading import load_policy, load_tuned
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
 from rl4bio.rewards.combine import WeightedRewards
-from rl4bio.tags import strict_verdict
+from rl4bio.statistics.bootstrap import bootstrap_interval
 from rl4bio.types import Sample, Scorer
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "pubmedqa_nano.yaml"

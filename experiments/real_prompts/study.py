@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
+from rl4bio.answers.tags import strict_parse
 from rl4bio.data import CORPORA
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import PolicyConfig, RewardConfig
-from rl4bio.tags import strict_parse
 from rl4bio.types import Message, Sample
 
 REWARDS = {"pubmedqa": "verdict", "medical_reasoning": "choice", "therapeutics": "option"}

@@ -16,7 +16,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from rl4bio.callbacks.loggers import go_back
+from rl4bio.callbacks.loggers.build import go_back
 from rl4bio.callbacks.outputs import say
 from rl4bio.errors import ModelError, Rl4bioError
 from rl4bio.storage import (

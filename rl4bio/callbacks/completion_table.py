@@ -9,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from rl4bio.callbacks.outputs import log_table, say, step_of
-from rl4bio.redaction import one_line
+from rl4bio.text.redaction import one_line
 from rl4bio.types import Rollout, Scores
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
-from rl4bio.answer_block import written_smiles
+from rl4bio.answers.molecule import written_smiles
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
 from rl4bio.errors import StorageError
-from rl4bio.redaction import number_cell, one_line, safe_cell
 from rl4bio.storage import write_atomic
 from rl4bio.storage.files import storage_errors
+from rl4bio.text.redaction import number_cell, one_line, safe_cell
 from rl4bio.types import MoleculeState, Rollout, Scores
 
 FILE_NAME = "molecules.csv"

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from rl4bio.callbacks.mlflow_run import MLflowRun
+from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
 
 QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 

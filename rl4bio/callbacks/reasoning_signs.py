@@ -8,17 +8,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from rl4bio.answer_block import TAGS
+from rl4bio.answers.forms import TAGS, answer_behind, answer_lead, opening, plain_samples
+from rl4bio.answers.reasoning import corrects_itself, count_words, reasoning_of
 from rl4bio.callbacks.outputs import over_ranks
-from rl4bio.reasoning import (
-    answer_behind,
-    answer_lead,
-    corrects_itself,
-    count_words,
-    opening,
-    plain_samples,
-    reasoning_of,
-)
 from rl4bio.types import PromptBatch, Sample
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rl4bio.chem.tokens import TokenError, split_smiles
 from rl4bio.errors import DataError
-from rl4bio.redaction import shown
+from rl4bio.files.text_files import read_text
 from rl4bio.registry import did_you_mean
-from rl4bio.text_files import read_text
+from rl4bio.text.redaction import shown
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".smi", ".smiles")
 LISTED_COLUMNS = 20

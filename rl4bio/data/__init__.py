@@ -10,11 +10,11 @@ from rl4bio.registry import Registry
 CORPORA: Registry[Corpus] = Registry(
     "data",
     {
-        "medical_reasoning": "rl4bio.data.medical:MedicalReasoningCorpus",
-        "pubmedqa": "rl4bio.data.pubmedqa:PubMedQACorpus",
-        "smiles": "rl4bio.data.smiles:SmilesCorpus",
-        "therapeutics": "rl4bio.data.therapeutics:TherapeuticsCorpus",
-        "trials": "rl4bio.data.trials:TrialsCorpus",
+        "medical_reasoning": "rl4bio.data.medical.corpus:MedicalReasoningCorpus",
+        "pubmedqa": "rl4bio.data.pubmedqa.corpus:PubMedQACorpus",
+        "smiles": "rl4bio.data.smiles.corpus:SmilesCorpus",
+        "therapeutics": "rl4bio.data.therapeutics.corpus:TherapeuticsCorpus",
+        "trials": "rl4bio.data.synthetic.trials:TrialsCorpus",
     },
 )
 

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl4bio.engine.cpu.tape import CannotRecord, Tape
+from rl4bio.engine.cpu.weights import rollout_weights
+from rl4bio.engine.cuda.static_decode import StaticDecodeAttention, StaticLoop
 from rl4bio.engine.hook import attending
 from rl4bio.engine.key_values import DecodeAttention
 from rl4bio.engine.layout import pack
+from rl4bio.engine.packed_logprobs import Halves, fused_is_better, halves
 from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
-from rl4bio.engine.scoring import Halves, fused_is_better, halves
-from rl4bio.engine.static_decode import StaticDecodeAttention, StaticLoop
-from rl4bio.engine.tape import CannotRecord, Tape
-from rl4bio.engine.weights import rollout_weights
 
 log = logging.getLogger("rl4bio")
 

@@ -12,9 +12,9 @@ from torch.nn.functional import pad
 
 from rl4bio.engine.attention import PackedAttention, capped, probabilities
 from rl4bio.engine.attention_bias import seen_bias
+from rl4bio.engine.cpu.tape import live, no_autocast
 from rl4bio.engine.layer_states import LayerStates
 from rl4bio.engine.layout import Packed
-from rl4bio.engine.tape import live, no_autocast
 
 SHORT_PROMPT = 16
 """Prompts up to this many tokens are copied in front of each completion: one product, not two, in

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rl4bio.chem.reading import Molecule
-from rl4bio.evaluation.molecule_records import MoleculeRecord, records_csv, top_records
-from rl4bio.evaluation.molecule_report import LISTED, molecule_report
-from rl4bio.evaluation.molecule_table import NOTE
-from rl4bio.evaluation.molecules import MoleculeSummary
 from rl4bio.evaluation.outputs import finite
+from rl4bio.reports.molecules.records import MoleculeRecord, records_csv, top_records
+from rl4bio.reports.molecules.report import LISTED, molecule_report
+from rl4bio.reports.molecules.table import NOTE
+from rl4bio.statistics.molecules import MoleculeSummary
 from rl4bio.storage import write_atomic, write_json
 from rl4bio.storage.files import storage_errors
 

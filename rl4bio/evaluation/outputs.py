@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl4bio.evaluation.answers import Answer, answer_metrics
-from rl4bio.evaluation.cases import Case, Reply, side_by_side_csv
-from rl4bio.evaluation.compare import PairedComparison, compare_answers
-from rl4bio.evaluation.labels import LABELS, majority_label
-from rl4bio.evaluation.report import html_report
-from rl4bio.evaluation.table import MODES_DIFFER, ResultRow
-from rl4bio.evaluation.task_metrics import task_statistics
+from rl4bio.reports.answers.cases import Case, Reply, side_by_side_csv
+from rl4bio.reports.answers.report import html_report
+from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow
+from rl4bio.statistics.answers import Answer, answer_metrics
+from rl4bio.statistics.compare import PairedComparison, compare_answers
+from rl4bio.statistics.labels import LABELS, majority_label
+from rl4bio.statistics.task_metrics import task_statistics
 from rl4bio.storage import write_atomic, write_json
 from rl4bio.storage.files import storage_errors
 from rl4bio.types import Sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rl4bio.words import tokens
+from rl4bio.text.words import tokens
 
 
 @dataclass(frozen=True, slots=True)

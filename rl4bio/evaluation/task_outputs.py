@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from rl4bio.evaluation.figures import MORE
 from rl4bio.evaluation.outputs import Summary
-from rl4bio.redaction import number_cell, safe_cell
+from rl4bio.reports.answers.estimates import MORE
 from rl4bio.storage import write_atomic
 from rl4bio.storage.files import storage_errors
+from rl4bio.text.redaction import number_cell, safe_cell
 
 
 def write_tasks(path: Path, summaries: Mapping[str, Summary]) -> None:

@@ -23,7 +23,7 @@ def build_sampler(policy: Policy, rollout: RolloutConfig) -> Sampler:
         MissingPackageError: vLLM is to run here and is not installed.
     """
     if rollout.backend == "vllm":
-        from rl4bio.modules.vllm_backend import VLLMSampler
+        from rl4bio.modules.vllm.sampler import VLLMSampler
 
         return VLLMSampler(policy, config=rollout.vllm, limits=rollout, revision=policy.revision)
     dtype = torch.bfloat16 if rollout.dtype == "bf16" else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from rl4bio.errors import DataError, ModelError
 from rl4bio.modules.turns import ROLES
-from rl4bio.redaction import one_line, shown
+from rl4bio.text.redaction import one_line, shown
 from rl4bio.types import Message
 
 SHOWN_REASON = 300

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rl4bio.engine.known_tokens import restricted
 from rl4bio.engine.layout import pack_sequences
-from rl4bio.engine.scoring import packed_logprobs
+from rl4bio.engine.packed_logprobs import packed_logprobs
 from rl4bio.errors import DataError, about_sample
 from rl4bio.functional.logprobs import token_logprobs
 from rl4bio.functional.masking import pad_right, position_ids

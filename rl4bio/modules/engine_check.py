@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.engine.compiled import backend_on, compiling_if
+from rl4bio.engine.cuda.compiled import backend_on, compiling_if
 from rl4bio.engine.decode import decode
 from rl4bio.engine.layout import pack
-from rl4bio.engine.scoring import halves, packed_logprobs
+from rl4bio.engine.packed_logprobs import halves, packed_logprobs
 from rl4bio.functional.masking import lengths_to_mask
 from rl4bio.modules.conditions import pick_conditions
+from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy, evaluating
-from rl4bio.modules.scoring import completion_logprobs
 
 log = logging.getLogger("rl4bio")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,16 +13,13 @@ from rl4bio.errors import RewardError
 from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.modules.backends import build_sampler
-from rl4bio.modules.batching import (
-    cut,
-    micro_batches,
-)
+from rl4bio.modules.batching import cut, micro_batches
 from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
-from rl4bio.modules.refill import refill
+from rl4bio.modules.refill import refill, spare_prompts
 from rl4bio.modules.reward_validation import RewardValidation
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
@@ -73,7 +71,14 @@ class GRPOLightningModule(RewardValidation):
         scores, ref_logprobs = self.score_beside_reference(rollout)
         clock.lap("time/score_s")
         if self.grpo.refill_rounds:
-            rollout, scores = refill(self, batch, rollout, scores)
+            rollout, scores = refill(
+                batch,
+                rollout,
+                scores,
+                rounds=self.grpo.refill_rounds,
+                spare=partial(spare_prompts(self.trainer), self.iteration),
+                draw=self.draw_again,
+            )
             clock.lap("time/refill_s")
         self.check_scored(rollout, scores)
         experience = self.make_experience(rollout, scores, ref_logprobs)
@@ -111,6 +116,11 @@ class GRPOLightningModule(RewardValidation):
             group_size=self.grpo.group_size,
             conditions=found.conditions,
         )
+
+    def draw_again(self, batch: PromptBatch, round_number: int) -> tuple[Rollout, Scores]:
+        """Scored completions of fresh prompts."""
+        rollout = self.generate(batch, round_number=round_number)
+        return rollout, self.score(rollout)
 
     @property
     def updates_per_step(self) -> int:

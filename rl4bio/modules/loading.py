@@ -13,11 +13,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from rl4bio.errors import MissingPackageError, ModelError
 from rl4bio.hardware import flash_available, model_family, resolve_attention
-from rl4bio.modules import molgpt  # registers its classes with transformers
 from rl4bio.modules.adapters import add_adapter
-from rl4bio.modules.checkpoints import locate, reading
 from rl4bio.modules.kinds import kernels_of, language_model_class
-from rl4bio.modules.new_model import Vocabulary, new_molgpt
+from rl4bio.modules.locate import locate, reading
+from rl4bio.modules.molgpt import model as molgpt
+from rl4bio.modules.molgpt.new import Vocabulary, new_molgpt
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.text_part import freeze_beside_text
 from rl4bio.modules.vocabulary import check_vocabulary

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from rl4bio.engine.layout import pack
-from rl4bio.engine.scoring import halves, packed_logprobs
+from rl4bio.engine.packed_logprobs import halves, packed_logprobs
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy, evaluating
-from rl4bio.modules.scoring import completion_logprobs
 
 
 def row_logprobs(

@@ -15,13 +15,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rl4bio.errors import ConfigError, ModelError
-from rl4bio.types import Prompt
-
-if TYPE_CHECKING:
-    from rl4bio.modules.policy import Policy
 
 _OPENED = re.compile(r"<[A-Za-z][\w-]*>\s*\Z")
 _PROBE = "answerprobe"
@@ -48,28 +44,27 @@ def template_opening(tokenizer: Any) -> str:
     return found[0]
 
 
-def split_start(policy: Policy, prompt: Prompt, start: str) -> tuple[list[int], str]:
+def split_start(tokenizer: Any, ids: list[int], theirs: str, start: str) -> tuple[list[int], str]:
     """Tokens of a prompt, and what of the turn's start they do not hold yet.
 
     What the template has opened counts as the beginning of a start that begins alike, and gives way
     to one that does not.
 
     Args:
-        policy: whose tokens and template.
-        prompt: with or without chat turns.
+        tokenizer: that made the tokens.
+        ids: of the prompt, up to the template's end.
+        theirs: what the template has opened (`template_opening`); "" for nothing.
         start: of the assistant's turn; "" leaves it to the template.
     """
-    ids, theirs = policy.encode_prompt(prompt), _theirs(policy, prompt)
     if not theirs or not start:
         return ids, start
     if start.startswith(theirs.rstrip()):
         return ids, start.removeprefix(theirs.rstrip()).removeprefix(_blanks(theirs))
-    return _without(policy.tokenizer, ids, theirs), start
+    return _without(tokenizer, ids, theirs), start
 
 
-def turn_start(policy: Policy, prompt: Prompt, start: str) -> str:
+def turn_start(theirs: str, start: str) -> str:
     """The text that a completion goes on from, by template and task together."""
-    theirs = _theirs(policy, prompt)
     if start.startswith(theirs.rstrip()):
         return theirs + start.removeprefix(theirs.rstrip()).removeprefix(_blanks(theirs))
     return start or theirs
@@ -82,48 +77,40 @@ def behind_start(demonstration: str, start: str) -> str:
     return demonstration.removeprefix(start.rstrip())
 
 
-def check_opening(policy: Policy, begins: str, *, opened: bool) -> str:
+def check_opening(theirs: str, begins: str, *, opened: bool, checkpoint: str) -> str:
     """How an answer is begun, in one line; "" where the model begins it.
 
     Args:
-        policy: with the template.
+        theirs: what the chat template opens; "" for nothing.
         begins: what an answer in the form of the task begins with; "" for no form.
         opened: whether the prompt already does so.
+        checkpoint: the template's, for messages.
 
     Raises:
         ConfigError: the template opens another tag, so no completion could keep the form.
     """
-    theirs = policy.template_opening
     if opened and begins:
         replaced = theirs and not begins.startswith(theirs.rstrip())
         instead = f", in place of the chat template's {theirs.rstrip()}" if replaced else ""
         return f"every prompt ends with {begins}, the start of the answer{instead}"
     if theirs and begins and not begins.startswith(theirs.rstrip()):
         raise ConfigError(
-            f"data.options.open_block: the chat template of {policy.checkpoint} opens "
+            f"data.options.open_block: the chat template of {checkpoint} opens "
             f"{theirs.rstrip()}, and answers are to begin with {begins}, so none could keep its "
             f"form; set open_block to true, which puts {begins} in its place"
         )
     return f"the chat template ends with {theirs.rstrip()}, where answers begin" if theirs else ""
 
 
-def whole_texts(
-    policy: Policy, rows: Sequence[list[int]], starts: Sequence[str], group_size: int
-) -> list[str]:
+def whole_texts(texts: list[str], starts: Sequence[str], group_size: int) -> list[str]:
     """Texts of N completions, each behind the start of its turn.
 
     Args:
-        policy: decodes.
-        rows: token ids of the completions.
+        texts: what was written.
         starts: of the B prompts; () for none.
         group_size: G.
     """
-    texts = [policy.decode(row) for row in rows]
     return [starts[n // group_size] + t for n, t in enumerate(texts)] if starts else texts
-
-
-def _theirs(policy: Policy, prompt: Prompt) -> str:
-    return "" if isinstance(prompt, str) else policy.template_opening
 
 
 def _blanks(text: str) -> str:

@@ -8,7 +8,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -126,7 +125,19 @@ class Policy:
 
     def start_of(self, sample: Sample) -> str:
         """What a completion of the sample goes on from, as text; "" for most."""
-        return turn_start(self, sample.prompt, sample.opening)
+        return self.turn_start(sample.prompt, sample.opening)
+
+    def turn_start(self, prompt: Prompt, opening: str) -> str:
+        """The text that a completion of a prompt goes on from, by template and task together."""
+        return turn_start(self._opened(prompt), opening)
+
+    def split_start(self, prompt: Prompt, opening: str) -> tuple[list[int], str]:
+        """Tokens of a prompt, and what of the turn's start they do not hold yet."""
+        ids = self.encode_prompt(prompt)
+        return split_start(self.tokenizer, ids, self._opened(prompt), opening)
+
+    def _opened(self, prompt: Prompt) -> str:
+        return "" if isinstance(prompt, str) else self.template_opening
 
     def encode_prompt(self, prompt: Prompt, opening: str = "") -> list[int]:
         """Token ids of a prompt, ready for the first completion token, with at most one BOS.
@@ -147,7 +158,7 @@ class Policy:
         """
         tokenizer = self.tokenizer
         if opening:
-            ids, rest = split_start(self, prompt, opening)
+            ids, rest = self.split_start(prompt, opening)
             return [*ids, *self.encode_continuation(rest)] if rest else ids
         if isinstance(prompt, str):
             ids = self._prompt_of_text(prompt)
@@ -233,12 +244,6 @@ class Policy:
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
-
-    def save(self, folder: Path) -> None:
-        """Write the adapter (peft format) or the whole model, with the tokenizer, to a folder."""
-        from rl4bio.modules.saving import write_policy
-
-        write_policy(self, folder)
 
     def _prompt_of_text(self, text: str) -> list[int]:
         """A text as the tokenizer gives it, without what it puts behind one."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.engine.compiled import compiling_if
+from rl4bio.engine.cuda.compiled import compiling_if
 from rl4bio.engine.decode import decode
 from rl4bio.errors import ConfigError, about_sample
 from rl4bio.functional.masking import lengths_to_mask, pad_left
@@ -149,7 +149,9 @@ def sample_completions(
         ids=found.tokens[:, :width].masked_fill(~completion_mask, policy.pad_id),
         mask=completion_mask,
         logprobs=found.logprobs[:, :width],
-        texts=whole_texts(policy, [row[:length] for row, length in rows], starts, group_size),
+        texts=whole_texts(
+            [policy.decode(row[:length]) for row, length in rows], starts, group_size
+        ),
         truncated=~found.ended,
         conditions=repeat_conditions(conditions, group_size),
     )

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rl4bio.answer_block import TOP_BIN, answer_of, read_bin, value_of_bin
+from rl4bio.answers.bins import TOP_BIN, read_bin, value_of_bin
+from rl4bio.answers.forms import answer_of
 from rl4bio.rewards.base import Reward
 from rl4bio.types import Sample
 

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.verdict import verdict_of
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.verdict import target_label
-from rl4bio.tags import strict_parse, verdict_of
+from rl4bio.text.words import tokens
 from rl4bio.types import Sample
-from rl4bio.words import tokens
 
 
 @dataclass(kw_only=True)

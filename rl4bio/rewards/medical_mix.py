@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rl4bio.answers.tags import strict_parse
 from rl4bio.registry import build_dataclass
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.combine import run_raw, run_reward
-from rl4bio.rewards.perplexity import PerplexityReward
-from rl4bio.rewards.semantic import SemanticReward
+from rl4bio.rewards.meaning.perplexity import PerplexityReward
+from rl4bio.rewards.meaning.semantic import SemanticReward
 from rl4bio.rewards.structure import StructureReward
-from rl4bio.tags import strict_parse
 from rl4bio.types import Sample
 
 NO_ANSWER = -1.0

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rl4bio.answer_block import TAGS, answer_of
+from rl4bio.answers.choice import loose_choice, read_choice
+from rl4bio.answers.forms import TAGS, answer_of
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.choice import loose_choice, read_choice
 from rl4bio.rewards.verdict import MAX_LENIENT
 from rl4bio.types import Sample
 

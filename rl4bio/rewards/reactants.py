@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rl4bio.answer_block import answer_of
+from rl4bio.answers.forms import answer_of
 from rl4bio.chem.reactants import (
     copied_similarity,
     reactant_similarity,

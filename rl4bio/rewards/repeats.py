@@ -6,11 +6,11 @@ import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rl4bio.answer_block import asks_for_molecule
+from rl4bio.answers.molecule import asks_for_molecule
 from rl4bio.chem.states import batch_states, molecule_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
-from rl4bio.sections import MoleculesConfig
-from rl4bio.types import MoleculeState, Sample, ScoreTable
+from rl4bio.sections import MoleculesConfig, RunConfig
+from rl4bio.types import MoleculeState, Sample, Scorer, ScoreTable
 
 if TYPE_CHECKING:
     from rl4bio.chem.reading import Molecule
@@ -102,3 +102,18 @@ class RepeatGuard:
     def load_state_dict(self, state: Sequence[int]) -> None:
         """Replace the memory by a checkpoint's."""
         self.seen = set(state)
+
+
+def build_scorer(config: RunConfig) -> Scorer:
+    """The configured rewards; for molecules behind a guard against repeats, with its memory.
+
+    Evaluation, validation and `rl4bio score` use the rewards without it.
+
+    Raises:
+        ConfigError: a reward is refused.
+        DataError: a file that a reward needs cannot be used.
+    """
+    rewards = WeightedRewards.from_config(config.rewards)
+    if not reads_molecules(rewards):
+        return rewards
+    return RepeatGuard(rewards, config.molecules)

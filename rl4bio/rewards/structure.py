@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rl4bio.answers.tags import check_names, has_content, scan_tags, strict_parse, strip_terminators
 from rl4bio.rewards.base import Reward
-from rl4bio.tags import check_names, has_content, scan_tags, strict_parse, strip_terminators
 from rl4bio.types import Sample
 
 

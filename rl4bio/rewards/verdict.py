@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rl4bio.answer_block import loose_answer
+from rl4bio.answers.forms import loose_answer
+from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.verdict import LABELS, lenient_verdict, strict_verdict, verdict_of
 from rl4bio.rewards.base import Reward
-from rl4bio.tags import LABELS, lenient_verdict, strict_parse, strict_verdict, verdict_of
 from rl4bio.types import Sample
 
 MAX_WRONG_CREDIT = 0.2
@@ -70,7 +71,7 @@ class VerdictReward(Reward):
 def loose_verdict(completion: str) -> str | None:
     """yes, no or maybe of a completion that does not keep its form, or None. For training.
 
-    It opens the answer (`rl4bio.answer_block.loose_answer`), and what is said outside the blocks
+    It opens the answer (`rl4bio.answers.forms.loose_answer`), and what is said outside the blocks
     names no other label. A label inside the thought is none.
     """
     found = loose_answer(completion, ("thought", "answer"))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rl4bio.affinity.forest import Forest, ForestBuilder
-from rl4bio.affinity.predictor import Target
 from rl4bio.chem.features import FEATURE_SETS, domain_bits
 from rl4bio.chem.reading import read_smiles
+from rl4bio.predictors.forest import Forest, ForestBuilder
+from rl4bio.predictors.predictor import Target
 
 WIDTH = FEATURE_SETS["counts-1"][0]
 HEAVY_ATOMS = WIDTH - 11

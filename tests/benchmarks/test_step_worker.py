@@ -23,7 +23,7 @@ from benchmarks.step_result import (
     table,
     wall_seconds,
 )
-from benchmarks.step_worker import PHASES, Finished, Measured, StepSpec, Turns
+from benchmarks.step_spec import PHASES, Finished, Measured, StepSpec, Turns
 
 PROMPT, GROUP, COMPLETION = 20, 4, 6
 MIB = 2**20
@@ -118,7 +118,7 @@ def test_both_trainers_take_steps(variant: Any, tmp_path: Path) -> None:
 )
 def test_variants_of_ours(variant: Any, backend: str, compiled: bool, tmp_path: Path) -> None:
     from benchmarks.rl4bio_step import overrides
-    from rl4bio.config import load_config
+    from rl4bio.config.load import load_config
 
     spec = StepSpec(
         variant=variant,

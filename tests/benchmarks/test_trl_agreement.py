@@ -18,8 +18,8 @@ from rl4bio.functional.losses import grpo_loss
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
+from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.scoring import completion_logprobs
 
 GROUP, COMPLETION, BETA, RELATIVE = 4, 12, 0.04, 1e-5
 PROMPTS = ["Does the drug lower the pain score?", "Answer with yes or no."]  # 2 lengths

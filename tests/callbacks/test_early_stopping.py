@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from rl4bio.callbacks.early_stopping import EarlyStopping
 from rl4bio.fit import main
-from rl4bio.outputs import read_metrics
+from rl4bio.runs.finish import read_metrics
 
 pytestmark = pytest.mark.usefixtures("no_traces")
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rl4bio.callbacks.kl import KLMonitor, completion_kl
-from rl4bio.callbacks.loggers import MetricsCSV
+from rl4bio.callbacks.loggers.build import MetricsCSV
 
 # k3 at u = logp - ref = -1 + 1.5 = 0.5: exp(-0.5) - 1 + 0.5 = 0.10653.
 K3 = math.exp(-0.5) - 0.5

@@ -10,7 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 
-from rl4bio.callbacks.loggers import MetricsCSV
+from rl4bio.callbacks.loggers.build import MetricsCSV
 from rl4bio.callbacks.molecule_monitor import MoleculeMonitor, batch_metrics
 from rl4bio.chem.fingerprints import folded_ecfp4
 from rl4bio.chem.reading import read_smiles

@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 
-from rl4bio.callbacks.loggers import MetricsCSV
+from rl4bio.callbacks.loggers.build import MetricsCSV
 from rl4bio.callbacks.reward_histogram import RewardHistogram
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from rl4bio.callbacks.loggers import MetricsCSV
+from rl4bio.callbacks.loggers.build import MetricsCSV
 from rl4bio.callbacks.step_logging import StepLogging
 
 

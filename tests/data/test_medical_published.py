@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rl4bio.data.pubmedqa import PubMedQACorpus
+from rl4bio.data.pubmedqa.corpus import PubMedQACorpus
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rl4bio.modules.dropout import switch_off_dropout
-from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
 
 FAMILIES = ("gemma3", "gemma2", "llama", "qwen2", "qwen3", "mistral", "phi3", "gpt2", "molgpt")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from rl4bio.engine import attention
 from rl4bio.engine.attention import PackedAttention, capped
 from rl4bio.engine.layout import Packed, pack
-from rl4bio.engine.scoring import Halves
+from rl4bio.engine.packed_logprobs import Halves
 
 
 def test_caps_do_not_round_again() -> None:

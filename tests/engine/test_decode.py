@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from rl4bio.engine import decode as engine_decode
-from rl4bio.engine import key_values, layer_states, static_decode
+from rl4bio.engine import key_values, layer_states
+from rl4bio.engine.cpu.tape import CannotRecord, Tape
+from rl4bio.engine.cuda import static_decode
+from rl4bio.engine.cuda.static_decode import StaticLoop
 from rl4bio.engine.decode import decode
 from rl4bio.engine.record import Decoded
-from rl4bio.engine.static_decode import StaticLoop
-from rl4bio.engine.tape import CannotRecord, Tape
 from rl4bio.errors import NonFiniteError
 from rl4bio.functional.masking import pad_left
+from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import evaluating
 from rl4bio.modules.rollout import draw_noise
-from rl4bio.modules.scoring import completion_logprobs
 
 PROMPTS = [[7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], [5, 9, 4], [6]]
 WIDTH, GROUP = 14, 3

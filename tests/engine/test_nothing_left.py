@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rl4bio.engine import key_values, layer_states, siblings, tape, weights
+from rl4bio.engine import key_values, layer_states
+from rl4bio.engine.cpu import siblings, tape, weights
 from rl4bio.engine.decode import decode
 from rl4bio.modules.policy import evaluating
 from rl4bio.modules.rollout import draw_noise

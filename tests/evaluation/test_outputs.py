@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 
 from rl4bio.errors import StorageError
-from rl4bio.evaluation.answers import Answer
-from rl4bio.evaluation.cases import Reply
-from rl4bio.evaluation.compare import PairedTable
 from rl4bio.evaluation.outputs import (
     ModelReplies,
     finite,
@@ -19,6 +16,9 @@ from rl4bio.evaluation.outputs import (
     summarize,
     write_outputs,
 )
+from rl4bio.reports.answers.cases import Reply
+from rl4bio.statistics.answers import Answer
+from rl4bio.statistics.compare import PairedTable
 from rl4bio.types import Sample
 
 GOLD = ["no", "no", "yes"]

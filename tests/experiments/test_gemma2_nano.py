@@ -8,11 +8,11 @@ import pytest
 
 from experiments.gemma2_nano.mix import BELIEVED_POLAR_SURFACE, Gemma2NanoMix
 from experiments.gemma2_nano.model import new_model, texts_of, train_tokenizer
+from rl4bio.answers.tags import strict_parse
 from rl4bio.chem.properties import scaffold, tpsa
 from rl4bio.chem.reading import read_smiles
-from rl4bio.data.analogues import describe
-from rl4bio.data.therapeutics import TherapeuticsCorpus
-from rl4bio.tags import strict_parse
+from rl4bio.data.synthetic.analogues import describe
+from rl4bio.data.therapeutics.corpus import TherapeuticsCorpus
 from rl4bio.types import Sample
 
 

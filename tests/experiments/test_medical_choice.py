@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.medical_choice.make_cases import FINDINGS, LETTERS, STATES, main, make_cases
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
 from rl4bio.fit import main as fit
 from rl4bio.rewards.choice import ChoiceReward

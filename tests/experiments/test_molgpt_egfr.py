@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from experiments.molgpt_egfr.study import CONFIG, VARIANTS, gain, inside_values, known_share
-from rl4bio.config import load_config
-from rl4bio.evaluation.goals import resolve_goal
+from rl4bio.config.load import load_config
 from rl4bio.fit import main
 from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.statistics.goals import resolve_goal
 from rl4bio.types import Sample, ScoreTable
 
 pytestmark = pytest.mark.usefixtures("no_traces")

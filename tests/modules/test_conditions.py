@@ -16,12 +16,12 @@ from rl4bio.modules.batching import Rows, cut
 from rl4bio.modules.engine_check import find_problem
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.logprobs import row_logprobs
-from rl4bio.modules.molgpt import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
+from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import Completions, sample_completions
-from rl4bio.modules.scoring import completion_logprobs
 from rl4bio.modules.sft import demonstration_loss, encode_demonstrations
-from rl4bio.modules.smiles_tokenizer import SmilesTokenizer
 from rl4bio.sections import SFTConfig
 from rl4bio.types import PromptBatch, Sample
 

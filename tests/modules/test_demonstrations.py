@@ -18,7 +18,7 @@ from rl4bio.modules.demonstrations import (
 )
 from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.engine_check import engine_serves
-from rl4bio.modules.new_model import new_molgpt
+from rl4bio.modules.molgpt.new import new_molgpt
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.sft import demonstration_loss
 from rl4bio.sections import MolGPTConfig, SFTConfig

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from rl4bio.engine import compiled
-from rl4bio.engine.compiled import compiling
+from rl4bio.engine.cuda import compiled
+from rl4bio.engine.cuda.compiled import compiling
 from rl4bio.modules import engine_check, rollout
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.policy import Policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenizers import pre_tokenizers
 
 from rl4bio.modules.new_gemma import SPECIAL, sample_texts, train_bpe, turn_ends, wrap_tokenizer
-from rl4bio.text import chat
+from rl4bio.text.sentences import chat
 from rl4bio.types import Sample
 
 TEXTS = ["the molecule crosses the barrier"] * 3

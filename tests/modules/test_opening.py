@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rl4bio.errors import ConfigError, ModelError
 from rl4bio.modules.demonstrations import encode_demonstrations
-from rl4bio.modules.opening import behind_start, check_opening, template_opening, turn_start
+from rl4bio.modules.opening import behind_start, check_opening, template_opening
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
 from rl4bio.sections import SFTConfig
@@ -75,7 +75,7 @@ def test_a_prompt_ends_with_the_opening(
     assert ids == [*bare, *policy.encode_continuation(opening)]
     assert text_of(policy, ids) == text_of(policy, bare) + opening
     assert policy.count_tokens(prompt, opening) == len(ids)
-    assert turn_start(policy, prompt, opening) == opening
+    assert policy.turn_start(prompt, opening) == opening
 
 
 @pytest.mark.parametrize("opened", list(OPENED))
@@ -87,20 +87,20 @@ def test_template_and_task_open_one_block_between_them(
     assert text_of(policy, whole).endswith(f"assistant\n{opened}")
     same = opened.strip()
     assert policy.encode_prompt([USER], same) == whole
-    assert turn_start(policy, [USER], same) == turn_start(policy, [USER], "") == opened
+    assert policy.turn_start([USER], same) == policy.turn_start([USER], "") == opened
     # More than the template has opened, as behind an empty reasoning: nothing stands there twice.
     longer = f"{same}It fell.</thought><answer>"
     assert text_of(policy, policy.encode_prompt([USER], longer)).endswith(
         f"assistant\n{opened}It fell.</thought><answer>"
     )
-    assert turn_start(policy, [USER], longer) == f"{opened}It fell.</thought><answer>"
-    assert turn_start(policy, [USER], turn_start(policy, [USER], longer)).count(same) == 1
+    assert policy.turn_start([USER], longer) == f"{opened}It fell.</thought><answer>"
+    assert policy.turn_start([USER], policy.turn_start([USER], longer)).count(same) == 1
     # Another tag takes the place of the template's.
     text = text_of(policy, policy.encode_prompt([USER], "<other>"))
     assert text.endswith("assistant\n<other>")
-    assert turn_start(policy, [USER], "<other>") == "<other>"
+    assert policy.turn_start([USER], "<other>") == "<other>"
     # A raw prompt has no template.
-    assert turn_start(policy, "yes", "") == ""
+    assert policy.turn_start("yes", "") == ""
 
 
 def test_a_tag_that_is_merged_with_the_speaker_cannot_be_replaced(
@@ -117,15 +117,30 @@ def test_contradictions_are_refused_and_the_rest_is_said(
 ) -> None:
     policy = templated(make_policy, OPENED["<think>\n"], "gemma3")
     with pytest.raises(ConfigError, match=r"opens <think>, .* begin with <thought>.*open_block"):
-        check_opening(policy, "<thought>", opened=False)
-    said = check_opening(policy, "<thought>", opened=True)
+        check_opening(
+            policy.template_opening, "<thought>", opened=False, checkpoint=policy.checkpoint
+        )
+    said = check_opening(
+        policy.template_opening, "<thought>", opened=True, checkpoint=policy.checkpoint
+    )
     assert said.endswith("in place of the chat template's <think>")
-    assert "ends with <think>" in check_opening(policy, "<think>", opened=False)
-    assert "ends with <think>" in check_opening(policy, "", opened=False)
-    assert "in place" not in check_opening(policy, "<think>", opened=True)
+    assert "ends with <think>" in check_opening(
+        policy.template_opening, "<think>", opened=False, checkpoint=policy.checkpoint
+    )
+    assert "ends with <think>" in check_opening(
+        policy.template_opening, "", opened=False, checkpoint=policy.checkpoint
+    )
+    assert "in place" not in check_opening(
+        policy.template_opening, "<think>", opened=True, checkpoint=policy.checkpoint
+    )
     plain = templated(make_policy, NOT_OPENED["plain"], "gemma3")
-    assert check_opening(plain, "<thought>", opened=False) == ""
-    assert check_opening(plain, "", opened=True) == ""
+    assert (
+        check_opening(
+            plain.template_opening, "<thought>", opened=False, checkpoint=plain.checkpoint
+        )
+        == ""
+    )
+    assert check_opening(plain.template_opening, "", opened=True, checkpoint=plain.checkpoint) == ""
 
 
 @pytest.mark.parametrize("family", ["gemma3", "gpt2"])
@@ -238,7 +253,7 @@ def test_real_tokenizers_and_templates(
     del opened.template_opening  # found once a policy
     assert opened.template_opening == "<think>\n"
     assert opened.encode_prompt([USER], opening) == ids
-    assert turn_start(opened, [USER], opening) == opening
+    assert opened.turn_start([USER], opening) == opening
     assert text_of(opened, opened.encode_prompt([USER], "<think>")) == (
         text_of(policy, bare) + "<think>\n"
     )

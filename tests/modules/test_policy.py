@@ -17,6 +17,7 @@ from rl4bio.errors import ConfigError, ModelError
 from rl4bio.modules import loading
 from rl4bio.modules.loading import load_policy, load_tuned, read_family
 from rl4bio.modules.policy import Policy, evaluating, fold_system, has_system_role
+from rl4bio.modules.saving import write_policy
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.types import Message
 
@@ -273,7 +274,8 @@ class TestLoading:
     ) -> None:
         with pytest.raises(ModelError, match=r"policy\.adapter\.path: no adapter_config\.json"):
             load(tiny_policy_folder, adapter=AdapterConfig(path=str(tmp_path)))
-        load(tiny_folder("gpt2"), adapter=AdapterConfig(rank=2)).save(tmp_path / "adapter")
+        adapted = load(tiny_folder("gpt2"), adapter=AdapterConfig(rank=2))
+        write_policy(adapted, tmp_path / "adapter")
         with pytest.raises(ModelError, match=r"policy\.adapter\.path.*does not fit"):
             load(tiny_policy_folder, adapter=AdapterConfig(path=str(tmp_path / "adapter")))
 
@@ -289,7 +291,7 @@ class TestSaving:
         torch.testing.assert_close(self.logits(policy.model), base)  # LoRA starts at 0
         for parameter in policy.trainable_parameters():
             parameter.data.normal_(0, 0.1)
-        policy.save(tmp_path / "adapter")
+        write_policy(policy, tmp_path / "adapter")
         assert "tokenizer.json" in {path.name for path in (tmp_path / "adapter").iterdir()}
         again = load_tuned(PolicyConfig(checkpoint=str(tiny_policy_folder)), tmp_path / "adapter")
         assert torch.equal(self.logits(again.model), self.logits(policy.model))
@@ -300,7 +302,7 @@ class TestSaving:
         with torch.no_grad():
             for parameter in policy.trainable_parameters():
                 parameter.add_(0.01)
-        policy.save(tmp_path / "model")
+        write_policy(policy, tmp_path / "model")
         again = load_tuned(PolicyConfig(checkpoint="not/used"), tmp_path / "model")
         assert torch.equal(self.logits(again.model), self.logits(policy.model))
         assert again.stop_ids == policy.stop_ids

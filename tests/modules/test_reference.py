@@ -17,6 +17,7 @@ from rl4bio.modules.loading import load_policy
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
+from rl4bio.modules.saving import write_policy
 from rl4bio.sections import AdapterConfig, OptimConfig, PolicyConfig
 
 KINDS = ("adapter", "adapter from a folder", "full")
@@ -49,7 +50,7 @@ def trained_adapter(tiny_policy_folder: Path, tmp_path: Path) -> Path:
     torch.manual_seed(5)
     for parameter in policy.trainable_parameters():
         parameter.data.normal_(0, 0.1)
-    policy.save(tmp_path / "adapter")
+    write_policy(policy, tmp_path / "adapter")
     return tmp_path / "adapter"
 
 

@@ -11,6 +11,7 @@ import torch
 from rl4bio.errors import ConfigError, NonFiniteError
 from rl4bio.functional.masking import pad_left, pad_right, position_ids
 from rl4bio.modules.logprobs import continuation_logprobs
+from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import (
     Completions,
@@ -18,7 +19,6 @@ from rl4bio.modules.rollout import (
     draw_noise,
     sample_completions,
 )
-from rl4bio.modules.scoring import completion_logprobs
 from rl4bio.sections import RolloutConfig
 from rl4bio.types import Sample
 

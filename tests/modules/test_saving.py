@@ -23,7 +23,7 @@ from rl4bio.modules.base_files import older_config, older_tokenizer
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.saving import check_savable, verify_policy
-from rl4bio.outputs import save_policy
+from rl4bio.runs.finish import save_policy
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.storage import RunFolder
 
@@ -345,7 +345,7 @@ def test_a_full_disk_is_one_kind_of_error(tiny_folder, tmp_path: Path) -> None:
 import resource
 from pathlib import Path
 from rl4bio.modules.loading import load_policy
-from rl4bio.outputs import save_policy
+from rl4bio.runs.finish import save_policy
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.storage import RunFolder
 section = PolicyConfig(checkpoint={str(tiny_folder("llama"))!r}, adapter=AdapterConfig(rank=2))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tokenizers.processors import TemplateProcessing
 
-from rl4bio.config import load_config
+from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy

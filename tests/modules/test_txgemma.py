@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from rl4bio.answer_block import answer_of, bin_text, read_bin
+from rl4bio.answers.bins import bin_text, read_bin
+from rl4bio.answers.forms import answer_of
 from rl4bio.modules.demonstrations import encode_demonstrations
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy, has_system_role, puts_blank_first

@@ -19,6 +19,7 @@ from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.rollout import Completions, check_positions, sample_completions
+from rl4bio.modules.saving import write_policy
 from rl4bio.sections import AdapterConfig, PolicyConfig, RolloutConfig, SFTConfig
 from rl4bio.types import Sample
 from tests.conftest import build_model, build_tokenizer
@@ -205,7 +206,7 @@ class TestTokensWithoutARow:
 
     def test_saves_and_loads_again(self, tmp_path: Path) -> None:
         policy = self.policy(tmp_path)
-        policy.save(tmp_path / "again")
+        write_policy(policy, tmp_path / "again")
         assert len(load(tmp_path / "again").tokenizer) == 308
 
     @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio.data.pubmedqa import PubMedQACorpus
+from rl4bio.data.pubmedqa.corpus import PubMedQACorpus
 from rl4bio.types import Sample
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rl4bio.answer_block import bin_text
+from rl4bio.answers.bins import bin_text
 from rl4bio.errors import ConfigError
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.bin import BinReward

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from rl4bio.answers.choice import MAX_CHARACTERS, read_choice
 from rl4bio.errors import ConfigError
 from rl4bio.rewards import REWARDS
-from rl4bio.rewards.choice import MAX_CHARACTERS, ChoiceReward, read_choice
+from rl4bio.rewards.choice import ChoiceReward
 from rl4bio.types import Sample
 
 OPTIONS = {

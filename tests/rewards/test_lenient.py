@@ -8,14 +8,15 @@ import math
 
 import pytest
 
-from rl4bio.answer_block import loose_answer
+from rl4bio.answers.choice import loose_choice
+from rl4bio.answers.forms import loose_answer
+from rl4bio.answers.verdict import LABELS
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.choice import ChoiceReward, loose_choice
+from rl4bio.rewards.choice import ChoiceReward
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.option import OptionReward
 from rl4bio.rewards.verdict import MAX_LENIENT, VerdictReward, loose_verdict
 from rl4bio.sections import RewardConfig
-from rl4bio.tags import LABELS
 from rl4bio.types import Sample
 
 EVIDENCE = "Symptoms ended after 4.5 days with zinc acetate and 8.1 days with starch (p < 0.001)."

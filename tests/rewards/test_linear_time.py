@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from rl4bio.answers.verdict import lenient_verdict
 from rl4bio.rewards import REWARDS
-from rl4bio.tags import lenient_verdict
 from rl4bio.types import Sample
 
 UNITS = {

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rl4bio.rewards.polarity import agreement
-from rl4bio.rewards.semantic import SemanticReward
+from rl4bio.rewards.meaning.polarity import agreement
+from rl4bio.rewards.meaning.semantic import SemanticReward
 from rl4bio.types import Sample
 
 Rule = Callable[[str], str]

@@ -13,10 +13,9 @@ from rl4bio.chem.states import molecule_key
 from rl4bio.errors import RewardError
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.build import build_scorer
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.molecules.base import MoleculeReward
-from rl4bio.rewards.repeats import RepeatGuard
+from rl4bio.rewards.repeats import RepeatGuard, build_scorer
 from rl4bio.sections import MoleculesConfig, RewardConfig, RunConfig
 from rl4bio.types import Sample, ScoreTable
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rl4bio.affinity.predictor import Prediction, Target
-from rl4bio.affinity.storage import SHIPPED, find_predictor, load_predictor
 from rl4bio.chem.reading import Molecule
 from rl4bio.errors import ConfigError, ModelError
+from rl4bio.predictors.predictor import Prediction, Target
+from rl4bio.predictors.storage import SHIPPED, find_predictor, load_predictor
 from rl4bio.registry import did_you_mean
 from rl4bio.rewards.molecules.base import TransformedReward
 from rl4bio.rewards.molecules.transforms import Sigmoid, Transform

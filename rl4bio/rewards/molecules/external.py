@@ -11,11 +11,11 @@ from typing import Literal
 
 from rl4bio.chem.reading import Molecule
 from rl4bio.errors import ConfigError, RewardError
-from rl4bio.external.cache import ScoreCache, engine_key
-from rl4bio.external.endpoint import Endpoint, check_url, read_token
-from rl4bio.external.engines import CommandEngine, EndpointEngine, Engine
-from rl4bio.external.failures import Failure, Tally
-from rl4bio.external.scorer import BatchScorer
+from rl4bio.rewards.external.cache import ScoreCache, engine_key
+from rl4bio.rewards.external.endpoint import Endpoint, check_url, read_token
+from rl4bio.rewards.external.engines import CommandEngine, EndpointEngine, Engine
+from rl4bio.rewards.external.failures import Failure, Tally
+from rl4bio.rewards.external.scorer import BatchScorer
 from rl4bio.rewards.molecules.base import BatchMoleculeReward, TransformedReward
 from rl4bio.types import Sample
 

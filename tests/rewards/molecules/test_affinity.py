@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rl4bio.affinity.forest import ForestBuilder
-from rl4bio.affinity.predictor import Prediction, Target, nearest_tanimoto
-from rl4bio.affinity.storage import save_predictor
 from rl4bio.chem.features import FEATURE_SETS, domain_bits
 from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import ConfigError, ModelError
+from rl4bio.predictors.forest import ForestBuilder
+from rl4bio.predictors.predictor import Prediction, Target, nearest_tanimoto
+from rl4bio.predictors.storage import save_predictor
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.molecules.affinity import AffinityReward

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rl4bio.rewards.build import build_scorer
 from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.rewards.repeats import build_scorer
 from rl4bio.sections import RewardConfig, RunConfig
 from rl4bio.types import Sample
 

@@ -19,10 +19,10 @@ import yaml
 from rl4bio.chem.properties import logp
 from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import ConfigError, RewardError
-from rl4bio.external import process as process_module
-from rl4bio.external import scorer as scorer_module
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.rewards.external import process as process_module
+from rl4bio.rewards.external import scorer as scorer_module
 from rl4bio.rewards.molecules.external import ExternalReward
 from rl4bio.sections import RewardConfig
 from rl4bio.types import Sample

@@ -1,0 +1,4 @@
+"""What a completion says: tags, forms, verdict, choice, bin, molecule, reasoning.
+
+Read by data, rewards and evaluation alike.
+"""

@@ -1,0 +1,22 @@
+"""The molecule that a completion writes."""
+
+from __future__ import annotations
+
+from rl4bio.answers.forms import answer_of
+from rl4bio.types import Sample
+
+
+def asks_for_molecule(sample: Sample) -> bool:
+    """Whether molecule rewards are for this sample: a design prompt, or no therapeutic task."""
+    return sample.extra.get("kind", "design") == "design"
+
+
+def written_smiles(completion: str, sample: Sample) -> str:
+    """The SMILES that a completion writes: behind the prompt's start of one, or in its answer.
+
+    Returns:
+        "" where the completion does not keep its form, which no reader takes for a molecule.
+    """
+    if "answer_form" in sample.extra:
+        return answer_of(completion, sample) or ""
+    return str(sample.extra.get("prefix", "")) + completion

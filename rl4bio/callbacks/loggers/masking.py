@@ -1,0 +1,45 @@
+"""The configuration as loggers may show it: without its secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rl4bio.text.redaction import mask_secrets
+
+_SECRET_KEY = re.compile(r"(^|_)(key|token|secret|password)$", re.IGNORECASE)
+
+
+def masked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with secrets as ***: by the name of their key, or by their shape."""
+    return {
+        str(key): "***" if _SECRET_KEY.search(str(key)) and value else _masked(value)
+        for key, value in config.items()
+    }
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return masked(value)
+    if isinstance(value, list | tuple):
+        return [_masked(item) for item in value]
+    return mask_secrets(value) if isinstance(value, str) else value
+
+
+def mask_text(text: str, config: Mapping[str, Any]) -> str:
+    """A text that may quote the configuration, with the same secrets as ***."""
+    named = {f"{number}_KEY": value for number, value in enumerate(_secrets(config))}
+    return mask_secrets(text, {**os.environ, **named})
+
+
+def _secrets(value: Any, key: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, child in value.items():
+            yield from _secrets(child, str(name))
+    elif isinstance(value, list | tuple):
+        for child in value:
+            yield from _secrets(child, key)
+    elif isinstance(value, str) and _SECRET_KEY.search(key):
+        yield value

@@ -1,0 +1,132 @@
+"""A run in W&B, which a resumed run continues."""
+
+from __future__ import annotations
+
+import json
+import logging
+import netrc
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from rl4bio.callbacks.loggers.masking import mask_text, masked
+from rl4bio.errors import ConfigError, MissingPackageError
+from rl4bio.sections import LoggingConfig
+from rl4bio.storage.files import write_json
+
+_LOG = logging.getLogger(__name__)
+
+ID_FILE = "wandb.json"
+
+
+def wandb_id(config: LoggingConfig, run_dir: Path) -> str:
+    """The id of the folder's run in W&B, kept in wandb.json; a new one for another project."""
+    path = run_dir / ID_FILE
+    place = {"entity": config.entity, "project": config.project}
+    if path.exists():
+        stored = json.loads(path.read_text("utf-8"))
+        if {key: stored.get(key) for key in place} == place and stored.get("id"):
+            return str(stored["id"])
+    new = secrets.token_hex(4)
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        write_json(path, {**place, "id": new})
+    return new
+
+
+def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) -> Logger:
+    try:
+        import wandb
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            "logging.loggers: wandb is not installed; run `pip install wandb`, or leave it out"
+        ) from error
+    offline = wandb_offline(config.mode)
+    options: dict[str, Any] = {
+        "name": str(run_config.get("name", run_dir.name)),
+        "project": config.project,
+        "entity": config.entity,
+        "id": wandb_id(config, run_dir),  # Lightning adds resume="allow"
+        "save_dir": str(run_dir),
+        "config": masked(run_config),
+        # Its copy of the console would hold completions and whatever else is printed.
+        "settings": wandb.Settings(console="off", silent=True, init_timeout=30),
+    }
+    logger = _wandb_logger(offline=offline, **options)
+    try:
+        with _masked_arguments(run_config):
+            _ = logger.experiment  # begins the run, on rank 0
+    except wandb.errors.Error as error:
+        if offline:
+            raise
+        _LOG.warning(
+            "W&B cannot be reached (%s); logging offline to %s, `wandb sync` uploads it later",
+            str(error).partition("\n")[0],
+            run_dir / "wandb",
+        )
+        logger = _wandb_logger(offline=True, **options)
+        with _masked_arguments(run_config):
+            _ = logger.experiment
+    return logger
+
+
+def _wandb_logger(**options: Any) -> WandbLogger:
+    logger = WandbLogger(**options)
+    # Lightning passes it whether it is asked for or not, and W&B answers with a warning.
+    logger._wandb_init.pop("anonymous", None)
+    return logger
+
+
+@contextmanager
+def _masked_arguments(run_config: Mapping[str, Any]) -> Iterator[None]:
+    """The command line without secrets; W&B stores it when a run begins."""
+    arguments = sys.argv
+    sys.argv = [mask_text(text, run_config) for text in arguments]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+
+
+@rank_zero_only
+def end_wandb(logger: WandbLogger, status: str) -> None:
+    """Close the run, so that a later one in this process is another; failed ones say so."""
+    experiment = logger._experiment
+    if experiment is not None and hasattr(experiment, "finish"):
+        experiment.finish(exit_code=0 if status == "FINISHED" else 1)
+        logger._experiment = None
+
+
+def wandb_offline(mode: str) -> bool:
+    """Whether W&B writes to the disk alone: asked for, or (auto) nothing to log in with.
+
+    Raises:
+        ConfigError: mode is online and there is no key.
+    """
+    if mode == "offline":
+        return True
+    if mode == "auto" and os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
+        return True
+    has_key = bool(os.environ.get("WANDB_API_KEY")) or _in_netrc()
+    if mode == "online" and not has_key:
+        raise ConfigError(
+            "logging.mode: online needs a W&B key; set WANDB_API_KEY or run `wandb login`, or use "
+            "auto"
+        )
+    return not has_key
+
+
+def _in_netrc() -> bool:
+    base = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(str(path)).authenticators(urlparse(base).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,158 @@
+"""A run's configuration: defaults, then the YAML, then overrides, all checked without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from rl4bio.callbacks import CALLBACKS
+from rl4bio.config.plugins import import_plugins
+from rl4bio.config.schema import (
+    LARGEST_NUMBER,
+    check_numbers,
+    check_references,
+    check_tree,
+    check_types,
+    reason,
+)
+from rl4bio.config.tree import ConfigTree
+from rl4bio.config.yaml_reader import dump_yaml
+from rl4bio.data import CORPORA
+from rl4bio.errors import ConfigError, DataError
+from rl4bio.registry import option_hint
+from rl4bio.rewards import REWARDS
+from rl4bio.sections import RunConfig, require
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration of a run, complete and checked.
+
+    Args:
+        path: YAML file; None uses the overrides alone.
+        overrides: `key=value`, later ones win; the value is YAML.
+
+    Raises:
+        ConfigError: `file:line: full.key: reason`, or the override that is wrong.
+    """
+    file = None if path is None else Path(path)
+    tree = ConfigTree(file)
+    for override in overrides:
+        tree.override(override)
+    try:
+        check_tree(tree.value)
+        config = _typed(tree.value)
+        check_numbers(config_dict(config))
+        folder = None if file is None else file.parent
+        config.plugins = import_plugins(config.plugins, folder)
+        check_run(config)
+    except ConfigError as error:
+        raise tree.located(error) from error.__cause__
+    return config
+
+
+def config_dict(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain dicts, lists and scalars."""
+    return dataclasses.asdict(config)
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The resolved configuration as YAML; `load_config` reads an equal one from it."""
+    return dump_yaml(config_dict(config))
+
+
+def check_run(config: RunConfig) -> None:
+    """What one section cannot check alone. Builds the corpus and the rewards, reading no data.
+
+    Raises:
+        ConfigError: message starts with the full key.
+    """
+    require(
+        _NAME.fullmatch(config.name) is not None,
+        "name",
+        f"{config.name!r} is no folder name; use letters, digits, '.', '-' and '_', first a "
+        "letter or digit",
+    )
+    require(config.seed >= 0, "seed", f"got {config.seed}, needs 0 to {LARGEST_NUMBER}")
+    try:
+        CORPORA.build(config.data.name, config.data.options, where="data")
+    except DataError as error:
+        raise ConfigError(f"data.options: {error}") from error
+    _check_rewards(config)
+    for index, callback in enumerate(config.callbacks):
+        name, where = callback.name, f"callbacks[{index}]"
+        unknown = f"unknown callback {name!r}{CALLBACKS.hint(name)}"
+        require(name in CALLBACKS.names(), f"{where}.name", unknown)
+        options = CALLBACKS.option_names(name)
+        for option in callback.options:
+            unknown = f"unknown option{option_hint(option, options)}"
+            require(option in options, f"{where}.options.{option}", unknown)
+
+
+def _check_rewards(config: RunConfig) -> None:
+    first_of: dict[str, int] = {}
+    guarded = False
+    for index, reward in enumerate(config.rewards):
+        where = f"rewards[{index}]"
+        guarded |= REWARDS.build(reward.name, reward.options, where=where).reads_molecules
+        first = first_of.setdefault(reward.name, index)
+        require(
+            first == index,
+            f"{where}.name",
+            f"{reward.name!r} is rewards[{first}] already; keep one of them",
+        )
+    if config.task != "grpo":
+        return
+    require(
+        bool(config.rewards),
+        "rewards",
+        "task grpo needs at least one, such as `rewards: [{name: verdict}]`",
+    )
+    zeroes = "zero" in (config.molecules.batch_repeats, config.molecules.seen_before)
+    require(
+        not (guarded and zeroes and config.grpo.combine == "normalize_then_sum"),
+        "grpo.combine",
+        "normalize_then_sum reads each reward by itself, so that the zero total of repeated "
+        "molecules would have no effect; write sum_then_normalize, or molecules.batch_repeats=keep "
+        "and molecules.seen_before=keep",
+    )
+
+
+@functools.cache
+def _schema() -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.structured(RunConfig)
+
+
+def _typed(tree: dict[str, Any]) -> RunConfig:
+    """The tree merged into the dataclasses, references resolved, `__post_init__` checks run."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        config = OmegaConf.merge(_schema(), tree)
+    except OmegaConfBaseException as error:
+        check_types(tree)
+        raise ConfigError(f"{error.full_key}: {reason(error)}") from None
+    try:
+        check_references(tree, config)
+        missing = sorted(map(str, OmegaConf.missing_keys(config)))
+        if missing:
+            raise ConfigError(
+                f"these keys need a value: {', '.join(missing)}; add them to the file, or as "
+                f"{missing[0]}=... on the command line"
+            )
+        for index, reward in enumerate(config.rewards):
+            try:
+                OmegaConf.to_object(reward)
+            except ConfigError as error:
+                raise ConfigError(str(error).replace("[]", f"[{index}]", 1)) from None
+        return cast(RunConfig, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'references'}: {reason(error)}") from None

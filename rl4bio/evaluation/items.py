@@ -1,0 +1,101 @@
+"""The test items of a corpus: of which kind they are, checked, and the subset that is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from rl4bio.answers.reading import Kind
+from rl4bio.data import Corpus
+from rl4bio.data.base import stratified_subset
+from rl4bio.errors import ConfigError, DataError
+from rl4bio.evaluation.kinds import KINDS, Items, kinds_of, task_of, training_constants
+from rl4bio.evaluation.overlap import find_overlaps
+from rl4bio.sections import RunConfig
+from rl4bio.types import Sample
+
+
+def find_items(corpus: Corpus, config: RunConfig) -> list[Items]:
+    """The test split, or its configured subset, checked and parted by kind and task.
+
+    Raises:
+        DataError: the split is empty, has a label that cannot be scored, or shares an item with the
+            training or validation split.
+        ConfigError: open questions without rewards, or modes that a kind does not have.
+    """
+    test = list(corpus.samples("test"))
+    if not test:
+        raise DataError("the test split is empty; check data.options")
+    kinds = dict(zip((sample.uid for sample in test), kinds_of(test), strict=True))
+    check_overlap(corpus, test)
+    chosen = choose_items(test, kinds, config.evaluation.max_items, seed=config.seed)
+    parts: dict[tuple[Kind, str], list[Sample]] = {}
+    for sample in sorted(chosen, key=lambda sample: KINDS.index(kinds[sample.uid])):
+        parts.setdefault((kinds[sample.uid], task_of(sample)), []).append(sample)
+    items = [Items(kind=kind, task=task, samples=own) for (kind, task), own in parts.items()]
+    for own in items:
+        if own.kind == "open":
+            check_open(config)
+        if own.kind == "bin":
+            check_written(config, "numbers")
+            own.constants = training_constants(corpus, own)
+    return items
+
+
+def check_overlap(corpus: Corpus, test: Sequence[Sample]) -> None:
+    """Refuse a test split that shares items with training or validation.
+
+    Raises:
+        DataError: some are shared.
+    """
+    seen = [(s.uid, s.question) for split in ("train", "val") for s in corpus.samples(split)]
+    overlaps = find_overlaps(seen, [(s.uid, s.question) for s in test])
+    if overlaps:
+        first = overlaps[0]
+        raise DataError(
+            f"{len(overlaps)} of {len(test)} test items are also in the training or validation "
+            f"split, first {first.test_uid} (same {first.by} as {first.train_uid}); a score on "
+            "them would measure memory: remove them from the training data"
+        )
+
+
+def check_open(config: RunConfig) -> None:
+    """Open questions need rewards, and a mode in which a completion is written.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not config.rewards:
+        raise ConfigError(
+            "rewards: is empty, but the test split has open questions, which only rewards can "
+            "score; name one, such as {name: semantic}"
+        )
+    check_written(config, "open questions")
+
+
+def check_written(config: RunConfig, what: str) -> None:
+    """Some answers are written and never chosen.
+
+    Raises:
+        ConfigError: no mode writes a completion.
+    """
+    if not {"greedy", "sampled"} & set(config.evaluation.modes):
+        raise ConfigError(
+            f"evaluation.modes: got {list(config.evaluation.modes)}, but the test split has "
+            f"{what}; add greedy or sampled"
+        )
+
+
+def choose_items(
+    samples: Sequence[Sample], kinds: dict[str, Kind], size: int | None, *, seed: int
+) -> list[Sample]:
+    """A seeded subset that keeps the mix of kinds, tasks and labels; see `stratified_subset`."""
+    strata = [dataclasses.replace(s, target=_stratum(s, kinds[s.uid])) for s in samples]
+    chosen = {sample.uid for sample in stratified_subset(strata, size, seed=seed)}
+    return [sample for sample in samples if sample.uid in chosen]
+
+
+def _stratum(sample: Sample, kind: Kind) -> str:
+    # Texts and bins are no strata: rounding would leave the first ones in the alphabet.
+    label = kind if kind in ("open", "bin") else str(sample.target)
+    return f"{task_of(sample)}/{label}" if task_of(sample) else label

@@ -1,0 +1,139 @@
+"""`rl4bio evaluate` where molecules are written: base and tuned, sampled with the same noise."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rl4bio import __version__
+from rl4bio.data import Corpus
+from rl4bio.evaluation.facts import describe_models
+from rl4bio.evaluation.molecule_outputs import write_molecule_outputs
+from rl4bio.evaluation.sampling import Written, sample_models
+from rl4bio.reports.molecules.records import MoleculeRecord, make_records
+from rl4bio.reports.molecules.table import plain_molecule_table
+from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.sections import RunConfig
+from rl4bio.statistics.goals import Goals, goals_text, resolve_goal
+from rl4bio.statistics.molecules import (
+    MoleculeSummary,
+    ReferenceMolecules,
+    read_reference,
+    summarize_molecules,
+)
+from rl4bio.types import ScoreTable
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger("rl4bio")
+
+
+def evaluate_molecules(
+    config: RunConfig, corpus: Corpus, stages: Mapping[str, Path], output: Path
+) -> None:
+    """Sample the base and the models tuned from it; write and print the results.
+
+    Args:
+        config: of the run.
+        corpus: of the prompts.
+        stages: start and tuned, as far as there are any: name -> folder.
+        output: folder of the results.
+
+    Raises:
+        ConfigError: there is neither a base nor a tuned model.
+        DataError: the corpus has no prompt.
+        ModelError: base and tuned do not encode the prompts alike.
+    """
+    scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
+    goals = config.evaluation.goals
+    check_goals(goals, scorer)
+    samples, written, logprobs = sample_models(config, corpus, stages)
+    before = "start" if "start" in stages else "base"
+    known = [sample.reference for sample in corpus.samples("train") if sample.reference]
+    log.info("reading %d reference molecules", len(known))
+    reference = read_reference(known) if known else None
+    rounds, seed = config.evaluation.bootstrap, config.seed
+    summaries: dict[str, MoleculeSummary] = {}
+    records: dict[str, list[MoleculeRecord]] = {}
+    for name, own in written.items():
+        scores: ScoreTable | None = scorer(own.completions, samples) if scorer else None
+        summaries[name] = summarize_molecules(
+            own.smiles,
+            reference=reference,
+            rounds=rounds,
+            seed=seed,
+            scores=scores,
+            goals=goals,
+        )
+        unknown = [math.nan] * len(samples)
+        records[name] = make_records(
+            name,
+            own.smiles,
+            scores=scores,
+            logprob_policy=logprobs[name].get("tuned", unknown),
+            logprob_prior=logprobs[name].get(before, unknown),
+        )
+    if reference is not None:
+        texts = [molecule.canonical for molecule in reference.subset]
+        summaries["corpus"] = summarize_molecules(texts, rounds=rounds, seed=seed)
+    write_molecule_outputs(
+        output,
+        title=f"{config.name}: evaluation",
+        facts=describe(config, stages, written, reference),
+        summaries=summaries,
+        records=records,
+        corpus=[] if reference is None else reference.subset,
+        seed=seed,
+    )
+    print(plain_molecule_table(summaries))
+    print(f"\nreport: {output / 'report.html'}")
+
+
+def check_goals(goals: Goals, scorer: WeightedRewards | None) -> None:
+    """Stop before the first molecule where a goal's name is unknown.
+
+    Raises:
+        ConfigError: neither a raw value of the rewards nor a property has the name.
+    """
+    if goals:
+        known = [] if scorer is None else list(scorer([], []).raw)
+        for name in goals:
+            resolve_goal(name, known)
+
+
+def describe(
+    config: RunConfig,
+    stages: Mapping[str, Path],
+    written: dict[str, Written],
+    reference: ReferenceMolecules | None,
+) -> dict[str, str]:
+    """What a reader must know to repeat or to judge the numbers."""
+    limits = config.rollout
+    cut = ", ".join(f"{name} {own.truncated}" for name, own in written.items())
+    return {
+        "run": config.name,
+        **describe_models(config, stages),
+        "data": f"{config.data.name} {config.data.options}",
+        "reference": "none: the data hold no molecules"
+        if reference is None
+        else f"training split, {len(reference.canonical)} distinct molecules; SNN and the corpus "
+        f"column: a fixed subset of {len(reference.subset)}",
+        "sampling": f"temperature {limits.temperature:g}"
+        + (f", top {limits.top_k} tokens" if limits.top_k else "")
+        + f", the same noise for every model, seed {config.seed}",
+        "completion limit": f"{limits.max_completion_tokens} tokens; cut off: {cut}",
+        "rewards": ", ".join(f"{r.name} × {r.weight:g}" for r in config.rewards) or "none",
+        **(
+            {"goals of a hit": goals_text(config.evaluation.goals)}
+            if config.evaluation.goals
+            else {}
+        ),
+        "log-probability": "sum over the completion's tokens, of the sampling distribution",
+        "intervals": f"95% percentile bootstrap over molecules, {config.evaluation.bootstrap} "
+        f"rounds, seed {config.seed}",
+        "rl4bio": __version__,
+    }

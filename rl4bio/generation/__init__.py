@@ -1,0 +1,1 @@
+"""The job of `rl4bio generate`: prompts in, completions or molecules out, and chat."""

@@ -1,0 +1,1 @@
+"""Rollouts by vLLM: a server or an engine in this process."""

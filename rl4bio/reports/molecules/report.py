@@ -1,0 +1,186 @@
+"""The evaluation report of a model that writes molecules, as one HTML page."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from rl4bio.chem.properties import PROPERTIES
+from rl4bio.chem.reading import Molecule
+from rl4bio.reports.html import charts, pareto_chart
+from rl4bio.reports.html import structures as drawings
+from rl4bio.reports.html.charts import Chart, line_chart
+from rl4bio.reports.html.distributions import distribution_chart, has_values
+from rl4bio.reports.html.page import fact_list, html_page, html_table, text
+from rl4bio.reports.html.pareto_chart import pareto_section
+from rl4bio.reports.html.structures import molecule_grid
+from rl4bio.reports.molecules.records import MoleculeRecord, top_records
+from rl4bio.reports.molecules.table import NOTE, PROPERTY_TITLES, table_rows
+from rl4bio.statistics.molecules import MoleculeSummary
+from rl4bio.statistics.quantities import quantity_columns, quantity_titles, tradeoff
+
+DRAWN = 20
+"""Best molecules, and random ones, that are drawn."""
+LISTED = 100
+"""Best molecules in the table and in top.csv."""
+
+STYLE = (
+    charts.STYLE + drawings.STYLE + pareto_chart.STYLE + ".metrics code { white-space: normal; }\n"
+)
+
+
+def molecule_report(
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    summaries: Mapping[str, MoleculeSummary],
+    records: Mapping[str, Sequence[MoleculeRecord]],
+    corpus: Sequence[Molecule],
+    seed: int,
+) -> str:
+    """The whole page.
+
+    Args:
+        title: heading.
+        facts: what was evaluated and how, name -> value.
+        summaries: of the models and, where there is one, of the corpus, in the table's order.
+        records: of each model; structures and the top table are those of the last.
+        corpus: molecules of the corpus whose properties are drawn beside the models'; may be empty.
+        seed: of the random molecules.
+    """
+    shown, own = list(records.items())[-1]
+    figures = [
+        line_chart(chart, number)
+        for number, chart in enumerate(distributions(records, corpus), start=1)
+    ]
+    best = top_records(own, LISTED)
+    return html_page(
+        title,
+        [
+            f"<h1>{text(title)}</h1>",
+            '<p class="note">A research evaluation of models that write molecules. Scores are '
+            "computed from structures; no molecule here was made or tested.</p>",
+            "<h2>Results</h2>",
+            html_table(table_rows(summaries)),
+            f'<p class="note">{text(NOTE)}</p>',
+            "<h2>Distributions</h2>",
+            f'<div class="charts">{"".join(figures)}</div>',
+            *tradeoff_sections(records),
+            *best_and_random(own, model=shown, seed=seed),
+            f"<h2>Top {len(best)} of {text(shown)}</h2>",
+            top_table(best),
+            "<h2>What was evaluated</h2>",
+            fact_list(facts),
+        ],
+        style=STYLE,
+    )
+
+
+def distributions(
+    records: Mapping[str, Sequence[MoleculeRecord]], corpus: Sequence[Molecule]
+) -> list[Chart]:
+    """One chart of each property of valid molecules, and of the total reward."""
+    sets = {name: [r.molecule for r in own if r.molecule.valid] for name, own in records.items()}
+    if corpus:
+        sets["corpus"] = list(corpus)
+    drawn = []
+    for name, (title, unit) in PROPERTY_TITLES.items():
+        value = PROPERTIES[name]
+        values = {model: [float(value(m)) for m in members] for model, members in sets.items()}
+        if has_values(values):
+            drawn.append(distribution_chart(title, values, unit=unit))
+    totals = {
+        model: [r.total for r in own if r.molecule.valid and math.isfinite(r.total)]
+        for model, own in records.items()
+    }
+    if has_values(totals):
+        drawn.append(distribution_chart("Total reward", totals))
+    return drawn
+
+
+def tradeoff_sections(records: Mapping[str, Sequence[MoleculeRecord]]) -> list[str]:
+    """The picture of two objectives over the distinct molecules of all models, as HTML; nothing
+    where the rewards have not two of them."""
+    distinct: dict[str, MoleculeRecord] = {}
+    for record in (record for own in records.values() for record in own):
+        if record.molecule.valid:
+            distinct.setdefault(record.molecule.canonical, record)
+    chosen = list(distinct.values())
+    if not chosen:
+        return []
+    columns = {
+        **{f"raw_{name}": [r.raw[name] for r in chosen] for name in chosen[0].raw},
+        **{f"reward_{name}": [r.rewards[name] for r in chosen] for name in chosen[0].rewards},
+    }
+    pair = tradeoff(columns)
+    if pair is None:
+        return []
+    written = {
+        name: {r.molecule.canonical for r in own if r.molecule.valid}
+        for name, own in records.items()
+    }
+    sets = {name: np.array([s in own for s in distinct]) for name, own in written.items()}
+    authors = [", ".join(name for name, own in written.items() if s in own) for s in distinct]
+    section = pareto_section(
+        pair, sets, smiles=list(distinct), listed={"written by": authors}, rest=""
+    )
+    return ["<h2>Trade-off</h2>", section]
+
+
+def best_and_random(records: Sequence[MoleculeRecord], *, model: str, seed: int) -> list[str]:
+    """The best distinct molecules and some drawn at random of the valid ones, as HTML."""
+    valid = [record for record in records if record.molecule.valid]
+    if not valid:
+        return [f'<p class="note">{text(model)} wrote no valid molecule.</p>']
+    drawn = random.Random(f"drawn/{seed}").sample(valid, min(DRAWN, len(valid)))
+    sections = [
+        (f"Best molecules of {model}", top_records(records, DRAWN)),
+        (f"Random valid molecules of {model}", drawn),
+    ]
+    return [
+        f"<h2>{text(heading)}</h2>"
+        + molecule_grid([r.molecule for r in chosen], [_caption(r) for r in chosen])
+        for heading, chosen in sections
+    ]
+
+
+def _caption(record: MoleculeRecord) -> str:
+    molecule = record.molecule
+    parts = [] if math.isnan(record.total) else [f"reward {record.total:.3f}"]
+    parts += [f"QED {PROPERTIES['qed'](molecule):.2f}", f"SA {PROPERTIES['sa'](molecule):.1f}"]
+    return " · ".join(parts)
+
+
+def top_table(records: Sequence[MoleculeRecord]) -> str:
+    """Rank, SMILES, rewards, properties and log-probabilities of the records."""
+    if not records:
+        return '<p class="note">None.</p>'
+    first = records[0]
+    columns: dict[str, Callable[[MoleculeRecord], float]] = {"reward": lambda r: r.total}
+    for part in first.rewards:
+        columns[part] = lambda r, part=part: r.rewards[part]  # type: ignore[misc]
+    quantities = quantity_titles(quantity_columns(f"raw_{name}" for name in first.raw))
+    for column, title in quantities.items():
+        name = column.removeprefix("raw_")
+        if name not in first.rewards or any(r.raw[name] != r.rewards[name] for r in records):
+            columns[title] = lambda r, name=name: r.raw[name]  # type: ignore[misc]
+    for name, (title, _) in PROPERTY_TITLES.items():
+        value = PROPERTIES[name]
+        columns[title] = lambda r, value=value: float(value(r.molecule))  # type: ignore[misc]
+    columns["log p, tuned"] = lambda r: r.logprob_policy
+    columns["log p, prior"] = lambda r: r.logprob_prior
+    kept = {n: of for n, of in columns.items() if any(math.isfinite(of(r)) for r in records)}
+    rows = [
+        [str(rank), record.molecule.canonical, *(_value(of(record)) for of in kept.values())]
+        for rank, record in enumerate(records, start=1)
+    ]
+    return html_table([["", "SMILES", *kept], *rows])
+
+
+def _value(number: float) -> str:
+    if math.isnan(number):
+        return "–"
+    return f"{number:.1f}" if abs(number) >= 10 else f"{number:.3f}"

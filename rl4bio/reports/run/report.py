@@ -1,0 +1,200 @@
+"""The training report of a run folder: what ran, what changed, charts, sample completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rl4bio.reports.html import charts
+from rl4bio.reports.html.charts import line_chart
+from rl4bio.reports.html.page import block, fact_list, html_page, text
+from rl4bio.reports.html.ticks import number_text
+from rl4bio.reports.run.known_metrics import Metric
+from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
+from rl4bio.reports.run.samples import sample_sections
+from rl4bio.storage import write_atomic
+from rl4bio.text.redaction import mask_secrets
+
+STYLE = (
+    charts.STYLE
+    + """
+.warning { border-left: .35rem solid #d55e00; padding: .3rem .8rem; background: #fdf3ec; }
+.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
+  gap: .2rem 1.5rem; }
+.facts dd { margin-left: 0; overflow-wrap: anywhere; }
+.changes { width: 100%; max-width: 48rem; font-size: .9rem; }
+.changes th, .changes td { padding: .35rem 0 0 .8rem; text-align: right; vertical-align: top;
+  font-variant-numeric: tabular-nums; }
+.changes th:first-child { text-align: left; padding-left: 0; }
+.changes .note { padding: 0 0 .35rem; text-align: left; font-size: .85rem;
+  border-bottom: 1px solid #d5d5d5; }
+.changes tr { break-inside: avoid; break-after: avoid; }
+.changes .after { break-after: auto; }
+h4 { margin: 0; font-size: 1rem; }
+"""
+)
+_TASKS = {
+    "grpo": "GRPO (reinforcement learning from rewards)",
+    "sft": "SFT (imitation of demonstrations)",
+}
+
+
+def write_run_report(
+    path: Path,
+    *,
+    title: str,
+    config: dict[str, Any],
+    summary: dict[str, Any],
+    metrics: list[Row],
+    completions: Path,
+    molecules: Path | None = None,
+) -> None:
+    """Write the page in one piece.
+
+    Args:
+        path: the file, `report.html` of the run folder.
+        title: heading.
+        config: the resolved configuration.
+        summary: what summary.json holds.
+        metrics: the rows of metrics.csv, each with its `step`.
+        completions: folder of the recorded completions.
+        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
+
+    Raises:
+        StorageError: the page cannot be written, or a file of completions not be read.
+    """
+    page = run_report(
+        title=title,
+        config=config,
+        summary=summary,
+        metrics=metrics,
+        completions=completions,
+        molecules=molecules,
+    )
+    write_atomic(path, page)
+
+
+def run_report(
+    *,
+    title: str,
+    config: dict[str, Any],
+    summary: dict[str, Any],
+    metrics: list[Row],
+    completions: Path,
+    molecules: Path | None = None,
+) -> str:
+    """The page; arguments as in `write_run_report`."""
+    shown = run_metrics(config, metrics)
+    drawn = run_charts(shown, metrics)
+    figures = "".join(line_chart(chart, number) for number, chart in enumerate(drawn, start=1))
+    body = [
+        f"<h1>{text(title)}</h1>",
+        '<p class="warning"><strong>Research use only.</strong> Not a medical device; not for '
+        "diagnosis, treatment or advice.</p>",
+        *_warnings(summary),
+        f'<div class="facts">{fact_list(_facts(config, summary))}</div>',
+    ]
+    if metrics:
+        body += [
+            "<h2>What changed</h2>",
+            _change_table(shown, summary, metrics),
+            '<p class="note">Figures are of training batches, except those named validation. For '
+            "held-out figures run <code>rl4bio evaluate</code> on the run folder.</p>",
+            "<h2>Charts</h2>",
+            '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
+            "a line is a step without a finite number.</p>",
+            f'<div class="charts">{figures}</div>',
+        ]
+    style = STYLE
+    if molecules is not None and molecules.is_file():
+        from rl4bio.reports.html.pareto_chart import STYLE as PARETO_STYLE
+        from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
+        from rl4bio.reports.run.molecules import molecule_sections
+
+        style += MOLECULE_STYLE + PARETO_STYLE
+        body += ["<h2>Molecules</h2>", *molecule_sections(molecules)]
+    elif config.get("rewards"):
+        body += ["<h2>Sample completions</h2>", *sample_sections(completions)]
+    settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
+    body += [
+        "<h2>Configuration</h2>",
+        f"<details><summary>The resolved configuration</summary>{block(mask_secrets(settings))}"
+        "</details>",
+    ]
+    return html_page(title, body, style=style)
+
+
+def _warnings(summary: dict[str, Any]) -> list[str]:
+    """What the run had to say about its learning."""
+    return [
+        f'<p class="warning"><strong>Steps {w["from"]} to {w["to"]}:</strong> '
+        f"{text(w['message'])}.</p>"
+        for w in summary.get("warnings") or []
+    ]
+
+
+def _facts(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, object]:
+    rewards = [f"{r['name']} × {r.get('weight', 1.0):g}" for r in config.get("rewards") or []]
+    facts = {
+        "Task": _TASKS.get(summary["task"], summary["task"]),
+        "Base model": summary["base"],
+        "Data": (config.get("data") or {}).get("name"),
+        "Rewards": ", ".join(rewards),
+        "Training steps": summary["steps"],
+        "Prompts seen": summary.get("prompts"),
+        "Seed": summary["seed"],
+        "Time": duration(summary["seconds"]),
+        "Software": ", ".join(f"{k} {v}" for k, v in summary.get("versions", {}).items()),
+    }
+    return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+def duration(seconds: float) -> str:
+    """A time for people, in its two largest units."""
+    if seconds < 59.95:  # 59.97 would read 60.0
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _change_table(shown: Sequence[Metric], summary: dict[str, Any], rows: Sequence[Row]) -> str:
+    """First against last steps; the means are those of the summary, so that all files agree."""
+    window = summary["window_steps"]
+    first, last = rows[:window], rows[-window:]
+    shared = last[0]["step"] <= first[-1]["step"]
+    overlap = " The run is so short that both share steps." if shared else ""
+    lines = [
+        _change_line(m, summary["first"].get(m.key), summary["last"].get(m.key)) for m in shown
+    ]
+    return (
+        '<div class="wide"><table class="changes"><thead><tr><th scope="col">metric</th>'
+        f'<th scope="col">{_span(first)}</th><th scope="col">{_span(last)}</th>'
+        '<th scope="col">change</th></tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f'<p class="note">Means over the steps named above.{overlap} A change '
+        "smaller than the scatter of single steps (the thin lines below) says little.</p>"
+    )
+
+
+def _span(rows: Sequence[Row]) -> str:
+    low, high = rows[0]["step"], rows[-1]["step"]
+    return f"step {low:.0f}" if low == high else f"steps {low:.0f}–{high:.0f}"
+
+
+def _change_line(metric: Metric, first: float | None, last: float | None) -> str:
+    values = [None if value is None else value * metric.scale for value in (first, last)]
+    cells = ["–" if value is None else number_text(value) for value in values]
+    change = "–"
+    if values[0] is not None and values[1] is not None:
+        difference = values[1] - values[0]
+        change = ("+" if difference > 0 else "") + number_text(difference)
+    unit = f' <span class="unit">{text(metric.unit)}</span>' if metric.unit else ""
+    return (
+        f'<tr><th scope="row">{text(metric.title)}{unit}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in (*cells, change))
+        + f'</tr><tr class="after"><td class="note" colspan="4">{text(metric.meaning)}</td></tr>'
+    )

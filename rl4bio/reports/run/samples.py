@@ -1,0 +1,87 @@
+"""Sample completions of a training run: best, median and worst of its first and its last step."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from rl4bio.errors import StorageError
+from rl4bio.reports.html.page import block, reward_table, text
+
+Record = dict[str, Any]
+"""One line of a step's file: prompt, completion, rewards, total, advantage, tokens, truncated."""
+
+_FILE = re.compile(r"step-([0-9]+)\.jsonl")
+
+
+def completion_steps(folder: Path) -> dict[int, Path]:
+    """The recorded steps and their files, by rising step; empty where nothing was recorded."""
+    if not folder.is_dir():
+        return {}
+    found = {int(m[1]): path for path in folder.iterdir() if (m := _FILE.fullmatch(path.name))}
+    return dict(sorted(found.items()))
+
+
+def read_records(path: Path) -> list[Record]:
+    """The completions of one step.
+
+    Raises:
+        StorageError: the file cannot be read, or is not what a run writes.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        records = [json.loads(line) for line in lines if line]
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"{path}: cannot be read ({error}); remove the file, then finish the run with --resume"
+        ) from error
+    return records
+
+
+def chosen(records: list[Record]) -> dict[str, Record]:
+    """Best, median and worst by total reward, fewer where fewer completions could be scored.
+
+    Of an even number the lower median is taken; ties go by the order in the file.
+    """
+    scored = [record for record in records if record["total"] is not None]
+    ranked = sorted(scored, key=lambda record: -record["total"])
+    places = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best"}
+    return {places[k]: ranked[k] for k in sorted(places)} if ranked else {}
+
+
+def sample_sections(folder: Path) -> list[str]:
+    """A heading and up to three cards for the first and for the last recorded step, as HTML."""
+    steps = completion_steps(folder)
+    if not steps:
+        return [
+            '<p class="note">No completions were recorded '
+            "(this run has none, or logging.completions is off).</p>"
+        ]
+    sections = []
+    for step in dict.fromkeys((min(steps), max(steps))):
+        records = read_records(steps[step])
+        cards = "".join(_card(name, record) for name, record in chosen(records).items())
+        none = '<p class="note">No completion of this step could be scored.</p>'
+        sections.append(
+            f"<h3>Step {step}: best, median and worst of {len(records)} recorded completions</h3>"
+            + (f'<div class="pair">{cards}</div>' if cards else none)
+        )
+    return sections
+
+
+def _card(name: str, record: Record) -> str:
+    facts = [f"prompt {record['prompt']}", f"{record['tokens']} tokens"]
+    if record["advantage"] is not None:
+        facts.append(f"advantage {record['advantage']:+.2f}".replace("-", "−"))
+    if record["truncated"]:
+        facts.append("cut off at the length limit")
+    rewards = {**record["rewards"], "total": record["total"]}
+    known = {part: math.nan if value is None else value for part, value in rewards.items()}
+    return (
+        f'<section class="case"><h4>{name.capitalize()}</h4>'
+        f'<p class="note">{text(" · ".join(facts))}</p>'
+        f"{block(record['completion'])}{reward_table(known)}</section>"
+    )

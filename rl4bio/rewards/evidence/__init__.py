@@ -1,0 +1,1 @@
+"""Rewards that hold a thought against its context: grounding, facts, prose."""

@@ -1,0 +1,1 @@
+"""Rewards that a frozen model judges: semantic similarity, perplexity, polarity."""

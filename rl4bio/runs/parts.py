@@ -1,0 +1,270 @@
+"""From a configuration to the parts of a run: policy, data, module, callbacks, trainer."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rl4bio.config.load import config_dict
+from rl4bio.data import CORPORA, Corpus
+from rl4bio.errors import DataError
+from rl4bio.runs.begun_answers import check_start
+from rl4bio.runs.early_checks import check_hardware, check_logging, check_packages, check_validation
+from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
+from rl4bio.sections import NEW, RunConfig
+from rl4bio.storage import RunFolder, latest_checkpoint
+
+if TYPE_CHECKING:
+    import lightning as L
+
+    from rl4bio.data.module import PromptDataModule
+    from rl4bio.modules.base import PolicyModule
+    from rl4bio.modules.policy import Policy
+    from rl4bio.types import Scorer
+
+log = logging.getLogger("rl4bio")
+
+
+class Prepared(NamedTuple):
+    """What a run needs before it may have a folder."""
+
+    policy: Policy
+    data: PromptDataModule
+    precision: str
+    scorer: Scorer | None
+    """None for sft."""
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Policy, data, rewards and precision; what can fail does so before a run folder exists.
+
+    What is cheap to find out comes first: are the packages and the checkpoint there, do the data
+    files read, do the rewards have what they need. The policy is loaded last.
+    """
+    from rl4bio.modules.locate import locate
+    from rl4bio.modules.saving import check_savable
+
+    set_up_logging()
+    check_packages(config)
+    if config.policy.checkpoint != NEW:
+        locate(config.policy.checkpoint)
+    stage(f"reading data ({config.data.name})")
+    corpus = CORPORA.build(config.data.name, config.data.options, where="data")
+    if not corpus.samples("train"):
+        raise DataError("data: the train split is empty; check data.options")
+    check_validation(config, corpus)
+    load_libraries()
+    check_callbacks(config)
+    check_logging(config)
+    check_hardware(config)
+    scorer = None
+    if config.task == "grpo":
+        from rl4bio.rewards.repeats import build_scorer
+
+        stage(f"preparing rewards ({', '.join(reward.name for reward in config.rewards)})")
+        scorer = build_scorer(config)
+    stage(f"loading model ({config.policy.checkpoint})")
+    policy, precision = prepare_policy(config, getattr(corpus, "vocabulary", None))
+    check_savable(policy)
+    bind_corpus(corpus, policy)
+    data = build_data(config, corpus, policy)
+    samples = data.samples("train")  # measures the prompts
+    validated = data.samples("val") if config.trainer.val_every_steps else []
+    if config.task == "grpo":
+        from rl4bio.modules.rollout import check_positions
+
+        check_positions(policy, [*samples, *validated], config.rollout)
+    quiet_libraries()
+    return Prepared(policy, data, precision, scorer)
+
+
+def load_libraries() -> None:
+    """Import what takes seconds, and take it off the screen."""
+    stage("loading libraries (torch, lightning, transformers)")
+    import lightning  # noqa: F401
+    import transformers  # noqa: F401
+
+    quiet_libraries()
+
+
+def prepare_policy(
+    config: RunConfig, vocabulary: Callable[[], Mapping[str, int]] | None = None
+) -> tuple[Policy, str]:
+    """The policy, loaded in the dtype that the precision asks for, and that precision."""
+    import lightning as L
+    import torch
+
+    from rl4bio.modules.loading import load_policy
+    from rl4bio.runs.policies import choose_precision
+
+    trainer = config.trainer
+    L.seed_everything(config.seed, verbose=False)
+    if trainer.num_threads is not None:
+        torch.set_num_threads(trainer.num_threads)
+    gpu = trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+    precision, dtype = choose_precision(config, cuda=gpu, trained=True)
+    log.info("precision: %s (%s)", precision.value, precision.reason)
+    policy = load_policy(
+        config.policy, dtype=dtype, precision=precision.value, vocabulary=vocabulary
+    )
+    policy.backend = config.rollout.backend
+    return policy, precision.value
+
+
+def bind_corpus(corpus: Corpus, policy: Policy) -> None:
+    """Tell a corpus what the policy can read: its tokens, its positions, its conditions."""
+    if begun := check_start(corpus, policy):
+        log.info("%s", begun)
+    start = policy.tokenizer.bos_token_id is not None
+    positions = policy.max_positions
+    corpus.bind(
+        policy.tokenizer.get_vocab(),
+        max_tokens=None if positions is None else positions - start,
+    )
+    wanted = getattr(policy.model.config, "property_names", None)
+    given = getattr(corpus, "conditions", None)
+    if wanted and given is not None and [name.lower() for name in wanted] != given:
+        raise DataError(
+            f"data.options.properties: the model is conditioned on {', '.join(wanted)}, in this "
+            f"order, the data on {', '.join(given) or 'nothing'}; name the model's in properties "
+            "or targets"
+        )
+
+
+def build_data(config: RunConfig, corpus: Corpus, policy: Policy) -> PromptDataModule:
+    """The data module of a corpus; prompts are measured in the policy's tokens."""
+    from rl4bio.data.module import PromptDataModule
+    from rl4bio.modules.demonstrations import fit_demonstrations
+
+    imitates = config.task == "sft"
+    return PromptDataModule(
+        corpus,
+        seed=config.seed,
+        max_prompt_tokens=config.rollout.max_prompt_tokens,
+        overlong_prompts=config.rollout.overlong_prompts,
+        count_tokens=policy.count_tokens,
+        length_window=config.sft.length_window if imitates else 1,
+        fit_demonstrations=(
+            functools.partial(fit_demonstrations, policy, config=config.sft) if imitates else None
+        ),
+    )
+
+
+def build_module(config: RunConfig, policy: Policy, scorer: Scorer | None = None) -> PolicyModule:
+    """The LightningModule of the configured task; it makes the scorer where none is given."""
+    from rl4bio.modules.grpo import GRPOLightningModule
+    from rl4bio.modules.sft import SFTLightningModule
+    from rl4bio.rewards.repeats import build_scorer
+
+    steps = config.trainer.max_steps
+    if config.task == "sft":
+        return SFTLightningModule(
+            policy, sft=config.sft, optim=config.optim, max_steps=steps, seed=config.seed
+        )
+    return GRPOLightningModule(
+        policy,
+        scorer or build_scorer(config),
+        rollout=config.rollout,
+        grpo=config.grpo,
+        optim=config.optim,
+        max_steps=steps,
+        seed=config.seed,
+    )
+
+
+def scores_molecules(module: PolicyModule) -> bool:
+    """Whether the rewards of a run read its completions as molecules."""
+    from rl4bio.rewards.repeats import RepeatGuard
+
+    return isinstance(getattr(module, "scorer", None), RepeatGuard)
+
+
+def check_callbacks(config: RunConfig) -> list[Any]:
+    """The configured callbacks, made from their options."""
+    from rl4bio.callbacks import CALLBACKS
+
+    return [
+        CALLBACKS.build(part.name, part.options, where=f"callbacks[{n}]")
+        for n, part in enumerate(config.callbacks)
+    ]
+
+
+def build_callbacks(
+    config: RunConfig, folder: RunFolder, *, resume: bool, molecules: bool = False
+) -> tuple[list, Any]:
+    """The configured callbacks with those that every run has, and the checkpoint one of them.
+
+    Every run watches whether it learns. One that writes molecules also has a monitor of them and,
+    unless completions are not to be recorded, a table; both stand before the checkpoint, so that
+    what it saves is in the table.
+    """
+    from rl4bio.callbacks import CALLBACKS
+    from rl4bio.callbacks.checkpoint import RunCheckpoint
+    from rl4bio.callbacks.completions import CompletionWriter
+    from rl4bio.callbacks.progress import RewardProgressBar
+    from rl4bio.callbacks.step_logging import StepLogging
+
+    found: Path | None = None
+    if resume:
+        found, warnings = latest_checkpoint(folder.checkpoints)
+        for warning in warnings:
+            log.warning("%s", warning)
+    checkpoint = RunCheckpoint(
+        folder=str(folder.checkpoints),
+        every=config.trainer.save_every_steps,
+        keep=config.trainer.keep_checkpoints,
+        resume_from=None if found is None else str(found),
+    )
+    chosen = check_callbacks(config)
+    named = {part.name for part in config.callbacks}
+    usual = ["learning_check"]
+    if molecules:
+        usual.append("molecule_monitor")
+        usual += ["molecule_table"] if config.logging.completions else []
+    for name in usual:
+        if name not in named:
+            chosen.append(CALLBACKS.build(name, {}, where="callbacks"))
+    every = config.trainer.log_every_steps
+    callbacks = [*chosen, RewardProgressBar(every=every * 5), checkpoint]
+    if config.logging.completions and config.task == "grpo":
+        callbacks.append(CompletionWriter(folder=str(folder.completions)))
+    callbacks.append(StepLogging(every=every))  # behind all that may stop the run
+    return callbacks, checkpoint
+
+
+def build_trainer(
+    config: RunConfig, folder: RunFolder, precision: str, callbacks: list[Any]
+) -> L.Trainer:
+    """The Trainer; clipping, accumulation and checkpoints are ours, so its own are off."""
+    import lightning as L
+
+    from rl4bio.callbacks.loggers.build import build_loggers
+
+    section = config.trainer
+    devices: Any = section.devices if section.devices == "auto" else int(section.devices)
+    val_every = section.val_every_steps
+    updates = config.grpo.updates_per_rollout if config.task == "grpo" else 1
+    return L.Trainer(
+        accelerator=section.accelerator,
+        devices=devices,
+        num_nodes=section.num_nodes,
+        strategy=section.strategy,
+        precision=precision,  # type: ignore[arg-type]
+        max_steps=section.max_steps * updates,  # Lightning counts optimiser steps
+        max_epochs=-1,
+        val_check_interval=val_every or 1,
+        check_val_every_n_epoch=None,
+        limit_val_batches=None if val_every else 0,
+        num_sanity_val_steps=0,
+        inference_mode=False,
+        logger=build_loggers(config.logging, folder.root, config_dict(config)),
+        log_every_n_steps=section.log_every_steps,  # StepLogging decides
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder.root,
+    )

@@ -1,0 +1,40 @@
+"""The configuration and the tuned weights that a command is about."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rl4bio.errors import ConfigError, ModelError
+from rl4bio.storage import RunFolder
+
+
+def config_file(arguments: argparse.Namespace) -> Path:
+    """`--config`, or the configuration that the run was made with."""
+    if arguments.config is not None:
+        return Path(arguments.config)
+    if arguments.run is None:
+        raise ConfigError("--config: is required without --run; name the YAML file of a run")
+    return Path(arguments.run) / "config.yaml"
+
+
+def find_tuned(arguments: argparse.Namespace) -> Path | None:
+    """The folder with the tuned weights, or None where only the base is asked for.
+
+    Raises:
+        ModelError: the run holds no finished model, or the folder is not there.
+    """
+    if arguments.run is None:
+        named = arguments.adapter or arguments.tuned
+        if named is None:
+            return None
+        if not Path(named).is_dir():
+            raise ModelError(f"{named}: no such folder; name the adapter/ or model/ of a run")
+        return Path(named)
+    run = RunFolder(Path(arguments.run))
+    for folder in (run.adapter, run.model):
+        if folder.is_dir():
+            return folder
+    raise ModelError(
+        f"{run.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run first"
+    )

@@ -1,0 +1,1 @@
+"""The job of `rl4bio score`: rows in, rewards of their completions out."""

@@ -1,0 +1,135 @@
+"""What `rl4bio score` writes: a line for each completion, and a summary of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rl4bio.answers.forms import answer_of
+from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.verdict import lenient_verdict, strict_verdict
+from rl4bio.types import MoleculeState, Sample, ScoreTable
+
+if TYPE_CHECKING:
+    from rl4bio.chem.reading import Molecule
+
+Result = dict[str, Any]
+"""One line of the output; null where a reward could not score."""
+
+
+def result_row(uid: str | int, completion: str, table: ScoreTable, index: int) -> Result:
+    """What is written about one completion.
+
+    Every part stands under `rewards`, and beside it under its own name where that is free: the
+    verdict reward's is not, because `verdict` is the label that was read.
+    """
+    parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
+    row: Result = {
+        "id": uid,
+        "rewards": parts,
+        "total": _or_null(table.total[index]),
+        "verdict": strict_verdict(completion),
+        "verdict_lenient": lenient_verdict(completion),
+        "format_ok": strict_parse(completion) is not None,
+    }
+    if table.raw:
+        row["raw"] = {name: _or_null(values[index]) for name, values in table.raw.items()}
+    return {**row, **{name: value for name, value in parts.items() if name not in row}}
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def summary(results: Sequence[Result], labels: Sequence[str | None]) -> str:
+    """A short table: mean of each reward, parse rates, accuracy over the labelled rows."""
+    lines = reward_lines(results)
+    for key, reader in (("verdict", "strict"), ("verdict_lenient", "lenient")):
+        parsed = [row[key] is not None for row in results]
+        pairs = [(row[key], lab) for row, lab in zip(results, labels, strict=True) if lab]
+        right = [verdict == label for verdict, label in pairs]
+        given = [verdict == label for verdict, label in pairs if verdict is not None]
+        lines.append(f"{f'verdict found, {reader}':<28}{_mean(parsed)}{len(parsed):>9}")
+        lines.append(f"{f'accuracy, {reader}':<28}{_mean(right)}{len(right):>9}")
+        lines.append(f"{f'accuracy if found, {reader}':<28}{_mean(given)}{len(given):>9}")
+    return "\n".join(lines)
+
+
+def reward_lines(results: Sequence[Result]) -> list[str]:
+    """The table's head, and the mean and count of each reward."""
+    lines = [f"{'reward':<28}{'mean':>8}{'scored':>9}"]
+    for name in [*results[0]["rewards"], "total"]:
+        values = [row["total"] if name == "total" else row["rewards"][name] for row in results]
+        scored = [value for value in values if value is not None]
+        lines.append(f"{name:<28}{_mean(scored)}{len(scored):>9}")
+    return lines
+
+
+def answer_rows(
+    ids: Sequence[str | int],
+    completions: Sequence[str],
+    samples: Sequence[Sample],
+    table: ScoreTable,
+) -> list[Result]:
+    """What is written about answers to therapeutic questions; null where none could be read."""
+    rows: list[Result] = []
+    for index, (completion, sample) in enumerate(zip(completions, samples, strict=True)):
+        parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
+        row: Result = {
+            "id": ids[index],
+            "rewards": parts,
+            "total": _or_null(table.total[index]),
+            "kind": sample.extra["kind"],
+            "answer": answer_of(completion, sample) or None,
+        }
+        if table.raw:
+            row["raw"] = {name: _or_null(values[index]) for name, values in table.raw.items()}
+        rows.append({**row, **{name: value for name, value in parts.items() if name not in row}})
+    return rows
+
+
+def answer_summary(results: Sequence[Result]) -> str:
+    """A short table: mean of each reward, share of the completions that have an answer."""
+    found = [row["answer"] is not None for row in results]
+    return "\n".join([*reward_lines(results), f"{'answer found':<28}{_mean(found)}{len(found):>9}"])
+
+
+def molecule_rows(
+    ids: Sequence[str | int],
+    molecules: Sequence[Molecule],
+    states: Sequence[MoleculeState],
+    table: ScoreTable,
+) -> list[Result]:
+    """What is written about molecules; parts also by their own names where those are free."""
+    rows: list[Result] = []
+    for index, (molecule, state) in enumerate(zip(molecules, states, strict=True)):
+        parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
+        row: Result = {
+            "id": ids[index],
+            "rewards": parts,
+            "total": _or_null(table.total[index]),
+            "state": state,
+            "reason": molecule.reason,
+            "canonical": molecule.canonical,
+            "raw": {name: _or_null(values[index]) for name, values in table.raw.items()},
+        }
+        rows.append({**row, **{name: value for name, value in parts.items() if name not in row}})
+    return rows
+
+
+def molecule_summary(results: Sequence[Result]) -> str:
+    """A short table: mean of each reward, share of valid and of distinct molecules."""
+    valid = [row["state"] != "invalid" for row in results if row["state"] != "other"]
+    distinct = [row["state"] == "valid" for row in results if row["canonical"]]
+    return "\n".join(
+        [
+            *reward_lines(results),
+            f"{'valid':<28}{_mean(valid)}{len(valid):>9}",
+            f"{'distinct among valid':<28}{_mean(distinct)}{len(distinct):>9}",
+        ]
+    )
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{math.fsum(values) / len(values):>8.3f}" if values else f"{'-':>8}"

@@ -1,0 +1,1 @@
+"""Numbers of answers and of molecules, with their intervals; numpy alone."""

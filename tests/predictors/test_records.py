@@ -1,0 +1,90 @@
+"""Measured affinities from tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rl4bio.errors import DataError
+from rl4bio.predictors.records import read_measured
+
+
+def write(folder: Path, *rows: str, header: str = "smiles,pic50") -> Path:
+    path = folder / "t.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_repeats_are_averaged_and_salts_lose_their_ions(tmp_path: Path) -> None:
+    path = write(tmp_path, "CCN,5", "NCC,6", "Cl.CCN,7.5", "CCO,4", "C[C@H](N)O,3", "C[C@@H](N)O,2")
+    found = read_measured(path, "pIC50")
+    assert [molecule.canonical for molecule in found.molecules][:2] == ["CCN", "CCO"]
+    assert found.values.tolist() == [(5 + 6 + 7.5) / 3, 4, 3, 2]  # mirror images stay apart
+    assert (found.rows, found.repeats, found.largest_gap, found.dropped) == (6, 2, 2.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("unit", "text", "value"),
+    [
+        ("p", "7.5", 7.5),
+        ("M", "1e-6", 6),
+        ("mM", "1", 3),
+        ("uM", "10", 5),
+        ("nM", "100", 7),
+        ("pM", "1", 12),
+    ],
+)
+def test_units_by_hand(unit: Any, text: str, value: float, tmp_path: Path) -> None:
+    path = write(tmp_path, f"CCO,{text}", header="smiles,ic50")
+    assert read_measured(path, "ic50", unit=unit).values.tolist() == [pytest.approx(value)]
+
+
+@pytest.mark.parametrize(
+    ("row", "unit", "message"),
+    [
+        ("C1CC,5", "p", r"t\.csv:3: 'C1CC' is no SMILES \(syntax\)"),
+        (",5", "p", r"t\.csv:3: '' is no SMILES \(empty\)"),
+        ("CC,high", "p", r"t\.csv:3: pic50 is 'high', no number"),
+        ("CC,", "p", r"t\.csv:3: pic50 is '', no number"),
+        ("CC,nan", "p", r"t\.csv:3: pic50 is nan.* is --unit p right"),
+        ("CC,350", "p", r"t\.csv:3: pic50 is 350, .* outside -2 to 20; is --unit p right"),
+        ("CC,0", "nM", r"t\.csv:3: pic50 is 0, needs a nM above 0"),
+        ("CC,-5", "nM", "needs a nM above 0"),
+        ("CC,inf", "nM", "needs a nM above 0"),
+        ("CC,1e-30", "nM", "outside"),
+    ],
+)
+def test_a_row_that_cannot_be_read(row: str, unit: Any, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "CCO,5", row)
+    with pytest.raises(DataError, match=message + r".*leave such rows out with --drop-bad"):
+        read_measured(path, "pic50", unit=unit)
+    found = read_measured(path, "pic50", unit=unit, drop_bad=True)
+    assert (len(found.molecules), found.dropped) == (1, 1)
+
+
+def test_many_bad_rows_are_counted_and_none_good_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, *["C1,5"] * 5)
+    with pytest.raises(DataError, match=r"t\.csv:4: .*; and 2 more; repair"):
+        read_measured(path, "pic50")
+    with pytest.raises(DataError, match="and 2 more"):
+        read_measured(path, "pic50", drop_bad=True)
+
+
+def test_columns(tmp_path: Path) -> None:
+    path = write(tmp_path, "x,CCO,5", header="id,canonical_smiles,pKd")
+    assert read_measured(path, "pkd").values.tolist() == [5]
+    with pytest.raises(DataError, match=r"no column 'pki' \(--label\)"):
+        read_measured(path, "pki")
+    with pytest.raises(DataError, match=r"no column 'mol' \(--smiles\)"):
+        read_measured(path, "pkd", smiles="mol")
+
+
+def test_the_real_tables(shared_data: Path) -> None:
+    egfr = read_measured(shared_data / "affinity/egfr_pic50.csv", "pic50")
+    # In nM the same values: pIC50 = 9 - log10(IC50), given with four digits.
+    nm = read_measured(shared_data / "affinity/egfr_pic50.csv", "ic50_nm", unit="nM")
+    assert egfr.rows == 5568
+    assert len(egfr.molecules) == 5568 - egfr.repeats
+    assert abs(egfr.values - nm.values).max() < 1e-3

@@ -1,0 +1,239 @@
+"""rl4bio.reports.answers.report: the page shows untrusted text and runs none of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from rl4bio.reports.answers.cases import Case, Reply
+from rl4bio.reports.answers.report import html_report
+from rl4bio.reports.answers.table import ResultRow
+from rl4bio.statistics.answers import Answer, answer_metrics
+from rl4bio.statistics.compare import compare_answers
+from rl4bio.types import Sample
+
+INJECTIONS = [
+    "<script>alert(1)</script>",
+    "</script><script src=https://evil.example/x.js></script>",
+    "<SCRIPT>alert(1)</SCRIPT>",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "<img src=x onerror=alert(1)>",
+    '<img src="https://evil.example/pixel.png">',
+    "<svg onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<body onload=alert(1)>",
+    '"><script>alert(1)</script>',
+    "' onmouseover='alert(1)",
+    '" onfocus="alert(1)" autofocus="',
+    "<a href='javascript:alert(1)'>x</a>",
+    "<a href=https://evil.example>click</a>",
+    "<iframe src=https://evil.example></iframe>",
+    "<object data=https://evil.example></object>",
+    "<embed src=https://evil.example>",
+    "<link rel=stylesheet href=https://evil.example/x.css>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+    "<base href=https://evil.example/>",
+    "<style>@import 'https://evil.example/x.css';</style>",
+    "</style><script>alert(1)</script>",
+    "<form action=https://evil.example><input name=a></form>",
+    "<math><mi xlink:href='javascript:alert(1)'>x</mi></math>",
+    "</pre></details></section><script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "<!-- <script>alert(1)</script> -->",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;&#60;script&#62;",
+    "\x00<script\x00>alert(1)</script>\u202e\ud800",
+]
+
+
+class Page(HTMLParser):
+    """What a browser would find: elements, attributes and the text between them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}>"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+    def text_of(self, tag: str) -> str:
+        return "\n".join(data for holder, data in self.texts if holder == tag)
+
+
+def answer(verdict: str | None, gold: str = "yes") -> Answer:
+    return Answer(gold=gold, strict=verdict, lenient=verdict, tokens=9, rewards={"total": 0.5})
+
+
+def report(text: str, *, part: str = "total") -> str:
+    base = [Answer(gold="yes", strict=None, lenient="yes", tokens=9, rewards={part: 0.5})]
+    tuned = [Answer(gold="yes", strict="yes", lenient="yes", tokens=9, rewards={part: 0.9})]
+    sample = Sample(uid=text, prompt=text, question=text, context=text, target="yes")
+    first = Answer(gold="yes", strict=None, lenient="yes", truncated=True, rewards={part: math.nan})
+    replies = {
+        f"base {text}": Reply(answer=first, completion=text),
+        "tuned": Reply(answer=tuned[0], completion=text),
+    }
+    rows = [
+        ResultRow(model=m, mode=text, metrics=answer_metrics(a, seed=0, rounds=20))
+        for m, a in (("base", base), ("tuned", tuned))
+    ]
+    return html_report(
+        title=text,
+        facts={"base model": text, text: "value"},
+        rows=rows,
+        comparisons={text: compare_answers(base, tuned, seed=0, rounds=20)},
+        cases=[Case(sample=sample, replies=replies)],
+    )
+
+
+def test_there_are_thirty_injections() -> None:
+    assert len(set(INJECTIONS)) == 30
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_nothing_of_the_data_becomes_markup(injection: str) -> None:
+    harmless, hostile = Page(report("plain", part="plain")), Page(report(injection, part=injection))
+    assert hostile.elements == harmless.elements
+    assert hostile.attributes == harmless.attributes
+    assert hostile.open == []
+    assert "script" not in hostile.elements
+    assert not [name for _, name, _ in hostile.attributes if name.startswith("on")]
+    urls = [v for _, name, v in hostile.attributes if name in ("href", "src", "action", "data")]
+    assert urls
+    assert all(re.fullmatch(r"#case-\d+", url) for url in urls)
+    assert not [v for _, _, v in hostile.attributes if "//" in v or "javascript" in v]
+
+
+@pytest.mark.parametrize("injection", INJECTIONS[:-1])
+def test_the_text_itself_is_shown_unchanged(injection: str) -> None:
+    page = Page(report(injection))
+    assert page.text_of("pre").count(injection) == 3  # abstract, base, tuned
+
+
+def test_the_page_is_valid_utf8_and_shows_odd_characters() -> None:
+    source = report(INJECTIONS[-1])
+    source.encode("utf-8")
+    assert "\x00" not in source
+    assert "\u202e" not in source
+
+
+def test_the_policy_allows_the_one_style_block_and_nothing_else() -> None:
+    source = report("plain")
+    page = Page(source)
+    policy = next(v for tag, name, v in page.attributes if tag == "meta" and "default-src" in v)
+    style = source[source.index("<style>") + len("<style>") : source.index("</style>")]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'")
+    assert "unsafe" not in policy
+    assert not [a for a in page.attributes if a[1] == "style"]  # the policy would block it
+
+
+def test_verdicts_are_words_and_not_colour_alone() -> None:
+    page = Page(report("<thought>t</thought><answer>yes</answer>"))
+    spans = page.text_of("span")
+    assert "No answer" in spans
+    assert "Right: yes" in spans
+    notes = page.text_of("p")
+    assert "read leniently it says yes" in notes
+    assert "cut off at the length limit" in notes
+    assert "Expert answer" in notes
+    assert "not scored" in page.text_of("td")
+
+
+def test_cases_are_listed_by_who_is_right() -> None:
+    page = Page(report("x"))
+    assert "base wrong, tuned right (1)" in page.text_of("li")
+
+
+def test_a_report_of_one_model_without_cases() -> None:
+    answers = [answer("no"), answer("yes")]
+    row = ResultRow(model="base", mode="tags", metrics=answer_metrics(answers, seed=0, rounds=20))
+    single = Case(
+        sample=Sample(uid="1", prompt="p", question="q", context="c", target="yes"),
+        replies={"base": Reply(answer=answers[0], completion="no")},
+    )
+    for cases, listed in (([], ""), ([single], "wrong (1)")):
+        source = html_report(title="t", facts={}, rows=[row], comparisons={}, cases=cases)
+        page = Page(source)
+        assert page.open == []
+        assert listed in page.text_of("li")
+        assert "McNemar" not in source
+
+
+def test_real_completions_with_their_tags(shared_data: Path) -> None:
+    import json
+
+    lines = (
+        (shared_data / "medical/completions/gemma3_1b_pubmedqa_50cases.jsonl")
+        .read_text("utf-8")
+        .splitlines()
+    )
+    for line in lines[:20]:
+        completion = json.loads(line)["completion"]
+        page = Page(report(completion))
+        assert page.open == []
+        assert page.text_of("pre").count(completion.replace("\r\n", "\n")) == 3
+
+
+def test_the_confusion_table_of_the_main_mode() -> None:
+    answers = [answer("no"), answer("yes"), answer(None)]
+    rows = [
+        ResultRow(model=m, mode=mode, metrics=answer_metrics(answers, seed=0, rounds=20))
+        for m, mode in (("base", "tags"), ("tuned", "tags"), ("base", "log-prob"))
+    ]
+    page = Page(html_report(title="t", facts={}, rows=rows, comparisons={}, cases=[]))
+    assert page.text_of("h3").count("expert answer (down)") == 2
+    cells = [data for holder, data in page.texts if holder == "td"]
+    # gold yes: 1 yes, 1 no, 0 maybe, 1 none; no gold no or maybe
+    assert cells[-24:-12] == cells[-12:] == ["1", "1", "0", "1", *["0"] * 8]
+
+
+def test_a_choice_names_its_right_option_and_an_open_question_its_rewards() -> None:
+    def of(gold: str | None, verdict: str | None, total: float) -> Reply:
+        own = Answer(gold=gold, strict=verdict, lenient=verdict, tokens=5, rewards={"total": total})
+        return Reply(answer=own, completion="said", draws=[Reply(answer=own)])
+
+    options = {"A": "Aspirin", "B": "Ibuprofen"}
+    choice = Sample(uid="c", prompt="p", question="q", target="B", extra={"options": options})
+    asked = Sample(uid="o", prompt="p", question="q", target="sepsis", reference="It is sepsis.")
+    cases = [
+        Case(sample=choice, replies={"base": of("B", "A", 0), "tuned": of("B", "B", 1)}),
+        Case(
+            sample=asked,
+            replies={"base": of(None, None, 0.1), "tuned": of(None, "answered", 0.4)},
+        ),
+    ]
+    row = ResultRow(model="base", mode="m", metrics=answer_metrics([], seed=0, rounds=2))
+    page = Page(html_report(title="t", facts={}, rows=[row], comparisons={}, cases=cases))
+    assert page.open == []
+    assert "B. Ibuprofen" in page.text_of("strong")
+    assert "sepsis" in page.text_of("strong")
+    assert "It is sepsis." in page.text_of("pre")
+    listed = page.text_of("li")
+    assert "base wrong, tuned right (1)" in listed
+    assert "tuned has the higher reward (1)" in listed
+    spans = page.text_of("span")
+    assert "Answered" in spans
+    assert "Abstract" not in page.text_of("summary")
