@@ -8,6 +8,7 @@ CONFIG ?= configs/pubmedqa_nano.yaml
 QED_STEPS ?= 50
 ALBUTEROL_STEPS ?= 40
 BENCH ?=
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check demo demo-qa bench clean
@@ -27,13 +28,13 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 check: setup  ## lint, check the format and the types, run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 demo: setup  ## tune the MolGPT prior toward QED and albuterol on a CPU, before and after
 	rm -rf runs/demo-qed runs/demo-albuterol

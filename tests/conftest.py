@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,15 +53,31 @@ def pytest_configure() -> None:
             section.backend = backend  # type: ignore[assignment]
 
 
-@pytest.fixture(autouse=True)
-def own_plugins() -> Iterator[None]:
-    """What a test registers is gone after it; a module's own parts last for the module."""
+@contextlib.contextmanager
+def plugins_gone_afterwards() -> Iterator[None]:
+    """What is registered inside, and the plugins that are imported, are gone after it."""
     from rl4bio.config.catalogue import REGISTRIES
 
     before = {kind: dict(parts._registered) for kind, parts in REGISTRIES.items()}
+    imported = {*sys.modules}
     yield
     for kind, parts in REGISTRIES.items():
         parts._registered = before[kind]
+    for name in {*sys.modules} - imported:
+        if name.startswith("rl4bio_plugin_"):
+            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plugins_of_a_file() -> Iterator[None]:
+    with plugins_gone_afterwards():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def plugins_of_a_test() -> Iterator[None]:
+    with plugins_gone_afterwards():
+        yield
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from rl4bio.config.load import load_config, to_yaml
 from rl4bio.errors import ModelError
 from rl4bio.fit import main
 from rl4bio.modules.loading import load_policy
-from rl4bio.rewards import REWARDS
 from rl4bio.runs.parts import build_module
 from rl4bio.sections import RolloutConfig
 from rl4bio.storage import latest_checkpoint, load_checkpoint_folder
@@ -59,13 +58,11 @@ class AlwaysRaises(Reward):
 
 
 @pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The plugin's file; its rewards are gone again afterwards."""
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plugin's file."""
     path = tmp_path_factory.mktemp("plugin") / "letters.py"
     path.write_text(PLUGIN)
-    yield path
-    for name in ("share_of_e", "always_raises"):
-        REWARDS._registered.pop(name, None)
+    return path
 
 
 @pytest.fixture

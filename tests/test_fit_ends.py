@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio.callbacks import CALLBACKS
 from rl4bio.cli import set_run_folder
 from rl4bio.fit import main
-from rl4bio.rewards import REWARDS
 from rl4bio.storage import latest_checkpoint
 
 pytestmark = pytest.mark.usefixtures("no_traces")
@@ -101,14 +99,11 @@ class Brittle(pl.Callback):
 
 
 @pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The plugin's file; what it registers is gone again afterwards."""
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plugin's file."""
     path = tmp_path_factory.mktemp("plugin") / "ends.py"
     path.write_text(PLUGIN)
-    yield path
-    for name in ("letters", "constant", "blind"):
-        REWARDS._registered.pop(name, None)
-    CALLBACKS._registered.pop("brittle", None)
+    return path
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rl4bio.config.load import load_config
 from rl4bio.fit import main
-from rl4bio.rewards import REWARDS
 
 pytestmark = pytest.mark.usefixtures("no_traces")
 
@@ -45,12 +44,10 @@ class SeesNothing(Reward):
 
 
 @pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("plugin") / "signs.py"
     path.write_text(PLUGIN)
-    yield path
-    for name in ("by_length", "half", "sees_nothing"):
-        REWARDS._registered.pop(name, None)
+    return path
 
 
 @pytest.fixture

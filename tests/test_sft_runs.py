@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,7 @@ from rl4bio.callbacks.checkpoint import load_trainable
 from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
 from rl4bio.modules.loading import load_policy, load_tuned
-from rl4bio.modules.quantized import keep_gradients
 from rl4bio.modules.reference import Reference
-from rl4bio.rewards import REWARDS
 from rl4bio.runs.parts import build_module
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.storage import latest_checkpoint, load_checkpoint_folder
@@ -76,7 +74,7 @@ def run(tmp_path: Path, questions: Path) -> Callable[..., int]:
 
 
 @pytest.fixture
-def plugin(tmp_path: Path) -> Iterator[Path]:
+def plugin(tmp_path: Path) -> Path:
     """A reward that a random policy can earn."""
     path = tmp_path / "letter.py"
     path.write_text(
@@ -93,8 +91,7 @@ class ShareOfT(Reward):
         return completion.count("t") / max(1, len(completion)) + len(completion) / 1000
 """
     )
-    yield path
-    REWARDS._registered.pop("share_of_t", None)
+    return path
 
 
 def metrics_of(folder: Path) -> list[dict[str, str]]:
@@ -162,7 +159,6 @@ def test_qlora_run_is_read_back(run: Callable[..., int], wide_llama: Path, tmp_p
 
     options: dict[str, Any] = {"checkpoint": str(wide_llama), "quantization": "nf4"}
     again = load_policy(PolicyConfig(**options, adapter=AdapterConfig(path=str(root / "adapter"))))
-    keep_gradients(again.model)
     layers = [m for m in again.model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
     assert len(layers) == 2 * 7
     for layer in layers:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from rl4bio.errors import ConfigError, ModelError
-from rl4bio.modules.quantized import freeze, is_quantized, keep_gradients
+from rl4bio.modules.quantized import freeze, is_quantized
 from rl4bio.modules.text_part import beside_text, freeze_beside_text
 from rl4bio.sections import AdapterConfig
 
@@ -30,7 +30,6 @@ def add_adapter(model: Any, config: AdapterConfig) -> nn.Module:
     """
     if is_quantized(model):
         freeze(model)
-        keep_gradients(model)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
         found = new_adapter(model, config) if config.path is None else read_adapter(model, config)

@@ -19,6 +19,7 @@ from rl4bio.modules.locate import locate, reading
 from rl4bio.modules.molgpt import model as molgpt
 from rl4bio.modules.molgpt.new import Vocabulary, new_molgpt
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.quantized import keep_unpacked
 from rl4bio.modules.text_part import freeze_beside_text
 from rl4bio.modules.vocabulary import check_vocabulary
 from rl4bio.sections import NEW, AdapterConfig, PolicyConfig
@@ -151,6 +152,7 @@ def load_base(
             **quantization_options(config, dtype),
         )
     model, report = loaded
+    keep_unpacked(model)
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
     missing = sorted(set(report["missing_keys"]) - tied)
     if missing or report["mismatched_keys"]:

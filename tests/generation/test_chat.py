@@ -21,6 +21,7 @@ from rl4bio.generation.chat import Sampling, Speaker, columns, stream_reply, tal
 from rl4bio.modules.loading import load_policy, load_tuned
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions, sampling_seed
+from rl4bio.modules.saving import write_policy
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.text.redaction import visible
 from rl4bio.types import Message
@@ -46,7 +47,7 @@ def adapter(tiny_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
         for parameter in tuned.trainable_parameters():
             parameter.normal_(std=0.5)
     folder = tmp_path_factory.mktemp("run") / "adapter"
-    tuned.save(folder)
+    write_policy(tuned, folder)
     return folder
 
 

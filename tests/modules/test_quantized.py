@@ -13,7 +13,7 @@ from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.quantized import keep_gradients
+from rl4bio.modules.quantized import keep_unpacked
 from rl4bio.modules.rollout import sample_completions
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from tests.conftest import build_tokenizer
@@ -25,7 +25,7 @@ def test_gradients_after_an_evaluation() -> None:
     torch.manual_seed(0)
     layer = bitsandbytes.nn.Linear4bit(128, 64, bias=False, quant_type="nf4").to("cpu")
     model = torch.nn.Sequential(layer)
-    keep_gradients(model)
+    keep_unpacked(model)
     state = layer.weight.quant_state
     matrix = bitsandbytes.functional.dequantize_4bit(layer.weight.data, state)
     x = torch.randn(5, 128)

@@ -11,6 +11,7 @@ import torch
 from rl4bio.errors import ConfigError
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.saving import write_policy
 from rl4bio.runs.policies import find_device, opened_policy
 from rl4bio.sections import AdapterConfig, PolicyConfig, RunConfig, TrainerConfig
 
@@ -63,7 +64,7 @@ def test_the_base_of_a_quantised_run_is_held_as_it_was_trained(
 
     with opened_policy(config) as policy:
         full = logits(policy)
-        load_policy(config.policy).save(tmp_path / "adapter")
+        write_policy(load_policy(config.policy), tmp_path / "adapter")
     config.policy.quantization = bits  # type: ignore[assignment]
     with opened_policy(config) as policy:
         base = logits(policy)

@@ -48,7 +48,7 @@ def traceable(module: Any) -> nn.Module:
             ones), or adapters that are not folded.
     """
     forward = vars(module).get("forward")
-    if forward is not None and not forward.__module__.startswith(f"{__package__}."):
+    if forward is not None and not forward.__module__.startswith("rl4bio.engine."):
         raise CannotTrace(f"the forward of a {type(module).__name__} is replaced")
     if module._forward_hooks or module._forward_pre_hooks:
         raise CannotTrace(f"a {type(module).__name__} has hooks")
