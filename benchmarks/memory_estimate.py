@@ -48,7 +48,8 @@ prompts x completions x tokens."""
 
 WATCHED = """
 import json, sys
-from rl4bio import fit, memory, preflight
+from rl4bio import fit
+from rl4bio.runs import memory, preflight
 from rl4bio.host_memory import resident_bytes, settle_memory
 
 settle_memory()  # as the command does, before torch is imported below

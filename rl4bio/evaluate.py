@@ -21,8 +21,7 @@ from rl4bio.data import CORPORA
 from rl4bio.errors import ModelError
 from rl4bio.evaluation.exams import Exam, ask, check_prompts, make_exams
 from rl4bio.evaluation.facts import describe
-from rl4bio.evaluation.items import choose_items, find_items
-from rl4bio.evaluation.kinds import constant_answers
+from rl4bio.evaluation.items import choose_items, constant_answers, find_items
 from rl4bio.evaluation.outputs import (
     ModelReplies,
     Summary,

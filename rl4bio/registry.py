@@ -40,6 +40,25 @@ def option_hint(option: str, known: typing.Iterable[str]) -> str:
     return f"{near}; known: {', '.join(sorted(known)) or 'none'}"
 
 
+def handed_on(package: str, **names: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a folder that hands on names of its files.
+
+    Each file is imported when the name is asked for, so that importing another file of the folder
+    loads no more than that one needs.
+
+    Args:
+        package: `__name__` of the folder.
+        names: name -> the file of the folder that defines it.
+    """
+
+    def get(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{names[name]}"), name)
+
+    return get
+
+
 class Registry(Generic[T]):
     """Names and the dataclass behind each; the dataclass's fields are the part's options.
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from rl4bio.answers.answer import NumberAnswer
 from rl4bio.answers.forms import Form
+from rl4bio.answers.kind import Constant, Kind
 from rl4bio.answers.tags import body, last_block
+from rl4bio.errors import DataError
 from rl4bio.text.sentences import readings
+from rl4bio.types import Sample
 
 TOP_BIN = 1000
 _BIN = re.compile(r"0\d\d|[1-9]\d\d|1000", re.ASCII)
@@ -61,3 +68,119 @@ def _loose_bin(text: str, form: Form) -> str | None:
     if not found:
         return None
     return found[-1] if answer is None and form != "direct" else found[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The labels of bin 000 and of bin 1000, in the unit of the label."""
+
+    low: float
+    high: float
+
+    def bin_of(self, value: float) -> int:
+        return bin_of(value, self.low, self.high)
+
+    def value_of(self, number: float) -> float:
+        return value_of_bin(number, self.low, self.high)
+
+
+class Bin(Kind):
+    """A number, told as a bin of the scale of the training labels.
+
+    In `extra`: `label`, in its own unit; `scale`, its low and high; `constant`, of the training
+    bins the median (`bin`) and the mean distance from it (`mae`).
+    """
+
+    name = "bin"
+    is_therapeutic = True
+    rank = 2
+    vote = "median"
+    has_labels = False
+    reads = (
+        "strict: the answer is three digits, or 1000; lenient: the first such number in the "
+        "answer, without an answer block the last of the text; an answer that the strict reader "
+        "does not read counts as the median of the training labels"
+    )
+
+    def scale(self, sample: Sample) -> Scale:
+        return Scale(**sample.extra["scale"])
+
+    def label(self, sample: Sample) -> float:
+        return float(sample.extra["label"])
+
+    def spread(self, sample: Sample) -> float:
+        """Mean distance of the training bins from their median; 0 where it is not known."""
+        return float(sample.extra.get("constant", {}).get("mae", 0.0))
+
+    def is_labelled(self, sample: Sample) -> bool:
+        return "label" in sample.extra and "scale" in sample.extra
+
+    def read(self, answer: str, sample: Sample) -> str | None:
+        return None if read_bin(answer) is None else answer.strip()
+
+    def lenient(self, completion: str, sample: Sample, form: Form) -> str | None:
+        return lenient_bin(completion, form)
+
+    def number(self, strict: str | None, sample: Sample) -> NumberAnswer | None:
+        said, scale = read_bin(strict), self.scale(sample)
+        return NumberAnswer(
+            label=self.label(sample),
+            said=math.nan if said is None else scale.value_of(said),
+            constant=scale.value_of(sample.extra["constant"]["bin"]),
+        )
+
+    def constants(
+        self, samples: Sequence[Sample], train: Sequence[Sample]
+    ) -> dict[str, list[Constant]] | None:
+        """Median and mean of the training labels.
+
+        The median is that of the training bins, which also stands for an answer that cannot be
+        read.
+        """
+        first = samples[0]
+        found = {"training median": self.scale(first).value_of(first.extra["constant"]["bin"])}
+        if train:
+            found["training mean"] = statistics.fmean(map(self.label, train))
+        return {
+            f"{name} {value:.3g}": [self._constant(sample, value) for sample in samples]
+            for name, value in found.items()
+        }
+
+    def _constant(self, sample: Sample, value: float) -> Constant:
+        number = NumberAnswer(label=self.label(sample), said=value, constant=value)
+        return Constant(said=bin_text(self.scale(sample).bin_of(value)), number=number)
+
+    def check(self, sample: Sample) -> None:
+        """Refuse an item whose label is not finite, whose target is no bin, or whose scale is none.
+
+        Raises:
+            DataError: it is one.
+        """
+        extra = sample.extra
+        label, scale = extra.get("label"), extra.get("scale", {})
+        if (
+            not isinstance(label, int | float)
+            or not math.isfinite(label)
+            or read_bin(sample.target) is None
+            or not scale.get("low", math.nan) < scale.get("high", math.nan)
+            or "bin" not in extra.get("constant", {})
+        ):
+            raise DataError(
+                f"test item {sample.uid} has the label {label!r}, the target {sample.target!r} and "
+                f"the scale {scale!r}; a number needs a finite label, a bin of three digits (or "
+                "1000), and low below high"
+            )
+
+    def count(self, samples: Sequence[Sample]) -> str:
+        return f"{len(samples)} numbers"
+
+    def facts(self, samples: Sequence[Sample]) -> dict[str, str]:
+        """What bins mean in the unit of the label, and what a label loses in its bin."""
+        scale = self.scale(samples[0])
+        low, high = scale.low, scale.high
+        outside = sum(not low <= self.label(sample) <= high for sample in samples)
+        return {
+            "scale": f"bin 000 is {low:.4g} and 1000 is {high:.4g}, the least and the largest "
+            f"training label, so a bin is {(high - low) / 1000:.3g} wide; {outside} of "
+            f"{len(samples)} labels lie outside",
+        }

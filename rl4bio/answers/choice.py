@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import ClassVar
 
-from rl4bio.answers.forms import loose_answer
+from rl4bio.answers.forms import Form, loose_answer
+from rl4bio.answers.kind import Kind
 from rl4bio.answers.tags import body, last_block
 from rl4bio.text.sentences import readings
 from rl4bio.text.words import fold, plain
+from rl4bio.types import Sample
 
 _ANY_TAG = re.compile(r"<[ \t]{0,2}/?[ \t]{0,2}(?:thought|reasoning|answer)[ \t]{0,2}>", re.I)
 _CLAIM = re.compile(
@@ -36,6 +39,7 @@ def lenient_choice(completion: str, options: Mapping[str, str]) -> str | None:
     return next(filter(None, found), None)
 
 
+LETTER_WAY = "log-prob of the letter"
 MAX_CHARACTERS = 1000
 """Of an answer that is read; a longer one is no choice."""
 _DECORATION = r"[\s\"'*_`#>(\[{:\-\u2013\u2014]*"
@@ -170,3 +174,36 @@ def _with_reason(claim: str, options: Mapping[str, str]) -> str | None:
         return None
     letters = {other.lower(): "" for other in options}
     return None if names_another(behind, letter.lower(), letters) else letter
+
+
+class Choice(Kind):
+    """One of several options, each with a letter: `extra["options"]`, letter -> text."""
+
+    name = "choice"
+    rank = 1
+    reads = (
+        "strict: exactly <reasoning>...</reasoning><answer>...</answer> (or the form of the "
+        "prompt) whose answer chooses one option; lenient: as a benevolent reader finds it"
+    )
+    compares = (
+        "sum over the tokens of each letter, or of each option's text, after the direct "
+        "prompt; for the text also divided by its characters"
+    )
+    ways: ClassVar[Mapping[str, Sequence[str]]] = {
+        LETTER_WAY: ("",),
+        "log-prob of the option": ("", " per character"),
+    }
+
+    def read(self, answer: str, sample: Sample) -> str | None:
+        return read_choice(answer, self.choices(sample))
+
+    def lenient(self, completion: str, sample: Sample, form: Form) -> str | None:
+        return lenient_choice(completion, self.choices(sample))
+
+    def choices(self, sample: Sample) -> Mapping[str, str]:
+        options: Mapping[str, str] = sample.extra.get("options") or {}
+        return options
+
+    def written(self, sample: Sample, way: str, *, begun: bool) -> dict[str, str]:
+        options = self.choices(sample)
+        return {letter: letter for letter in options} if way == LETTER_WAY else dict(options)

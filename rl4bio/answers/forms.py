@@ -119,11 +119,6 @@ def opening(tags: tuple[str, str], answer: str = "") -> str:
     return f"<{thought}></{thought}><{said}>{answer}"
 
 
-def answer_lead(sample: Sample) -> str:
-    """What an answer begins with before its first word: letters of therapeutic tasks are "(B)"."""
-    return "(" if sample.extra.get("kind") == "option" else ""
-
-
 def plain_samples(samples: Sequence[Sample]) -> list[Sample]:
     """The samples as if their prompts asked for the answer alone, as rewards then read it."""
     return [
@@ -145,10 +140,8 @@ def answer_behind(written: str, tags: tuple[str, str]) -> str | None:
     return answer.strip() if closed and not rest.strip() and has_content(answer) else None
 
 
-POSITIVE = "B"
-"""The class that tasks of two options ask for, by the convention of their prompts."""
-
-
-def positive_class(sample: Sample) -> str | None:
-    """The positive one of two options of a therapeutic task; None for any other question."""
-    return POSITIVE if sample.extra.get("kind") == "option" else None
+def parse_completion(completion: str, form: Form) -> Parsed | None:
+    """Thought and answer of a completion in its form, or None; either pair of tags will do."""
+    if form == "tags":
+        return strict_parse(completion) or strict_parse(completion, TAGS)
+    return read_completion(completion, form)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import ClassVar
 
+from rl4bio.answers.forms import Form
+from rl4bio.answers.kind import Kind
 from rl4bio.answers.tags import Tag, strict_parse, strip_terminators
 from rl4bio.text.sentences import readings, without_fences
 from rl4bio.text.words import fold
+from rl4bio.types import Sample
 
 LABELS = ("yes", "no", "maybe")
 
@@ -160,3 +164,40 @@ def _loose_verdict(text: str) -> str | None:
         return verdict_of(rest) or _last_claim(fold(rest))
     found = {verdict_of(answer) or _last_claim(fold(answer)) for answer in answers} - {None}
     return found.pop() if len(found) == 1 else None
+
+
+class Verdict(Kind):
+    """yes, no or maybe."""
+
+    name = "verdict"
+    rank = 0
+    tags = ("thought", "answer")
+    reads = (
+        "strict: exactly <thought>...</thought><answer>...</answer> with one label; "
+        "direct: the reply opens with one label; lenient: as a benevolent reader finds it"
+    )
+    compares = (
+        "sum over the tokens of ' yes', ' no', ' maybe' after the direct prompt; also "
+        "divided by their number, and by the characters of the label"
+    )
+    apart = True
+    ways: ClassVar[Mapping[str, Sequence[str]]] = {"log-prob": ("", " per token", " per character")}
+
+    def read(self, answer: str, sample: Sample) -> str | None:
+        return verdict_of(answer)
+
+    def strict(self, completion: str, sample: Sample, form: Form) -> str | None:
+        if form == "tags":
+            return strict_verdict(completion)
+        return (
+            verdict_of(completion) if form == "direct" else super().strict(completion, sample, form)
+        )
+
+    def lenient(self, completion: str, sample: Sample, form: Form) -> str | None:
+        return lenient_verdict(completion)
+
+    def labels(self, samples: Sequence[Sample]) -> tuple[str, ...]:
+        return LABELS
+
+    def choices(self, sample: Sample) -> Mapping[str, str]:
+        return {label: label for label in LABELS}

@@ -14,7 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
-from rl4bio.answers.molecule import written_smiles
+from rl4bio.answers.design import written_smiles
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states

@@ -8,7 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from rl4bio.answers.forms import TAGS, answer_behind, answer_lead, opening, plain_samples
+from rl4bio.answers.forms import TAGS, answer_behind, opening, plain_samples
+from rl4bio.answers.kinds import answer_lead
 from rl4bio.answers.reasoning import corrects_itself, count_words, reasoning_of
 from rl4bio.callbacks.outputs import over_ranks
 from rl4bio.types import PromptBatch, Sample

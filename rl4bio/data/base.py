@@ -36,6 +36,28 @@ class Corpus:
         return None
 
     @property
+    def prompt_form(self) -> str | None:
+        """What the prompt asks a completion to look like: tags, think, direct or predict.
+
+        None for a corpus without an option `form`: it has one prompt, which is read as tags.
+        """
+        return None
+
+    def vocabulary(self) -> Mapping[str, int] | None:
+        """Token -> index, for a new model; None where the data makes none."""
+        return None
+
+    @property
+    def conditions(self) -> list[str] | None:
+        """Lower-case names of what its samples condition a model on; None for other tasks."""
+        return None
+
+    @property
+    def opens_block(self) -> bool:
+        """Whether the prompt begins the answer with `begins`; the option `open_block`."""
+        return False
+
+    @property
     def begins(self) -> str:
         """What an answer in the form of the prompt begins with; "" where nothing is asked for."""
         return ""
@@ -43,7 +65,7 @@ class Corpus:
     @property
     def opening(self) -> str:
         """What the prompt begins the answer with (`Sample.opening`): `begins`, or nothing."""
-        return self.begins if getattr(self, "open_block", False) else ""
+        return self.begins if self.opens_block else ""
 
     def bind(self, vocabulary: Mapping[str, int], *, max_tokens: int | None = None) -> None:
         """Learn what the policy can read, once it is loaded and before training; may drop samples.

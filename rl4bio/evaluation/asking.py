@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl4bio.answers.forms import plain_samples
-from rl4bio.answers.reading import Kind
+from rl4bio.answers.kind import Kind
 from rl4bio.data import Corpus
 from rl4bio.data.module import fit_prompts
 from rl4bio.evaluation.replies import Questions, Written, behind_opening, form_of, make_reply
@@ -42,7 +42,7 @@ def fit_questions(
     corpus: Corpus,
     samples: Sequence[Sample],
     limits: RolloutConfig,
-    kind: Kind = "verdict",
+    kind: Kind,
 ) -> Questions:
     """The samples within the prompt limit, treated like training prompts, and encoded.
 
@@ -66,7 +66,7 @@ def fit_questions(
     return Questions(
         samples=kept,
         prompts=[policy.encode_prompt(sample.prompt, sample.opening) for sample in kept],
-        form=form_of(kept, getattr(corpus, "form", "tags")),
+        form=form_of(kept, corpus.prompt_form),
         kind=kind,
     )
 

@@ -17,14 +17,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rl4bio.answers.forms import answer_lead, positive_class
+from rl4bio.answers.answer import Answer
 from rl4bio.evaluation.asking import by_length
-from rl4bio.evaluation.replies import Questions, block_names
+from rl4bio.evaluation.replies import Questions
 from rl4bio.modules.logprobs import continuation_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.reports.answers.cases import Reply
-from rl4bio.statistics.answers import Answer
-from rl4bio.statistics.labels import LABELS
 from rl4bio.types import Sample
 
 log = logging.getLogger("rl4bio")
@@ -67,20 +65,10 @@ def choose_replies(
     Returns:
         Way of scoring -> one reply a sample; letters have one character and so need no norm.
     """
-    samples = questions.samples
-    if questions.kind == "verdict":
-        wanted = {"log-prob": ([{label: label for label in LABELS}] * len(samples), list(NORMS))}
-    else:
-        options: list[dict[str, str]] = [sample.extra["options"] for sample in samples]
-        letters = [
-            {letter: _letter(questions, sample, letter) for letter in sample.extra["options"]}
-            for sample in samples
-        ]
-        wanted = {"log-prob of the letter": (letters, [""])}
-        if not answer_lead(samples[0]):
-            wanted["log-prob of the option"] = (options, ["", " per character"])
+    samples, kind = questions.samples, questions.kind
     found = {}
-    for what, (choices, norms) in wanted.items():
+    for what, norms in kind.ways.items():
+        choices = [kind.written(s, what, begun=bool(questions.opened)) for s in samples]
         table = measure_choices(policy, questions, choices, batch_size=batch_size)
         log.info("%s, %s, %s: %d answered", name, questions.name, what, len(table))
         for norm in norms:
@@ -161,7 +149,7 @@ def _blank(policy: Policy, questions: Questions, row: int) -> str:
     """What stands between a prompt and its choices."""
     is_chat = not isinstance(questions.samples[row].prompt, str)
     templated = is_chat and policy.tokenizer.chat_template is not None
-    return "" if templated and questions.kind == "choice" else " "
+    return "" if templated and not questions.kind.apart else " "
 
 
 def _trailing_space(policy: Policy, prompt: Sequence[int]) -> int:
@@ -175,36 +163,34 @@ def _trailing_space(policy: Policy, prompt: Sequence[int]) -> int:
     return count
 
 
-def _letter(questions: Questions, sample: Sample, letter: str) -> str:
-    """A letter as the answers to a sample's prompt write it, or what a begun one lacks of it."""
-    lead = answer_lead(sample)
-    return ("" if questions.opened else lead) + letter + (")" if lead else "")
-
-
 def behind_reasoning(questions: Questions, replies: Sequence[Reply]) -> Questions:
     """The questions with the reasoning that a model wrote, and the answer block begun behind it.
 
     A reasoning that was cut off, or never led to an answer block, is ended where it ends.
     """
-    tags = block_names(questions)
+    tags = questions.kind.tags
     opened = []
     for sample, reply in zip(questions.samples, replies, strict=True):
         said, found, _ = reply.completion.partition(f"<{tags[1]}>")
         if not found:
             closed = said.rstrip().endswith(f"</{tags[0]}>")
             said = said.rstrip() + ("" if closed else f"</{tags[0]}>")
-        opened.append(f"{said}<{tags[1]}>{answer_lead(sample)}")
+        opened.append(f"{said}<{tags[1]}>{questions.kind.lead(sample)}")
     return dataclasses.replace(questions, opened=opened)
 
 
 def _reply(questions: Questions, sample: Sample, choices: dict[str, float]) -> Reply:
     best = max(choices, key=choices.__getitem__)
-    positive = positive_class(sample)
+    positive = questions.kind.positive(sample)
     odds = math.nan
     if positive is not None:
         others = [value for label, value in choices.items() if label != positive]
         odds = choices[positive] - max(others)  # of two options the log of P / (1 - P)
     answer = Answer(
-        gold=questions.gold(sample), strict=best, lenient=best, positive=positive, log_odds=odds
+        gold=questions.kind.gold(sample),
+        strict=best,
+        lenient=best,
+        positive=positive,
+        log_odds=odds,
     )
     return Reply(answer=answer, choices=choices)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rl4bio.answers.forms import answer_lead
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import ConfigError, ModelError
 from rl4bio.evaluation.facts import DIRECT_TOKENS
-from rl4bio.evaluation.kinds import Items
+from rl4bio.evaluation.items import Items
 from rl4bio.evaluation.outputs import ModelReplies
 from rl4bio.sections import RunConfig
 from rl4bio.sections.run import EvaluationMode
@@ -66,12 +66,12 @@ def make_exams(
                 "evaluation.modes: got ['no_reasoning'], but the prompts of data.name: "
                 f"{config.data.name} ask for no <reasoning> block; add greedy"
             )
-        direct = questions if asked is corpus and kind != "open" else None
-        if asked is not None and asked is not corpus and kind != "open":
+        direct = questions if asked is corpus and not kind.needs_rewards else None
+        if asked is not None and asked is not corpus and not kind.needs_rewards:
             same = {sample.uid for sample in questions.samples}
             rows = [sample for sample in asked.samples("test") if sample.uid in same]
             direct = fit_questions(policy, asked, rows, config.rollout, kind)
-        kept = Items(kind=kind, samples=questions.samples, task=own.task, constants=own.constants)
+        kept = dataclasses.replace(own, samples=questions.samples)
         exams.append(Exam(items=kept, questions=questions, direct=direct))
     return exams
 
@@ -81,7 +81,7 @@ def direct_corpus(config: RunConfig, corpus: Corpus) -> Corpus | None:
 
     A corpus whose own prompt asks for the answer alone is that itself.
     """
-    form = getattr(corpus, "form", None)
+    form = corpus.prompt_form
     if form is None:
         log.warning("data.name: %s has no direct prompt, so no direct rows", config.data.name)
         return None
@@ -107,7 +107,7 @@ def ask(
             continue
         elif mode == "direct" and not (is_direct and "greedy" in modes):
             results.append(written(policy, exam.direct, config, model, None, mode=mode))
-        elif mode == "logprob" and exam.direct.kind != "bin":
+        elif mode == "logprob" and exam.direct.kind.ways:
             results += chosen(policy, exam.direct, config, model, exam.direct.name)
     if "logprob" in modes:
         results += chosen_in_answer(policy, exam, config, model, results)
@@ -136,10 +136,9 @@ def written(
             top_k=limits.top_k,
             seed=config.seed,
         )
-        vote = {"open": "mean", "bin": "median"}.get(questions.kind, "majority")
-        how = f"{questions.name}, {vote} of {section.num_samples}"
+        how = f"{questions.name}, {questions.kind.vote} of {section.num_samples}"
     limit = limits.max_completion_tokens
-    short = mode == "direct" or (mode == "no_reasoning" and questions.kind != "open")
+    short = mode == "direct" or (mode == "no_reasoning" and not questions.kind.needs_rewards)
     replies = generate_replies(
         policy,
         questions,
@@ -167,7 +166,7 @@ def bare(
     from rl4bio.evaluation.replies import without_reasoning
 
     questions = exam.questions
-    is_open = questions.kind == "open"
+    is_open = questions.kind.needs_rewards
     if is_open and "answer_form" not in questions.samples[0].extra:
         return []
     asked = without_reasoning(questions)
@@ -204,7 +203,7 @@ def chosen_in_answer(
     from rl4bio.evaluation.replies import without_reasoning
 
     questions = exam.questions
-    if questions.form != "tags" or not answer_lead(questions.samples[0]):
+    if questions.form != "tags" or not questions.kind.lead(questions.samples[0]):
         return []
     prompt = questions.name
     names = (f"{prompt}, no reasoning", f"{prompt}, own reasoning")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl4bio import __version__
-from rl4bio.evaluation.kinds import _CHOICES, _LETTERS, _READERS, Items, _scale
+from rl4bio.evaluation.items import Items
 from rl4bio.sections import RunConfig
 from rl4bio.statistics.labels import accuracy
 
@@ -28,20 +27,20 @@ def describe(
         "run": config.name,
         **describe_models(config, stages),
         "data": f"{config.data.name} {config.data.options}, test split",
-        "items": f"{_count(items, questions)}; none is in the training or validation split",
+        "items": f"{items.kind.count(questions.samples)}; none is in the training or validation "
+        "split",
     }
     if items.task:
         facts["task"] = items.task
     if items.labels:
         facts["constant answers"] = _constants(items, questions)
-    if items.kind == "bin":
-        facts |= _scale(questions)
+    facts |= items.kind.facts(questions.samples)
     facts |= {
         "decoding": "greedy, one completion an item",
         "prompt limit": f"{limits.max_prompt_tokens} tokens (longer: {limits.overlong_prompts})",
         "completion limit": f"{limits.max_completion_tokens} tokens; "
         f"{min(DIRECT_TOKENS, limits.max_completion_tokens)} for the direct prompt",
-        "verdict": _READERS[items.kind],
+        "verdict": items.kind.reads,
     }
     if start := questions.samples[0].opening:
         facts["answers"] = f"begun with {start} in the prompt; counted as written, not in tokens"
@@ -57,9 +56,8 @@ def describe(
             "the same noise; majority: of the parsed ones, the first drawn on a tie; pass@k: "
             "unbiased estimate that one of k is right, lucky guesses included"
         )
-    if "logprob" in asked.modes and items.kind in _CHOICES:
-        own = questions.samples[0].extra.get("kind") == "option"
-        facts["log-probability"] = _LETTERS if own else _CHOICES[items.kind]
+    if "logprob" in asked.modes and items.kind.compares:
+        facts["log-probability"] = items.kind.compares
     if not config.logging.completions:
         facts["completions"] = "not written (logging.completions is off)"
     return facts | {
@@ -82,20 +80,10 @@ def describe_models(config: RunConfig, stages: Mapping[str, Path]) -> dict[str, 
     }
 
 
-def _count(items: Items, questions: Questions) -> str:
-    size = len(questions.samples)
-    if items.kind == "bin":
-        return f"{size} numbers"
-    if not items.labels:
-        return f"{size} open questions"
-    counts = Counter(str(sample.target) for sample in questions.samples)
-    return f"{size} ({', '.join(f'{counts[label]} {label}' for label in items.labels)})"
-
-
 def _constants(items: Items, questions: Questions) -> str:
     """Accuracy of always giving one label, and of guessing."""
     gold = [str(sample.target) for sample in questions.samples]
     shares = [f"{label} {100 * accuracy(gold, [label] * len(gold)):.1f}" for label in items.labels]
-    choices = [len(s.extra.get("options") or items.labels) for s in questions.samples]
+    choices = [len(items.kind.choices(sample)) for sample in questions.samples]
     guessing = sum(1 / count for count in choices) / len(choices)
     return f"accuracy % of always {', '.join(shares)}; of a uniform guess {100 * guessing:.1f}"

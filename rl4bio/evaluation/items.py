@@ -3,16 +3,67 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from rl4bio.answers.reading import Kind
+from rl4bio.answers.kind import Kind
+from rl4bio.answers.kinds import kinds_of
 from rl4bio.data import Corpus
 from rl4bio.data.base import stratified_subset
 from rl4bio.errors import ConfigError, DataError
-from rl4bio.evaluation.kinds import KINDS, Items, kinds_of, task_of, training_constants
 from rl4bio.evaluation.overlap import find_overlaps
 from rl4bio.sections import RunConfig
+from rl4bio.statistics.answers import Answer
 from rl4bio.types import Sample
+
+
+@dataclass(slots=True, kw_only=True)
+class Items:
+    """Test items of one kind, and of one task where the corpus has tasks."""
+
+    kind: Kind
+    samples: list[Sample]
+    task: str = ""
+    train: list[Sample] = field(default_factory=list)
+    """Training items of the task, for kinds without classes, which constants are made of."""
+
+    @property
+    def name(self) -> str:
+        """What a report of several is called, as the name of a folder."""
+        return re.sub(r"[^\w\-]", "_", self.task, flags=re.ASCII) or self.kind.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes: yes, no and maybe; the letters that are right somewhere; () of others."""
+        return self.kind.labels(self.samples)
+
+
+def task_of(sample: Sample) -> str:
+    """The task of a sample; "" where its corpus has none."""
+    return str(sample.extra.get("task", ""))
+
+
+def constant_answers(items: Items) -> dict[str, list[Answer]] | None:
+    """Name of a constant -> its answers; None where the best constant label is all there is."""
+    kind = items.kind
+    found = kind.constants(items.samples, items.train)
+    if found is None:
+        return None
+    return {
+        name: [
+            Answer(
+                gold=kind.gold(sample),
+                strict=constant.said,
+                lenient=constant.said,
+                positive=kind.positive(sample),
+                log_odds=constant.log_odds,
+                number=constant.number,
+            )
+            for sample, constant in zip(items.samples, constants, strict=True)
+        ]
+        for name, constants in found.items()
+    }
 
 
 def find_items(corpus: Corpus, config: RunConfig) -> list[Items]:
@@ -30,15 +81,15 @@ def find_items(corpus: Corpus, config: RunConfig) -> list[Items]:
     check_overlap(corpus, test)
     chosen = choose_items(test, kinds, config.evaluation.max_items, seed=config.seed)
     parts: dict[tuple[Kind, str], list[Sample]] = {}
-    for sample in sorted(chosen, key=lambda sample: KINDS.index(kinds[sample.uid])):
+    for sample in sorted(chosen, key=lambda sample: kinds[sample.uid].rank):
         parts.setdefault((kinds[sample.uid], task_of(sample)), []).append(sample)
     items = [Items(kind=kind, task=task, samples=own) for (kind, task), own in parts.items()]
     for own in items:
-        if own.kind == "open":
+        if own.kind.needs_rewards:
             check_open(config)
-        if own.kind == "bin":
+        elif not own.kind.has_labels:
             check_written(config, "numbers")
-            own.constants = training_constants(corpus, own)
+            own.train = [s for s in corpus.samples("train") if task_of(s) == own.task]
     return items
 
 
@@ -97,5 +148,5 @@ def choose_items(
 
 def _stratum(sample: Sample, kind: Kind) -> str:
     # Texts and bins are no strata: rounding would leave the first ones in the alphabet.
-    label = kind if kind in ("open", "bin") else str(sample.target)
+    label = str(sample.target) if kind.has_labels else kind.name
     return f"{task_of(sample)}/{label}" if task_of(sample) else label

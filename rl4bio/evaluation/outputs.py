@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rl4bio.answers.answer import Answer
 from rl4bio.reports.answers.cases import Case, Reply, side_by_side_csv
 from rl4bio.reports.answers.report import html_report
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow
-from rl4bio.statistics.answers import Answer, answer_metrics
+from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import PairedComparison, compare_answers
 from rl4bio.statistics.labels import LABELS, majority_label
 from rl4bio.statistics.task_metrics import task_statistics

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rl4bio.answers.molecule import written_smiles
+from rl4bio.answers.design import written_smiles
 from rl4bio.data import Corpus
 from rl4bio.data.base import Split
 from rl4bio.errors import ConfigError, DataError, ModelError

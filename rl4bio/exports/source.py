@@ -195,7 +195,7 @@ def load_checkpoint(source: Source) -> Policy:
     config, vocabulary = source.config, None
     if config.policy.checkpoint == NEW:  # its vocabulary comes from the data
         corpus = CORPORA.build(config.data.name, config.data.options, where="data")
-        vocabulary = getattr(corpus, "vocabulary", None)
+        vocabulary = corpus.vocabulary
     tensors, _ = load_checkpoint_folder(source.folder)
     policy = load_policy(source.section, vocabulary=vocabulary)
     module = PolicyModule(policy, optim=config.optim, max_steps=1)

@@ -17,7 +17,7 @@ def spare_prompts(trainer: Any) -> Callable[[int, int, Sequence[int]], PromptBat
     Raises:
         ConfigError: the trainer's data module offers none.
     """
-    source = getattr(trainer, "datamodule", None)
+    source: Any = getattr(trainer, "datamodule", None)
     if not hasattr(source, "spare"):
         raise ConfigError("grpo.refill_rounds: needs a data module with spare prompts")
     found: Callable[[int, int, Sequence[int]], PromptBatch] = source.spare

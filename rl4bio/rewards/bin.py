@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rl4bio.answers.bins import TOP_BIN, read_bin, value_of_bin
+from rl4bio.answers.bins import TOP_BIN, Bin, read_bin
 from rl4bio.answers.forms import answer_of
+from rl4bio.answers.kinds import own_kind
 from rl4bio.rewards.base import Reward
 from rl4bio.types import Sample
 
@@ -34,10 +35,10 @@ class BinReward(Reward):
             raise ValueError(f"floor: got {self.floor}, needs a finite number of at most 0")
 
     def score(self, completion: str, sample: Sample) -> float:
-        if sample.extra.get("kind") != "bin" or sample.target is None:
+        kind = own_kind(sample)
+        if not isinstance(kind, Bin) or sample.target is None:
             return math.nan
-        target = read_bin(sample.target)
-        mae = sample.extra.get("constant", {}).get("mae", 0.0)
+        target, mae = read_bin(sample.target), kind.spread(sample)
         if target is None or not mae > 0:
             raise ValueError(
                 f"sample {sample.uid}: needs a target of three digits or 1000 and a constant.mae "
@@ -58,10 +59,7 @@ class BinReward(Reward):
 
 def _error(completion: str, sample: Sample) -> float:
     """|predicted - label| in the label's unit; NaN where the sample has no label or scale."""
-    extra = sample.extra
-    if extra.get("kind") != "bin" or "label" not in extra or "scale" not in extra:
+    kind, predicted = own_kind(sample), read_bin(answer_of(completion, sample))
+    if predicted is None or not isinstance(kind, Bin) or not kind.is_labelled(sample):
         return math.nan
-    predicted = read_bin(answer_of(completion, sample))
-    if predicted is None:
-        return math.nan
-    return float(abs(value_of_bin(predicted, **extra["scale"]) - extra["label"]))
+    return abs(kind.scale(sample).value_of(predicted) - kind.label(sample))

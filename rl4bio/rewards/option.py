@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from rl4bio.answers.choice import loose_choice, read_choice
 from rl4bio.answers.forms import TAGS, answer_of
+from rl4bio.answers.kinds import own_kind
+from rl4bio.answers.option import Option
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.verdict import MAX_LENIENT
 from rl4bio.types import Sample
@@ -37,9 +39,10 @@ class OptionReward(Reward):
             raise ValueError(f"lenient: got {self.lenient}, needs [0, {MAX_LENIENT}]")
 
     def score(self, completion: str, sample: Sample) -> float:
-        if sample.extra.get("kind") != "option" or sample.target is None:
+        kind = own_kind(sample)
+        if not isinstance(kind, Option) or sample.target is None:
             return math.nan
-        options = sample.extra.get("options") or {}
+        options = kind.choices(sample)
         if sample.target not in options:
             raise ValueError(
                 f"sample {sample.uid}: target {sample.target!r} is none of the options "
@@ -55,7 +58,7 @@ class OptionReward(Reward):
             return 0.0
         if not self.balance:
             return share
-        shares = sample.extra.get("class_share")
+        shares = kind.shares(sample)
         if not shares:
             raise ValueError(
                 f"sample {sample.uid}: class_share is missing; give it, or set balance: false"

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 
 from rl4bio.answers.forms import answer_of
+from rl4bio.answers.kinds import own_kind
+from rl4bio.answers.reactants import Reactants
 from rl4bio.chem.reactants import (
     copied_similarity,
     reactant_similarity,
@@ -35,7 +37,7 @@ class ReactantsReward(Reward):
             raise ValueError(f"partial: got {self.partial}, needs [0, 1)")
 
     def score(self, completion: str, sample: Sample) -> float:
-        if sample.extra.get("kind") != "reactants" or sample.target is None:
+        if not isinstance(own_kind(sample), Reactants) or sample.target is None:
             return math.nan
         target = read_reactants(sample.target)
         if not target:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rl4bio.answers.molecule import asks_for_molecule
+from rl4bio.answers.kinds import asks_for_molecule
 from rl4bio.chem.states import batch_states, molecule_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
 from rl4bio.sections import MoleculesConfig, RunConfig

@@ -20,8 +20,8 @@ log = logging.getLogger("rl4bio")
 def write_out(config: RunConfig) -> None:
     """Put how prompts end into the configuration, which is stored: a default may change."""
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
-    if hasattr(corpus, "open_block"):
-        config.data.options.setdefault("open_block", corpus.open_block)
+    if "open_block" in CORPORA.option_names(config.data.name):
+        config.data.options.setdefault("open_block", corpus.opens_block)
 
 
 def opening_of(config: RunConfig) -> str:

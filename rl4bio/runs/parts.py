@@ -67,7 +67,7 @@ def prepare(config: RunConfig) -> Prepared:
         stage(f"preparing rewards ({', '.join(reward.name for reward in config.rewards)})")
         scorer = build_scorer(config)
     stage(f"loading model ({config.policy.checkpoint})")
-    policy, precision = prepare_policy(config, getattr(corpus, "vocabulary", None))
+    policy, precision = prepare_policy(config, corpus.vocabulary)
     check_savable(policy)
     bind_corpus(corpus, policy)
     data = build_data(config, corpus, policy)
@@ -91,7 +91,7 @@ def load_libraries() -> None:
 
 
 def prepare_policy(
-    config: RunConfig, vocabulary: Callable[[], Mapping[str, int]] | None = None
+    config: RunConfig, vocabulary: Callable[[], Mapping[str, int] | None] | None = None
 ) -> tuple[Policy, str]:
     """The policy, loaded in the dtype that the precision asks for, and that precision."""
     import lightning as L
@@ -125,7 +125,7 @@ def bind_corpus(corpus: Corpus, policy: Policy) -> None:
         max_tokens=None if positions is None else positions - start,
     )
     wanted = getattr(policy.model.config, "property_names", None)
-    given = getattr(corpus, "conditions", None)
+    given = corpus.conditions
     if wanted and given is not None and [name.lower() for name in wanted] != given:
         raise DataError(
             f"data.options.properties: the model is conditioned on {', '.join(wanted)}, in this "

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+from rl4bio.answers import kinds
 from rl4bio.answers.verdict import LABELS
-from rl4bio.data.therapeutics.prompts import TaskKind
 from rl4bio.errors import DataError
 from rl4bio.files.rows import Row, raise_problems, read_rows
 from rl4bio.files.text_files import read_text
 from rl4bio.text.redaction import cell_text, shown
 from rl4bio.types import Sample
 
-KINDS = get_args(TaskKind)
+KINDS = tuple(name for name, kind in kinds.KINDS.items() if kind.is_therapeutic)
 """Of therapeutic tasks; a line that names one is read by `therapeutic_sample`."""
 
 

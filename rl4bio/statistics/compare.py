@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rl4bio.statistics.answers import Answer
+from rl4bio.answers.answer import Answer
 from rl4bio.statistics.bootstrap import Estimate, estimate, mean_statistic
 from rl4bio.statistics.draws import pass_at_k, pass_counts
 from rl4bio.statistics.labels import LABELS, IndexStatistic, f1_statistic

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-LABELS = ("yes", "no", "maybe")
+from rl4bio.answers.verdict import LABELS
+
 NO_ANSWER = "none"
 """Name of the missing answer in a label mix."""
 

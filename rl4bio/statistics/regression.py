@@ -7,34 +7,12 @@ so that silence is worth what always saying that number is worth.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rl4bio.statistics.labels import IndexStatistic
 from rl4bio.statistics.ranks import distinct_codes, mean_ranks, row_correlation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumberAnswer:
-    """One item's label and what was said, in the unit of the label."""
-
-    label: float
-    said: float
-    """NaN where no number could be read."""
-    constant: float
-    """What counts for an answer that could not be read."""
-
-    @property
-    def told(self) -> float:
-        """What counts as said."""
-        return self.constant if np.isnan(self.said) else self.said
-
-    @property
-    def error(self) -> float:
-        """Absolute, of what counts as said."""
-        return abs(self.told - self.label)
 
 
 def spearman_statistic(told: Sequence[float], labels: Sequence[float]) -> IndexStatistic:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rl4bio.statistics.answers import Answer
+from rl4bio.answers.answer import Answer, NumberAnswer
 from rl4bio.statistics.bootstrap import mean_statistic
 from rl4bio.statistics.labels import IndexStatistic
 from rl4bio.statistics.ranking import (
@@ -15,7 +15,7 @@ from rl4bio.statistics.ranking import (
     average_precision_statistic,
     balanced_accuracy_statistic,
 )
-from rl4bio.statistics.regression import NumberAnswer, r2_statistic, spearman_statistic
+from rl4bio.statistics.regression import r2_statistic, spearman_statistic
 
 
 def task_statistics(items: Sequence[Answer]) -> dict[str, IndexStatistic]:

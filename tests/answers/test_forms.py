@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rl4bio.answers.bins import bin_of, bin_text, read_bin, value_of_bin
+from rl4bio.answers.design import written_smiles
 from rl4bio.answers.forms import answer_of
-from rl4bio.answers.molecule import written_smiles
 from rl4bio.types import Sample
 
 

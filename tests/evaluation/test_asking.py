@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rl4bio.answers.kinds import KINDS
 from rl4bio.evaluation.asking import Questions, Sampling, generate_replies
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
@@ -35,7 +36,7 @@ def ask(
     """Replies to the same prompt under several identifiers."""
     samples = [Sample(uid=uid, prompt="Does it?", target="yes", context=context) for uid in uids]
     prompts = [policy.encode_prompt(sample.prompt) for sample in samples]
-    questions = Questions(samples=samples, prompts=prompts, form="tags")
+    questions = Questions(samples=samples, prompts=prompts, form="tags", kind=KINDS["verdict"])
     return generate_replies(
         policy,
         questions,

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from rl4bio.answers.reading import Kind
+from rl4bio.answers.answer import Answer
+from rl4bio.answers.kind import Kind
+from rl4bio.answers.kinds import KINDS
 from rl4bio.evaluation.choosing import behind_reasoning, choose_replies, measure_choices
 from rl4bio.evaluation.replies import Questions, without_reasoning
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.reports.answers.cases import Reply
 from rl4bio.sections import PolicyConfig
-from rl4bio.statistics.answers import Answer
 from rl4bio.types import Prompt, Sample
 
 ITEMS = [
@@ -29,13 +30,13 @@ ITEMS = [
 ]
 
 
-def make_questions(policy: Policy, *, chat: bool, kind: Kind = "choice") -> Questions:
+def make_questions(policy: Policy, *, chat: bool, kind: Kind = KINDS["choice"]) -> Questions:
     samples = []
     for n, (question, options, letter) in enumerate(ITEMS):
         lines = "\n".join(f"{key}. {text}" for key, text in options.items())
         text = f"{question}\n{lines}\nAnswer:"
         prompt: Prompt = [{"role": "user", "content": text}] if chat else text
-        target = letter if kind == "choice" else "no"
+        target = letter if kind is KINDS["choice"] else "no"
         samples.append(Sample(uid=str(n), prompt=prompt, target=target, extra={"options": options}))
     prompts = [policy.encode_prompt(sample.prompt) for sample in samples]
     return Questions(samples=samples, prompts=prompts, form="direct", kind=kind)
@@ -89,7 +90,7 @@ def test_letters_and_options_behind_a_chat_template(policy: Policy) -> None:
 
 def test_labels_stand_behind_a_blank_and_a_raw_prompt_ends_without_one(policy: Policy) -> None:
     policy.model.eval()
-    questions = make_questions(policy, chat=False, kind="verdict")
+    questions = make_questions(policy, chat=False, kind=KINDS["verdict"])
     found = choose_replies(policy, questions, batch_size=2)
     assert list(found) == ["log-prob", "log-prob per token", "log-prob per character"]
     total, per_token, per_character = (replies[1].choices for replies in found.values())
@@ -129,7 +130,7 @@ def therapeutic(policy: Policy, *, chat: bool, form: str) -> Questions:
         samples=samples,
         prompts=[policy.encode_prompt(sample.prompt) for sample in samples],
         form="tags" if form == "tags" else "direct",
-        kind="choice",
+        kind=KINDS["option"],
     )
 
 
@@ -315,7 +316,10 @@ def test_an_opened_prompt_opens_no_block_twice(policy: Policy) -> None:
     for opening in ("", "<reasoning>"):
         sample = Sample(uid="q", prompt=turns, target="B", extra=extra, opening=opening)
         questions = Questions(
-            samples=[sample], prompts=policy.inputs([sample])["prompts"], form="tags", kind="choice"
+            samples=[sample],
+            prompts=policy.inputs([sample])["prompts"],
+            form="tags",
+            kind=KINDS["option"],
         )
         answer = Answer(gold="B", strict=None, lenient=None)
         reply = Reply(completion="<reasoning>It is small.</reasoning>", answer=answer)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from rl4bio.answers.kinds import KINDS, kinds_of
 from rl4bio.data import Corpus
 from rl4bio.data.base import Split
 from rl4bio.errors import ConfigError, DataError
-from rl4bio.evaluation.items import check_open, choose_items, find_items
-from rl4bio.evaluation.kinds import Items, kinds_of
+from rl4bio.evaluation.items import Items, check_open, choose_items, constant_answers, find_items
 from rl4bio.sections import EvaluationConfig, RewardConfig, RunConfig
 from rl4bio.types import Sample
 
@@ -23,13 +23,17 @@ def sample(uid: str, target: str | None, options: dict[str, str] | None = None) 
     return Sample(uid=uid, prompt="p", target=target, extra={"options": options} if options else {})
 
 
+def names_of(samples: list[Sample]) -> list[str]:
+    return [kind.name for kind in kinds_of(samples)]
+
+
 def test_kinds() -> None:
     verdicts = [sample("1", "yes"), sample("2", "maybe")]
-    assert kinds_of(verdicts) == ["verdict", "verdict"]
+    assert names_of(verdicts) == ["verdict", "verdict"]
     mixed = [sample("1", "A", OPTIONS), sample("2", "sepsis"), sample("3", None), sample("4", "No")]
-    assert kinds_of(mixed) == ["choice", "open", "open", "open"]
+    assert names_of(mixed) == ["choice", "open", "open", "open"]
     # "no" is a short answer to an open question here, not a label
-    assert kinds_of([sample("1", "no"), sample("2", "sepsis"), sample("3", "gout")])[0] == "open"
+    assert names_of([sample("1", "no"), sample("2", "sepsis"), sample("3", "gout")])[0] == "open"
 
 
 @pytest.mark.parametrize(
@@ -50,9 +54,9 @@ def test_labels_that_cannot_be_scored(samples: list[Sample], message: str) -> No
 
 def test_classes_of_a_choice_are_the_letters_that_are_right_somewhere() -> None:
     letters = [sample("1", "D"), sample("2", "A"), sample("3", "D")]
-    assert Items(kind="choice", samples=letters).labels == ("A", "D")
-    assert Items(kind="open", samples=letters).labels == ()
-    assert Items(kind="verdict", samples=[]).labels == ("yes", "no", "maybe")
+    assert Items(kind=KINDS["choice"], samples=letters).labels == ("A", "D")
+    assert Items(kind=KINDS["open"], samples=letters).labels == ()
+    assert Items(kind=KINDS["verdict"], samples=[]).labels == ("yes", "no", "maybe")
 
 
 def test_a_subset_of_open_questions_is_drawn_and_not_the_first_of_the_alphabet() -> None:
@@ -60,7 +64,7 @@ def test_a_subset_of_open_questions_is_drawn_and_not_the_first_of_the_alphabet()
     samples += [sample(f"c{n}", "AB"[n % 2], OPTIONS) for n in range(100)]
     kinds = dict(zip((s.uid for s in samples), kinds_of(samples), strict=True))
     chosen = choose_items(samples, kinds, 20, seed=1)
-    open_ones = [s for s in chosen if kinds[s.uid] == "open"]
+    open_ones = [s for s in chosen if kinds[s.uid].name == "open"]
     assert len(chosen) == 20
     assert len(open_ones) == 10  # as common as the others
     assert {str(s.target)[0] for s in open_ones} > {"a", "b"}
@@ -126,15 +130,18 @@ class SeveralTasks(Corpus):
 
 def test_every_task_is_a_part_of_its_own() -> None:
     parts = find_items(SeveralTasks(), config(modes=["greedy"], rewards=[]))
-    assert [(p.kind, p.task, p.name, len(p.samples)) for p in parts] == [
-        ("choice", "X", "X", 20),
-        ("choice", "Y", "Y", 20),
+    assert [(p.kind.name, p.task, p.name, len(p.samples)) for p in parts] == [
+        ("option", "X", "X", 20),
+        ("option", "Y", "Y", 20),
         ("bin", "Caco2", "Caco2", 20),
     ]
     assert parts[2].labels == ()
     # bin 300 of the scale 0 to 10, and the mean of 0 to 19
-    assert parts[2].constants == {"training median": 3.0, "training mean": 9.5}
-    assert Items(kind="bin", samples=[], task="a/b c").name == "a_b_c"
+    said = constant_answers(parts[2])
+    assert said is not None
+    assert [*said] == ["training median 3", "training mean 9.5"]
+    assert {answer.strict for answer in said["training mean 9.5"]} == {"950"}
+    assert Items(kind=KINDS["bin"], samples=[], task="a/b c").name == "a_b_c"
 
 
 def test_a_subset_keeps_the_mix_of_tasks_and_of_letters() -> None:
@@ -163,7 +170,7 @@ def test_numbers_have_to_be_written() -> None:
     ],
 )
 def test_numbers_that_cannot_be_scored(changed: dict[str, Any]) -> None:
-    assert kinds_of([number("1", 2.0)]) == ["bin"]
+    assert names_of([number("1", 2.0)]) == ["bin"]
     with pytest.raises(DataError, match="test item 1 has the label"):
         kinds_of([number("1", 2.0, **changed)])
 
@@ -173,4 +180,5 @@ def test_reactants_and_designs_are_open() -> None:
         Sample(uid="1", prompt="p", target="CCO.CN", extra={"kind": "reactants"}),
         Sample(uid="2", prompt="p", extra={"kind": "design"}),
     ]
-    assert kinds_of(samples) == ["open", "open"]
+    assert names_of(samples) == ["reactants", "design"]
+    assert all(kind.needs_rewards for kind in kinds_of(samples))

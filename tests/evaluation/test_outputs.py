@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rl4bio.answers.answer import Answer
 from rl4bio.errors import StorageError
 from rl4bio.evaluation.outputs import (
     ModelReplies,
@@ -17,7 +18,6 @@ from rl4bio.evaluation.outputs import (
     write_outputs,
 )
 from rl4bio.reports.answers.cases import Reply
-from rl4bio.statistics.answers import Answer
 from rl4bio.statistics.compare import PairedTable
 from rl4bio.types import Sample
 

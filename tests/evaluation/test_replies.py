@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from rl4bio.answers.reading import ANSWERED, Kind
+from rl4bio.answers.kinds import KINDS
+from rl4bio.answers.open import ANSWERED
 from rl4bio.evaluation.replies import Questions, Written, form_of, make_reply, without_reasoning
 from rl4bio.reports.answers.cases import Reply, merge_draws
 from rl4bio.types import Prompt, Sample
@@ -25,7 +26,6 @@ REACTANTS = {"kind": "reactants"}
 
 
 def questions(extra: dict[str, Any], target: str, *, form: str = "plain") -> Questions:
-    kinds: dict[str, Kind] = {"option": "choice", "bin": "bin", "reactants": "open"}
     sample = Sample(
         uid="1",
         prompt="p" if form == "plain" else CHAT,
@@ -36,7 +36,7 @@ def questions(extra: dict[str, Any], target: str, *, form: str = "plain") -> Que
         samples=[sample],
         prompts=[[1]],
         form=form_of([sample], "tags"),
-        kind=kinds[extra["kind"]],
+        kind=KINDS[extra["kind"]],
     )
 
 
@@ -149,7 +149,7 @@ def test_answers_behind_an_empty_reasoning(
 
 def test_other_corpora_keep_their_tags_and_are_not_measured() -> None:
     verdict = Sample(uid="1", prompt="p", target="yes")
-    asked = Questions(samples=[verdict], prompts=[[1]], form="tags", kind="verdict")
+    asked = Questions(samples=[verdict], prompts=[[1]], form="tags", kind=KINDS["verdict"])
     bare = without_reasoning(asked)
     assert bare.opened == ["<thought></thought><answer>"]
     assert reply(bare, "yes</answer>").answer.right

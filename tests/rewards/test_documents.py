@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rl4bio.answers.molecule import asks_for_molecule
+from rl4bio.answers.kinds import asks_for_molecule
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import RewardConfig

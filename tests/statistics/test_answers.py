@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from rl4bio.statistics.answers import Answer, answer_metrics
+from rl4bio.answers.answer import Answer
+from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.bootstrap import bootstrap_interval, mean_statistic
 
 GOLD = ["yes", "yes", "yes", "no", "no", "maybe"]

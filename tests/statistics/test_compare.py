@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import pytest
 
-from rl4bio.statistics.answers import Answer, answer_metrics
+from rl4bio.answers.answer import Answer
+from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import (
     PairedTable,
     RewardTable,

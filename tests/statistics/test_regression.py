@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from rl4bio.statistics.regression import NumberAnswer, r2_statistic, spearman_statistic
+from rl4bio.answers.answer import NumberAnswer
+from rl4bio.statistics.regression import r2_statistic, spearman_statistic
 
 RNG = np.random.default_rng(3)
 ONCE = np.arange(4)[None, :]

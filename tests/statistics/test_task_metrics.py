@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from rl4bio.answers.answer import Answer, NumberAnswer
 from rl4bio.evaluation.outputs import ModelReplies, make_cases, summarize, write_outputs
 from rl4bio.evaluation.task_outputs import write_tasks
 from rl4bio.reports.answers.cases import Reply
 from rl4bio.reports.answers.paired_words import paired_brief, paired_counts
 from rl4bio.reports.answers.table import plain_table, table_cells
-from rl4bio.statistics.answers import Answer, answer_metrics
+from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import ErrorTable, PairedTable, compare_answers, error_table
-from rl4bio.statistics.regression import NumberAnswer
 from rl4bio.statistics.task_metrics import task_statistics
 from rl4bio.types import Sample
 

@@ -75,6 +75,14 @@ class MedicalReasoningCorpus(Corpus):
         self._splits: dict[Split, list[Sample]] | None = None
 
     @property
+    def prompt_form(self) -> str:
+        return self.form
+
+    @property
+    def opens_block(self) -> bool:
+        return self.open_block
+
+    @property
     def begins(self) -> str:
         return BEGINS[self.form]
 

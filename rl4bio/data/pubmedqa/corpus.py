@@ -68,6 +68,14 @@ class PubMedQACorpus(Corpus):
         self._splits: dict[Split, list[Sample]] | None = None
 
     @property
+    def prompt_form(self) -> str:
+        return self.form
+
+    @property
+    def opens_block(self) -> bool:
+        return self.open_block
+
+    @property
     def begins(self) -> str:
         return "<thought>" if self.form == "tags" else ""
 

@@ -240,6 +240,14 @@ class TrialsCorpus(Corpus):
             raise ValueError(f"distractors: got {low_high}, needs [smallest, largest] within 0..8")
 
     @property
+    def prompt_form(self) -> str:
+        return self.form
+
+    @property
+    def opens_block(self) -> bool:
+        return self.open_block
+
+    @property
     def begins(self) -> str:
         return "<thought>" if self.form == "tags" else ""
 

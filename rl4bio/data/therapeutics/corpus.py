@@ -98,6 +98,14 @@ class TherapeuticsCorpus(Corpus):
         return "molecules" if kinds == {"design"} else "questions"
 
     @property
+    def prompt_form(self) -> str:
+        return self.form
+
+    @property
+    def opens_block(self) -> bool:
+        return self.open_block
+
+    @property
     def begins(self) -> str:
         return f"<{TAGS[0]}>" if self.form == "tags" else ""
 

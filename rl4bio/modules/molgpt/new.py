@@ -14,7 +14,7 @@ from rl4bio.modules.molgpt import model as molgpt
 from rl4bio.modules.molgpt.tokenizer import VOCABULARY_FILE, SmilesTokenizer
 from rl4bio.sections import MolGPTConfig
 
-Vocabulary = Callable[[], Mapping[str, int]]
+Vocabulary = Callable[[], Mapping[str, int] | None]
 """Collects the tokens of the training data."""
 
 
@@ -51,11 +51,12 @@ def read_vocabulary(config: MolGPTConfig, corpus: Vocabulary | None) -> dict[str
     """token -> id, from the named file or folder, or from the corpus."""
     key = "policy.molgpt.vocabulary"
     if config.vocabulary == "corpus":
-        if corpus is None:
+        found = None if corpus is None else corpus()
+        if found is None:
             raise ConfigError(
                 f"{key}: the data has no SMILES; use data.name=smiles, or name a file"
             )
-        return dict(corpus())
+        return dict(found)
     path = Path(config.vocabulary).expanduser()
     if path.is_dir() or config.vocabulary.startswith("rl4bio:"):
         path = Path(locate(config.vocabulary)) / VOCABULARY_FILE

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rl4bio.answers.reading import ANSWERED
-from rl4bio.statistics.answers import Answer
+from rl4bio.answers.answer import Answer
+from rl4bio.answers.open import ANSWERED
 from rl4bio.statistics.draws import majority_vote
 from rl4bio.text.redaction import number_cell, safe_cell
 from rl4bio.types import Sample

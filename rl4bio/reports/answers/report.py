@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rl4bio.answers.reading import ANSWERED
+from rl4bio.answers.open import ANSWERED
 from rl4bio.reports.answers.cases import Case, Reply, judgement
 from rl4bio.reports.answers.paired_words import paired_notes, reasoning_line
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow, table_cells

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rl4bio.answers.molecule import asks_for_molecule, written_smiles
+from rl4bio.answers.design import written_smiles
+from rl4bio.answers.kinds import asks_for_molecule
 from rl4bio.chem.properties import heavy_atoms
 from rl4bio.chem.reading import MAX_CHARACTERS, MAX_HEAVY_ATOMS, Molecule, read_smiles
 from rl4bio.rewards.base import Reward

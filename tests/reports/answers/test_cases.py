@@ -8,8 +8,8 @@ import math
 
 import pytest
 
+from rl4bio.answers.answer import Answer
 from rl4bio.reports.answers.cases import Case, Reply, judgement, merge_draws, side_by_side_csv
-from rl4bio.statistics.answers import Answer
 from rl4bio.text.redaction import safe_cell, visible
 from rl4bio.types import Sample
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from rl4bio.answers.answer import Answer
 from rl4bio.reports.answers.cases import Case, Reply
 from rl4bio.reports.answers.report import html_report
 from rl4bio.reports.answers.table import ResultRow
-from rl4bio.statistics.answers import Answer, answer_metrics
+from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import compare_answers
 from rl4bio.types import Sample
 

@@ -6,10 +6,11 @@ import math
 
 import pytest
 
+from rl4bio.answers.answer import Answer
 from rl4bio.reports.answers.estimates import MISSING, number_interval, percent_interval
 from rl4bio.reports.answers.paired_words import p_text
 from rl4bio.reports.answers.table import ResultRow, plain_table, table_cells
-from rl4bio.statistics.answers import Answer, answer_metrics
+from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.bootstrap import Estimate
 from rl4bio.statistics.compare import compare_answers
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rl4bio.answers.molecule import asks_for_molecule
+from rl4bio.answers.kinds import asks_for_molecule
 from rl4bio.chem.reading import Molecule
 from rl4bio.errors import ConfigError
 from rl4bio.rewards import REWARDS

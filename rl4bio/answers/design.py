@@ -1,14 +1,18 @@
-"""The molecule that a completion writes."""
+"""Designs: the molecule that a completion writes."""
 
 from __future__ import annotations
 
 from rl4bio.answers.forms import answer_of
+from rl4bio.answers.open import Open
 from rl4bio.types import Sample
 
 
-def asks_for_molecule(sample: Sample) -> bool:
-    """Whether molecule rewards are for this sample: a design prompt, or no therapeutic task."""
-    return sample.extra.get("kind", "design") == "design"
+class Design(Open):
+    """A molecule that molecule rewards judge."""
+
+    name = "design"
+    is_therapeutic = True
+    is_design = True
 
 
 def written_smiles(completion: str, sample: Sample) -> str:

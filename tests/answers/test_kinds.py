@@ -1,14 +1,17 @@
-"""rl4bio.answers.reading: what completions answer, strictly and leniently."""
+"""The kinds of questions: what completions answer, strictly and leniently."""
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import pytest
 
 from rl4bio.answers.bins import lenient_bin
 from rl4bio.answers.choice import lenient_choice
-from rl4bio.answers.reading import lenient_answer, strict_answer
+from rl4bio.answers.forms import Form
+from rl4bio.answers.kind import Kind
+from rl4bio.answers.kinds import KINDS, kinds_of
 from rl4bio.types import Sample
 
 OPTIONS = {"A": "Aspirin", "B": "Beta blocker", "C": "Calcium channel blocker", "D": "Digoxin"}
@@ -45,7 +48,7 @@ def tagged(answer: str, thought: str = "The heart beats too fast.", tag: str = "
 def test_strict_letters(
     completion: str, form: Literal["tags", "think", "direct"], letter: str | None
 ) -> None:
-    assert strict_answer(completion, CHOICE, "choice", form) == letter
+    assert KINDS["choice"].strict(completion, CHOICE, form) == letter
 
 
 @pytest.mark.parametrize(
@@ -141,11 +144,11 @@ class TestWrappers:
     def test_letters(self, wrapper: str) -> None:
         said = wrapper % "C"
         for text in (said, tagged(said), f"So it must be slowed.\n{said}"):
-            assert lenient_answer(text, CHOICE, "choice", "tags") == "C"
+            assert KINDS["choice"].lenient(text, CHOICE, "tags") == "C"
 
     def test_options(self, wrapper: str) -> None:
         said = wrapper % "Calcium channel blocker"
-        assert lenient_answer(tagged(said), CHOICE, "choice", "tags") == "C"
+        assert KINDS["choice"].lenient(tagged(said), CHOICE, "tags") == "C"
 
     @pytest.mark.parametrize("label", ["yes", "No", "maybe"])
     def test_labels(self, wrapper: str, label: str) -> None:
@@ -153,7 +156,7 @@ class TestWrappers:
         said = wrapper % label
         block = f"<thought>It worked.</thought><answer>{said}</answer>"
         for text in (said, block, f"The trial was small.\n{said}"):
-            assert lenient_answer(text, sample, "verdict", "tags") == label.lower()
+            assert KINDS["verdict"].lenient(text, sample, "tags") == label.lower()
 
     def test_bins(self, wrapper: str) -> None:
         said = wrapper % "437"
@@ -162,7 +165,7 @@ class TestWrappers:
 
     def test_the_strict_reader_stays_as_it_is(self, wrapper: str) -> None:
         """It reads marks of markdown, as ever, and no LaTeX: rewards do not pay for that."""
-        strict = strict_answer(tagged(wrapper % "C"), CHOICE, "choice", "tags")
+        strict = KINDS["choice"].strict(tagged(wrapper % "C"), CHOICE, "tags")
         assert strict in ("C", None)
         if "\\" in wrapper or "$" in wrapper:
             assert strict is None
@@ -170,7 +173,7 @@ class TestWrappers:
 
 def test_a_box_is_what_counts() -> None:
     text = "No, the first trial failed. The second one did not. \\boxed{yes}"
-    assert lenient_answer(text, Sample(uid="3", prompt="p"), "verdict", "tags") == "yes"
+    assert KINDS["verdict"].lenient(text, Sample(uid="3", prompt="p"), "tags") == "yes"
     assert lenient_choice(r"\boxed{A} was wrong, so \boxed{\text{D}}", OPTIONS) == "D"
 
 
@@ -178,7 +181,7 @@ def test_options_may_hold_signs_of_wrappers() -> None:
     options = {"A": "$5 < x$", "B": "**bold**", "C": "x_1", "D": r"\beta{2}"}
     for letter, text in options.items():
         assert lenient_choice(tagged(text), options) == letter
-        assert strict_answer(tagged(text), with_options(options), "choice", "tags") == letter
+        assert KINDS["choice"].strict(tagged(text), with_options(options), "tags") == letter
 
 
 @pytest.mark.parametrize(
@@ -197,29 +200,29 @@ def test_hostile_texts_are_read_in_time(text: str) -> None:
 
 def test_whatever_is_read_strictly_is_read_leniently() -> None:
     for answer in ("A", "b.", "(C)", "Digoxin", "Option D", "The correct answer is B"):
-        strict = strict_answer(tagged(answer), CHOICE, "choice", "tags")
+        strict = KINDS["choice"].strict(tagged(answer), CHOICE, "tags")
         assert strict is not None
-        assert lenient_answer(tagged(answer), CHOICE, "choice", "tags") == strict
+        assert KINDS["choice"].lenient(tagged(answer), CHOICE, "tags") == strict
 
 
 def test_open_answers_are_answered_or_not() -> None:
-    assert strict_answer(tagged("It is sepsis."), OPEN, "open", "tags") == "answered"
-    assert strict_answer("It is sepsis.", OPEN, "open", "tags") is None
-    assert lenient_answer("It is sepsis.", OPEN, "open", "tags") is None
-    assert lenient_answer("<answer>It is sepsis", OPEN, "open", "tags") == "answered"
-    assert lenient_answer("<answer> </answer>", OPEN, "open", "tags") is None
-    assert strict_answer("It is sepsis.", OPEN, "open", "direct") == "answered"
-    assert lenient_answer("It is sepsis.", OPEN, "open", "direct") == "answered"
+    assert KINDS["open"].strict(tagged("It is sepsis."), OPEN, "tags") == "answered"
+    assert KINDS["open"].strict("It is sepsis.", OPEN, "tags") is None
+    assert KINDS["open"].lenient("It is sepsis.", OPEN, "tags") is None
+    assert KINDS["open"].lenient("<answer>It is sepsis", OPEN, "tags") == "answered"
+    assert KINDS["open"].lenient("<answer> </answer>", OPEN, "tags") is None
+    assert KINDS["open"].strict("It is sepsis.", OPEN, "direct") == "answered"
+    assert KINDS["open"].lenient("It is sepsis.", OPEN, "direct") == "answered"
 
 
 def test_verdicts_are_read_as_ever() -> None:
     sample = Sample(uid="3", prompt="p", target="yes")
     said = "<thought>It worked.</thought><answer>Yes, it did.</answer>"
-    assert strict_answer(said, sample, "verdict", "tags") == "yes"
-    assert strict_answer("Yes.", sample, "verdict", "tags") is None
-    assert strict_answer("Yes.", sample, "verdict", "direct") == "yes"
-    assert strict_answer("/think It worked.\n/answer no", sample, "verdict", "think") == "no"
-    assert lenient_answer("So the answer is maybe.", sample, "verdict", "tags") == "maybe"
+    assert KINDS["verdict"].strict(said, sample, "tags") == "yes"
+    assert KINDS["verdict"].strict("Yes.", sample, "tags") is None
+    assert KINDS["verdict"].strict("Yes.", sample, "direct") == "yes"
+    assert KINDS["verdict"].strict("/think It worked.\n/answer no", sample, "think") == "no"
+    assert KINDS["verdict"].lenient("So the answer is maybe.", sample, "tags") == "maybe"
 
 
 @pytest.mark.parametrize(
@@ -238,3 +241,41 @@ def test_lenient_bins(
     completion: str, form: Literal["tags", "think", "direct"], digits: str | None
 ) -> None:
     assert lenient_bin(completion, form) == digits
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_every_kind_says_how_it_is_read(kind: Kind) -> None:
+    assert KINDS[kind.name] is kind
+    assert kind.reads
+    assert bool(kind.ways) == bool(kind.compares)
+    assert kind.has_labels or not kind.ways
+
+
+class Dose(Kind):
+    """A dose in milligrams: what a new kind has to say."""
+
+    name = "dose"
+    rank = 4
+    reads = "strict: a number and mg; lenient: the last number"
+
+    def read(self, answer: str, sample: Sample) -> str | None:
+        found = re.fullmatch(r"(\d+) ?mg", answer.strip())
+        return found[1] if found else None
+
+    def lenient(self, completion: str, sample: Sample, form: Form) -> str | None:
+        return next(iter(reversed(re.findall(r"\d+", completion))), None)
+
+
+def test_a_new_kind_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "dose", Dose())
+    asked = [
+        Sample(uid=str(n), prompt="p", target=target, extra={"kind": "dose"})
+        for n, target in enumerate(["5", "10", "5"])
+    ]
+    (kind,) = {*kinds_of(asked)}
+    assert kind.strict(tagged("5 mg"), asked[0], "tags") == kind.gold(asked[0])
+    assert kind.strict("5 mg", asked[0], "tags") is None
+    assert kind.lenient("so 10 mg", asked[0], "tags") == "10"
+    assert kind.labels(asked) == ("10", "5")
+    assert kind.count(asked) == "3 (1 10, 2 5)"
+    assert (kind.constants(asked, []), kind.positive(asked[0])) == (None, None)

@@ -1,0 +1,59 @@
+"""One of the two options of a therapeutic task, as TxGemma's prompts write them: (A) and (B)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from rl4bio.answers.choice import LETTER_WAY, Choice
+from rl4bio.answers.kind import Constant
+from rl4bio.types import Sample
+
+POSITIVE = "B"
+"""The class that tasks of two options ask for, by the convention of their prompts."""
+_CERTAIN = 1e-6
+"""The least chance of a class that training lacks."""
+
+
+class Option(Choice):
+    """A letter in brackets; `extra["class_share"]` is each letter's share of the training split."""
+
+    name = "option"
+    is_therapeutic = True
+    compares = (
+        "sum over the tokens of '(A)' and '(B)': behind the direct or predict prompt; and, of a "
+        "prompt that asks for reasoning, inside the answer block behind an empty reasoning and "
+        "behind the greedy completion's own. P(B) = p(B) / (p(A) + p(B))"
+    )
+    ways: ClassVar[Mapping[str, Sequence[str]]] = {LETTER_WAY: ("",)}
+
+    def written(self, sample: Sample, way: str, *, begun: bool) -> dict[str, str]:
+        lead = "" if begun else self.lead(sample)
+        return {letter: f"{lead}{letter})" for letter in self.choices(sample)}
+
+    def lead(self, sample: Sample) -> str:
+        return "("
+
+    def positive(self, sample: Sample) -> str | None:
+        return POSITIVE
+
+    def shares(self, sample: Sample) -> dict[str, float]:
+        """Letter -> share of the training split; {} where it is not known."""
+        found: dict[str, float] = sample.extra.get("class_share") or {}
+        return found
+
+    def constants(
+        self, samples: Sequence[Sample], train: Sequence[Sample]
+    ) -> dict[str, list[Constant]] | None:
+        """The most common letter.
+
+        The probability of the positive option is its share of the training split, the same for
+        every item: AUROC 1/2, AUPRC the share of positive items.
+        """
+        gold = [str(sample.target) for sample in samples]
+        label = max(self.labels(samples), key=gold.count)
+        share = float(self.shares(samples[0]).get(POSITIVE, math.nan))
+        share = min(max(share, _CERTAIN), 1 - _CERTAIN)  # NaN stays NaN
+        said = Constant(said=label, log_odds=math.log(share / (1 - share)))
+        return {f"always {label!r}": [said] * len(samples)}
