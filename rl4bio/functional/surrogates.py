@@ -6,16 +6,16 @@ advantage of 0 never meets an infinite ratio.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from rl4bio.functional.objective import Objective, TokenBatch
 from rl4bio.functional.shapes import at_least_float32, require_mask, require_shape
 
 if TYPE_CHECKING:
-    from rl4bio.sections import Level, LossKind
+    from rl4bio.sections import Level
 
 MAX_LOG_RATIO = 20.0
 
@@ -59,14 +59,7 @@ def importance_ratio(
     raise ValueError(f"importance_ratio: unknown level {level!r}")
 
 
-def clipped_term(
-    ratio: Tensor,
-    advantages: Tensor,
-    *,
-    clip_low: float,
-    clip_high: float,
-    ratio_cap: float | None = None,
-) -> Tensor:
+def clipped_term(tokens: TokenBatch, ratio: Tensor, objective: Objective) -> Tensor:
     """-min(min(rho, cap) A, clip(rho, 1 - clip_low, 1 + clip_high) A).
 
     PPO's pessimistic clip (Schulman et al., 2017, arXiv:1707.06347) as GRPO uses it, with separate
@@ -75,97 +68,100 @@ def clipped_term(
     the cap those tokens, rho large and A < 0, are not clipped at all.
 
     Args:
+        tokens: with advantages [N, 1].
         ratio: float [N, C] or [N, 1].
-        advantages: float [N, 1].
-        clip_low: how far below 1 the ratio may go.
-        clip_high: how far above 1.
-        ratio_cap: above 1 + clip_high, or None for no cap.
+        objective: clip_low says how far below 1 the ratio may go, clip_high how far above;
+            ratio_cap is above 1 + clip_high, or None for no cap.
 
     Returns:
         float, shaped as ratio.
     """
-    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
-    capped = ratio if ratio_cap is None else ratio.clamp(max=ratio_cap)
+    advantages, cap = tokens.advantages, objective.ratio_cap
+    clipped = ratio.clamp(1 - objective.clip_low, 1 + objective.clip_high)
+    capped = ratio if cap is None else ratio.clamp(max=cap)
     return -torch.minimum(capped * advantages, clipped * advantages)
 
 
-def cispo_term(logprobs: Tensor, ratio: Tensor, advantages: Tensor, *, cap: float) -> Tensor:
+def cispo_term(tokens: TokenBatch, ratio: Tensor, objective: Objective) -> Tensor:
     """-sg(min(rho, cap)) A l: a capped weight instead of a clip, so every token keeps a gradient.
 
     CISPO (MiniMax-M1, 2025, arXiv:2506.13585), with an upper bound alone.
 
     Args:
-        logprobs: float [N, C].
+        tokens: with advantages [N, 1].
         ratio: float [N, C] or [N, 1].
-        advantages: float [N, 1].
-        cap: the largest weight, as a ratio (5.0 is usual).
+        objective: clip_high is the largest weight, as a ratio (5.0 is usual).
 
     Returns:
         float [N, C].
     """
-    return -ratio.detach().clamp(max=cap) * advantages * logprobs
+    weight = ratio.detach().clamp(max=objective.clip_high)
+    return -weight * tokens.advantages * tokens.logprobs
 
 
-def sapo_term(ratio: Tensor, advantages: Tensor, *, temperatures: Sequence[float]) -> Tensor:
+def sapo_term(tokens: TokenBatch, ratio: Tensor, objective: Objective) -> Tensor:
     """-(4 / tau) sigmoid(tau (rho - 1)) A: a gate that closes softly where a clip would cut.
 
     SAPO (Gao et al., 2025, arXiv:2511.20347). Its gradient at rho = 1 is the plain -A.
 
     Args:
+        tokens: with advantages [N, 1].
         ratio: float [N, C] or [N, 1].
-        advantages: float [N, 1].
-        temperatures: tau for A > 0 and for the others; a higher one closes sooner.
+        objective: sapo_temperatures are tau for A > 0 and for the others; a higher one closes
+            sooner.
 
     Returns:
         float, shaped as ratio.
     """
-    positive, negative = temperatures
+    advantages = tokens.advantages
+    positive, negative = objective.sapo_temperatures
     tau = torch.where(advantages > 0, positive, negative).to(ratio.dtype)
     return -(4 / tau) * torch.sigmoid(tau * (ratio - 1)) * advantages
 
 
-def vespo_term(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+def vespo_term(tokens: TokenBatch, ratio: Tensor, objective: Objective) -> Tensor:
     """-sg(phi(w)) A l with phi(w) = w^k exp(lam (1 - w)) and w the ratio of whole completions.
 
     VESPO (2026, arXiv:2602.10693): w = exp(sum of the row's log-ratios); (k, lam) = (2, 3) where
-    A >= 0, else (3, 2). phi is 1 at w = 1 and goes to 0 both ways, so w needs no bounds.
+    A >= 0, else (3, 2). phi is 1 at w = 1 and goes to 0 both ways, so w needs no bounds. A
+    correction for what another program sampled is part of w.
 
     Args:
-        logprobs: float [N, C].
-        old_logprobs: float [N, C].
-        advantages: float [N, 1].
-        mask: bool [N, C].
+        tokens: with advantages [N, 1].
+        ratio: not used: w is of whole completions whatever the level.
+        objective: not used.
 
     Returns:
         float [N, C].
     """
-    log_w = log_ratio(logprobs, old_logprobs, mask).detach().sum(dim=1, keepdim=True)
+    advantages, sampled = tokens.advantages, tokens.old_logprobs
+    if tokens.correction is not None:
+        sampled = sampled - tokens.correction.log()
+    log_w = log_ratio(tokens.logprobs, sampled, tokens.mask).detach().sum(dim=1, keepdim=True)
     power = torch.where(advantages >= 0, 2.0, 3.0).to(log_w.dtype)
     decay = torch.where(advantages >= 0, 3.0, 2.0).to(log_w.dtype)
     phi = (decay + power * log_w - decay * log_w.exp()).exp()
-    return -phi * advantages * logprobs
+    return -phi * advantages * tokens.logprobs
 
 
-def clipped_tokens(
-    kind: LossKind, ratio: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float
-) -> Tensor:
+def outside_clip(ratio: Tensor, advantages: Tensor, objective: Objective) -> Tensor:
     """True where the ratio left its bounds on the side where the clip takes the gradient away.
 
-    For cispo: where the cap holds the weight. For sapo and vespo, which clip nothing, the same
-    region as for grpo: what a clip would have cut.
+    For sapo and vespo, which clip nothing, this is what a clip would have cut.
 
     Args:
-        kind: the loss.
         ratio: float [N, C] or [N, 1].
         advantages: float [N, 1].
-        clip_low: as in the loss.
-        clip_high: as in the loss.
+        objective: with the bounds.
 
     Returns:
         bool, shaped as ratio.
     """
-    if kind == "cispo":
-        return (ratio > clip_high) & (advantages != 0)
-    low = (ratio < 1 - clip_low) & (advantages < 0)
-    high = (ratio > 1 + clip_high) & (advantages > 0)
+    low = (ratio < 1 - objective.clip_low) & (advantages < 0)
+    high = (ratio > 1 + objective.clip_high) & (advantages > 0)
     return low | high
+
+
+def above_cap(ratio: Tensor, advantages: Tensor, objective: Objective) -> Tensor:
+    """True where the cap of cispo holds the weight; as `outside_clip`."""
+    return (ratio > objective.clip_high) & (advantages != 0)

@@ -12,6 +12,7 @@ from torch import Tensor
 from rl4bio.errors import RewardError
 from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
+from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.modules.backends import build_sampler
 from rl4bio.modules.batching import cut, micro_batches
 from rl4bio.modules.dropout import switch_off_dropout
@@ -230,6 +231,11 @@ class GRPOLightningModule(RewardValidation):
         batches = self.micro_batches(rollout, self.groups_to_learn_from(experience))
         counts = torch.stack([mask.sum(), mask[torch.cat(batches)].sum()]).float()
         num_tokens, num_learnt = (self.global_sum(counts) / self.world_size).tolist()
+        window = Window(
+            num_rows=len(mask),
+            num_tokens=num_tokens,
+            max_tokens=self.rollout.max_completion_tokens,
+        )
         old = torch.zeros_like(rollout.logprobs)
         sums: list[LossTerms] = []
 
@@ -240,18 +246,16 @@ class GRPOLightningModule(RewardValidation):
             if first_pass:
                 old[here] = logprobs.detach()
             reference = experience.ref_logprobs
-            terms = grpo_loss(
-                logprobs,
-                old[here],
-                experience.advantages[numbers],
-                mask[here],
+            tokens = TokenBatch(
+                logprobs=logprobs,
+                old_logprobs=old[here],
+                advantages=experience.advantages[numbers],
+                mask=mask[here],
                 ref_logprobs=None if reference is None else reference[here],
                 entropy=entropy,
                 correction=self.correction(old[here], rollout.logprobs[here], mask[here]),
-                num_rows=len(mask),
-                num_tokens=num_tokens,
-                **self.objective,
             )
+            terms = grpo_loss(tokens, config, window)
             sums.append(terms)
             return terms.total
 
@@ -262,23 +266,6 @@ class GRPOLightningModule(RewardValidation):
             self.log_means({"train/sampling_gap_nats": (float(gap.sum()), float(gap.numel()))})
         share = num_learnt / num_tokens if num_tokens else 1.0
         return mean_terms(sums, passes=config.updates_per_rollout, share=share)
-
-    @property
-    def objective(self) -> dict[str, Any]:
-        """What `grpo_loss` takes from the configuration."""
-        config = self.grpo
-        return {
-            "kind": config.loss,
-            "level": config.level,
-            "clip_low": config.clip_low,
-            "clip_high": config.clip_high,
-            "ratio_cap": config.ratio_cap,
-            "sapo_temperatures": config.sapo_temperatures,
-            "kl_coef": config.kl_coef,
-            "kl_estimator": config.kl_estimator,
-            "kl_ratio_weight": config.kl_ratio_weight,
-            "max_tokens": self.rollout.max_completion_tokens,
-        }
 
     def correction(self, old: Tensor, sampled: Tensor, mask: Tensor) -> Tensor | None:
         """Weights [n, c] for what was sampled with other kernels or in another precision."""

@@ -15,11 +15,13 @@ pytest.importorskip("trl", reason="needs the extra [bench]")
 from benchmarks.trl_step import build_trainer
 from rl4bio.functional.advantages import group_advantages
 from rl4bio.functional.losses import grpo_loss
+from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy
+from rl4bio.sections import GRPOConfig
 
 GROUP, COMPLETION, BETA, RELATIVE = 4, 12, 0.04, 1e-5
 PROMPTS = ["Does the drug lower the pain score?", "Answer with yes or no."]  # 2 lengths
@@ -112,23 +114,17 @@ def our_loss(
 ) -> Tensor:
     mask = batch["completion_mask"].bool()
     logprobs, entropy = scored
-    return grpo_loss(
-        logprobs,
-        logprobs,
-        batch["advantages"],
-        mask,
+    tokens = TokenBatch(
+        logprobs=logprobs,
+        old_logprobs=logprobs,
+        advantages=batch["advantages"],
+        mask=mask,
         ref_logprobs=batch["ref_per_token_logps"],
         entropy=entropy,
-        kind=kind,
-        level="token",
-        clip_low=0.2,
-        clip_high=0.28,
-        kl_coef=BETA,
-        kl_ratio_weight=kl_ratio_weight,
-        num_rows=len(mask),
-        num_tokens=float(mask.sum()),
-        max_tokens=COMPLETION,
-    ).total
+    )
+    objective = GRPOConfig(loss=kind, kl_coef=BETA, kl_ratio_weight=kl_ratio_weight)
+    window = Window(num_rows=len(mask), num_tokens=float(mask.sum()), max_tokens=COMPLETION)
+    return grpo_loss(tokens, objective, window).total
 
 
 def gradient(trainer: Any, loss: Tensor) -> dict[str, Tensor]:

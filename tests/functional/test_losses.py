@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from rl4bio.errors import ShapeError
 from rl4bio.functional.correction import sampling_correction
-from rl4bio.functional.losses import grpo_loss, loss_weights
+from rl4bio.functional.losses import LOSSES, grpo_loss
 from rl4bio.functional.masking import lengths_to_mask
+from rl4bio.functional.objective import TokenBatch, Window
+from rl4bio.sections import GRPOConfig, LossKind
 from rl4bio.types import LossTerms
 
 KINDS = ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
@@ -90,17 +93,16 @@ def golden_inputs() -> dict[str, Tensor]:
 
 def run(inputs: dict[str, Tensor], kind: str, level: str, **options: Any) -> LossTerms:
     """The loss with the defaults of these tests."""
-    cap = 5.0 if kind == "cispo" else 0.28
-    rows, tokens = inputs["mask"].shape[0], int(inputs["mask"].sum())
-    defaults: dict[str, Any] = {
-        "kl_coef": 0.04,
-        "clip_low": 0.2,
-        "clip_high": cap,
-        "num_rows": rows,
-        "num_tokens": tokens,
-        "max_tokens": 10,
-    }
-    return grpo_loss(**{**defaults, **inputs, "kind": kind, "level": level, **options})
+    options = {"clip_high": 5.0 if kind == "cispo" else 0.28, "kl_coef": 0.04} | options
+    given = {**inputs, **options}
+    window = Window(
+        num_rows=given.pop("num_rows", given["mask"].shape[0]),
+        num_tokens=given.pop("num_tokens", int(given["mask"].sum())),
+        max_tokens=given.pop("max_tokens", 10),
+    )
+    names = {field.name for field in dataclasses.fields(TokenBatch)}
+    tokens = TokenBatch(**{name: given.pop(name) for name in names & given.keys()})
+    return grpo_loss(tokens, GRPOConfig(loss=kind, level=level, **given), window)  # type: ignore[arg-type]
 
 
 def gradient(inputs: dict[str, Tensor], kind: str, level: str, **options: Any) -> Tensor:
@@ -465,8 +467,12 @@ def test_half_precision_inputs_are_computed_in_float32(kind: str, level: str) ->
 def test_loss_weights_by_hand(kind: str, expected: list[list[float]]) -> None:
     # lengths 2, 0, 3 in a window of 4 rows and 20 tokens, 10 tokens at most
     mask = lengths_to_mask(torch.tensor([2, 0, 3]), 3)
-    weights = loss_weights(kind, mask, num_rows=4, num_tokens=20, max_tokens=10)  # type: ignore[arg-type]
+    weights = LOSSES[kind].weigh(mask.float(), Window(num_rows=4, num_tokens=20, max_tokens=10))
     torch.testing.assert_close(weights, torch.tensor(expected))
+
+
+def test_the_table_has_every_loss() -> None:
+    assert set(LOSSES) == set(get_args(LossKind))
 
 
 def test_wrong_arguments_are_named() -> None:
@@ -483,7 +489,7 @@ def test_wrong_arguments_are_named() -> None:
     without = {name: v for name, v in inputs.items() if name != "ref_logprobs"}
     with pytest.raises(ValueError, match=r"kl_coef is 0\.04 but there are no ref_logprobs"):
         run(without, "dapo", "token")
-    with pytest.raises(ValueError, match="unknown kind 'ppo'"):
+    with pytest.raises(ValueError, match="unknown loss 'ppo'"):
         run(inputs, "ppo", "token")
     for count in (-1, NAN):
         with pytest.raises(ValueError, match="num_tokens is"):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from rl4bio.errors import ShapeError
+from rl4bio.functional.objective import TokenBatch
 from rl4bio.functional.surrogates import (
+    above_cap,
     cispo_term,
     clipped_term,
-    clipped_tokens,
     importance_ratio,
+    outside_clip,
     sapo_term,
     vespo_term,
 )
+from rl4bio.sections import GRPOConfig
 
 LN2 = math.log(2.0)
 NAN = float("nan")
@@ -23,6 +27,25 @@ NAN = float("nan")
 
 def column(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)[:, None]
+
+
+def tokens(
+    advantages: torch.Tensor,
+    logprobs: torch.Tensor | None = None,
+    old_logprobs: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+) -> TokenBatch:
+    """A batch as the terms get it, advantages [N, 1]; what a term does not read is 0."""
+    blank = torch.zeros_like(advantages)
+    return TokenBatch(
+        logprobs=blank if logprobs is None else logprobs,
+        old_logprobs=blank if old_logprobs is None else old_logprobs,
+        advantages=advantages,
+        mask=torch.ones_like(blank, dtype=torch.bool) if mask is None else mask,
+    )
+
+
+BOUNDS = GRPOConfig(clip_low=0.2, clip_high=0.28)
 
 
 def test_importance_ratio_by_hand() -> None:
@@ -60,7 +83,7 @@ def test_clipped_term(
     ratio: float, advantage: float, cap: float | None, loss: float, slope: float
 ) -> None:
     rho = column(ratio).requires_grad_()
-    term = clipped_term(rho, column(advantage), clip_low=0.2, clip_high=0.28, ratio_cap=cap)
+    term = clipped_term(tokens(column(advantage)), rho, replace(BOUNDS, ratio_cap=cap))
     term.sum().backward()
     assert term.item() == pytest.approx(loss)
     assert rho.grad is not None
@@ -69,7 +92,9 @@ def test_clipped_term(
 
 def test_cispo_term_caps_the_weight_and_keeps_the_gradient() -> None:
     logprobs = column(-1.0, -1.0).requires_grad_()
-    term = cispo_term(logprobs, column(2.0, 9.0), column(0.5, 0.5), cap=5.0)
+    term = cispo_term(
+        tokens(column(0.5, 0.5), logprobs), column(2.0, 9.0), replace(BOUNDS, clip_high=5.0)
+    )
     torch.testing.assert_close(term, column(1.0, 2.5))
     term.sum().backward()
     assert logprobs.grad is not None
@@ -79,7 +104,7 @@ def test_cispo_term_caps_the_weight_and_keeps_the_gradient() -> None:
 def test_sapo_term_by_hand() -> None:
     # rho = 1: sigmoid(0) = 1/2, so -(2 / tau) A in value and -A in slope
     rho = column(1.0, 1.0, 2.0).requires_grad_()
-    term = sapo_term(rho, column(3.0, -3.0, 3.0), temperatures=(1.0, 1.05))
+    term = sapo_term(tokens(column(3.0, -3.0, 3.0)), rho, BOUNDS)
     # the last: sigmoid(1) = .731059, times -4 * 3
     torch.testing.assert_close(term, column(-6.0, 6.0 / 1.05, -8.772703), atol=1e-6, rtol=0)
     term.sum().backward()
@@ -95,7 +120,8 @@ def test_vespo_term_by_hand() -> None:
     # completions twice as likely, by the sum of the log-ratios; the second row's other token is off
     new = old + torch.tensor([[LN2 / 2, LN2 / 2], [LN2, 5.0], [0.0, 0.0]], dtype=torch.float64)
     new.requires_grad_()
-    vespo_term(new, old, column(1.0, -1.0, 1.0), mask).masked_fill(~mask, 0.0).sum().backward()
+    batch = tokens(column(1.0, -1.0, 1.0), new, old, mask)
+    vespo_term(batch, torch.ones(3, 1), BOUNDS).masked_fill(~mask, 0.0).sum().backward()
     # phi = 2^2 e^-3 for A >= 0, 2^3 e^-2 below; 1 at w = 1
     good, bad = 4 * math.exp(-3), 8 * math.exp(-2)
     expected = torch.tensor([[-good, -good], [bad, 0], [-1, -1]], dtype=torch.float64)
@@ -105,17 +131,17 @@ def test_vespo_term_by_hand() -> None:
 def test_vespo_term_stays_finite_far_off_policy() -> None:
     mask = torch.ones(2, 40, dtype=torch.bool)
     old = torch.tensor([[-1.0], [-30.0]]).expand(2, 40)
-    term = vespo_term(torch.full((2, 40), -15.0), old, torch.tensor([[1.0], [-1.0]]), mask)
+    batch = tokens(torch.tensor([[1.0], [-1.0]]), torch.full((2, 40), -15.0), old, mask)
+    term = vespo_term(batch, torch.ones(2, 1), BOUNDS)
     assert term.isfinite().all()
 
 
 def test_clipped_tokens_follow_the_sign_of_the_advantage() -> None:
     ratio = column(0.7, 0.7, 1.4, 1.4, 1.0, 1.4)
     advantages = column(1.0, -1.0, 1.0, -1.0, 1.0, 0.0)
-    bounds = {"clip_low": 0.2, "clip_high": 0.28}
-    clipped = clipped_tokens("dapo", ratio, advantages, **bounds)
+    clipped = outside_clip(ratio, advantages, BOUNDS)
     assert clipped.flatten().tolist() == [False, True, True, False, False, False]
-    capped = clipped_tokens("cispo", ratio, advantages, clip_low=0.2, clip_high=1.2)
+    capped = above_cap(ratio, advantages, replace(BOUNDS, clip_high=1.2))
     assert capped.flatten().tolist() == [False, False, True, True, False, False]
 
 
