@@ -18,7 +18,7 @@ import yaml
 
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.storage.changed_keys import changed_keys
-from rl4bio.storage.files import storage_errors, write_atomic
+from rl4bio.storage.files import remove_leftovers, storage_errors, write_atomic
 
 PLACE = ("name", "output_dir")
 """Where a run is. A folder that was moved is the same run."""
@@ -109,6 +109,8 @@ class RunFolder:
             folder.made = not taken
             folder.resumed = "config.yaml" in taken
             folder.identity = folder._identify()
+            remove_leftovers(folder.root)
+            remove_leftovers(folder.completions)
             with storage_errors(folder.summary):
                 folder.summary.unlink(missing_ok=True)  # finished no more, if it ever was
             # The configuration comes first: it is what makes the folder a run's.
