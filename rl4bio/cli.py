@@ -6,22 +6,20 @@ Imports neither torch nor lightning, so that `--help` and configuration errors a
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import os
 import shlex
 import signal
 import sys
 import tempfile
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from rl4bio.errors import EXIT_OUT_OF_MEMORY, EXIT_RANK_FAILURE, ConfigError, Rl4bioError
 from rl4bio.host_memory import settle_memory
+from rl4bio.signals import LISTENER, stopped_by
 from rl4bio.text.redaction import mask_secrets, one_line
 
 Main = Callable[[argparse.Namespace], int | None]
@@ -37,10 +35,6 @@ _STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _MEMORY_HINT = "lower grpo.tokens_per_micro_batch, rollout.max_completion_tokens or grpo.group_size"
 
 _run_folder: Path | None = None
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that no handler takes it for a failure."""
 
 
 def set_run_folder(folder: Path | None) -> None:
@@ -72,7 +66,11 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
 
 
 def run_command(
-    main: Main, parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+    main: Main,
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+    *,
+    signals: Sequence[int] = (signal.SIGTERM,),
 ) -> int:
     """Parse the arguments, run a command and turn every way it can end into an exit code.
 
@@ -83,11 +81,12 @@ def run_command(
         main: the command; returns its exit code, None for 0.
         parser: of the command, usually after `add_config_arguments`.
         argv: arguments without the program name; None takes those of the process.
+        signals: what ends it in good order, besides Ctrl-C.
     """
     debug = False
     settle_memory()
     try:
-        with _sigterm_raises():
+        with LISTENER.listening(signals):
             arguments = parse(parser, sys.argv[1:] if argv is None else argv)
             debug = bool(getattr(arguments, "debug", False))
             return main(arguments) or 0
@@ -193,41 +192,17 @@ def _key_of(unknown: str, argv: Sequence[str]) -> str:
     return key_hint(name, value)
 
 
-@contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Raise Terminated on the first SIGTERM and ignore the next ones while the run winds down.
-
-    Lightning puts its own handler around this one while it trains and stops after the current
-    batch; ours then does nothing, since an exception inside an optimiser step would leave weights
-    half updated.
-    """
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if signal.getsignal(signal.SIGTERM) is handle:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
 def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
     """The exit code and the closing line of an exception."""
+    if (number := stopped_by(error)) is not None:
+        name = signal.Signals(number).name
+        how = f"Ctrl-C ({name})" if number == signal.SIGINT else name
+        return 128 + number, f"rl4bio: stopped by {how}"
     if isinstance(error, SystemExit) and type(error) is SystemExit:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            return _verdict(error.__context__, debug)
         if error.code is None or isinstance(error.code, int):
             return error.code or 0, ""
         return 1, _error_line("internal", str(error.code))
-    if isinstance(error, KeyboardInterrupt):
-        return 128 + signal.SIGINT, "rl4bio: stopped by Ctrl-C (SIGINT)"
-    if isinstance(error, Terminated) or type(error).__name__ == "SIGTERMException":
+    if type(error).__name__ == "SIGTERMException":  # of a Trainer that is not ours
         return 128 + signal.SIGTERM, "rl4bio: stopped by SIGTERM"
     if isinstance(error, BrokenPipeError):
         # The reader (`| head`) has left: nobody is there to be told, at interpreter exit neither.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.metadata
 import logging
 import os
@@ -30,13 +31,16 @@ from rl4bio.runs.parts import (
     scores_molecules,
 )
 from rl4bio.runs.paths import with_absolute_paths
+from rl4bio.runs.slurm import leave_out_foreign_checkpoints, requeue, started_again
 from rl4bio.sections import RunConfig
+from rl4bio.signals import ENDING, LISTENER, stopped_by
 from rl4bio.storage import RunFolder
 from rl4bio.text.redaction import mask_secrets
 
 if TYPE_CHECKING:
     import lightning as L
 
+    from rl4bio.callbacks.checkpoint import RunCheckpoint
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
     from rl4bio.modules.policy import Policy
@@ -57,8 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="read data and model, show the untrained policy's rewards, train nothing",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run of this name")
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="start over; what is there under this name is kept beside it, as NAME.before-1",
+    )
     try:
-        code = run_command(fit, parser, argv)
+        code = run_command(fit, parser, argv, signals=ENDING)
         logging.getLogger("rl4bio").info("end: exit code %d", code)
     finally:
         close_logging()
@@ -76,9 +85,11 @@ def fit(arguments: argparse.Namespace) -> int:
         return 0
     started = time.monotonic()
     write_out(config)
-    if first_process():
-        output_dir, stored = Path(config.output_dir), to_yaml(with_absolute_paths(config))
-        RunFolder.check_free(output_dir, config.name, stored, resume=arguments.resume)
+    find_moved(config, arguments)
+    arguments.resume = arguments.resume or started_again()
+    if done := nothing_to_do(config, arguments):
+        print(done)
+        return 0
     policy, data, precision, scorer = prepare(config)
     warn_of_memory(config, policy, data)
     module = build_module(config, policy, scorer)
@@ -90,6 +101,25 @@ def fit(arguments: argparse.Namespace) -> int:
         if folder.made and not module.iteration:
             forget(folder, error)
         raise
+
+
+def nothing_to_do(config: RunConfig, arguments: argparse.Namespace) -> str:
+    """What to say where the run is finished; "" where it may begin or go on.
+
+    Raises:
+        StorageError, ConfigError: the name is taken, or the folder is another run's.
+    """
+    output_dir, stored = Path(config.output_dir), to_yaml(with_absolute_paths(config))
+    folder = RunFolder(output_dir / config.name)
+    if arguments.restart:
+        if first_process() and (aside := folder.set_aside()) is not None:
+            print(f"starting over; the earlier run is kept in {aside}")
+        return ""
+    if done := folder.complete(stored, resume=arguments.resume):
+        return done
+    if first_process():
+        RunFolder.check_free(output_dir, config.name, stored, resume=arguments.resume)
+    return ""
 
 
 def forget(folder: RunFolder, error: BaseException) -> None:
@@ -119,19 +149,27 @@ def train(
     callbacks, checkpoint = build_callbacks(
         config, folder, resume=arguments.resume, molecules=scores_molecules(module)
     )
+    leave_out_foreign_checkpoints(folder.root)
     trainer = build_trainer(config, folder, precision, callbacks)
     quiet_libraries()
     with run_end(trainer.loggers, stopped=lambda: checkpoint.signal is not None):
+        step = 0
         if checkpoint.resume_from is not None:
             state = checkpoint_state(checkpoint.resume_from)
-            data.draws = int(state["draws"])
+            data.draws, step = int(state["draws"]), int(state["iteration"])
+        if arguments.resume and trainer.is_global_zero:
             for logger in trainer.loggers:
-                go_back(logger, int(state["iteration"]))
+                go_back(logger, step)
+            folder.go_back(step)
         again = shlex.join(["--config", arguments.config, *arguments.overrides, "--resume"])
+        LISTENER.on_leave = functools.partial(say_stopped, checkpoint, again)
         try:
             run_trainer(trainer, module, data)
-        except BaseException:
-            if checkpoint.saved_step and trainer.is_global_zero:
+        except BaseException as error:
+            number = stopped_by(error)
+            if trainer.is_global_zero and number is not None:
+                say_stopped(checkpoint, again, number)
+            elif trainer.is_global_zero and checkpoint.saved_step:
                 say_where(f"step {checkpoint.saved_step} is saved", again)
             raise
         if checkpoint.signal is None and trainer.is_global_zero:
@@ -142,7 +180,8 @@ def train(
             finish(config, folder, module, seconds=seconds, samples=data.samples("train"))
             print(next_commands(folder, molecules=scores_molecules(module)))
     if checkpoint.signal is not None:
-        say_where(f"stopped after step {module.iteration}", again)
+        if trainer.is_global_zero:
+            say_stopped(checkpoint, again, checkpoint.signal)
         return 128 + checkpoint.signal
     return 0
 
@@ -160,6 +199,15 @@ def warn_of_memory(config: RunConfig, policy: Policy, data: PromptDataModule) ->
     log.info("%s", memory.describe())
     if text := memory_warning(memory):
         log.warning("%s", text)
+
+
+def say_stopped(checkpoint: RunCheckpoint, again: str, number: int) -> None:
+    """Queue the job again where SLURM wants it so; how the run goes on."""
+    if said := requeue(number):
+        log.info("%s", said)
+        print(said, file=sys.stderr)
+    if checkpoint.saved_step:
+        say_where(f"stopped after step {checkpoint.saved_step}", again)
 
 
 def say_where(what: str, again: str) -> None:
@@ -213,12 +261,22 @@ def checkpoint_state(checkpoint: str) -> dict[str, Any]:
     return load_checkpoint_folder(Path(checkpoint))[1]
 
 
+def find_moved(config: RunConfig, arguments: argparse.Namespace) -> None:
+    """Let a run folder's own config.yaml mean the folder that it is in, which may have moved."""
+    path = Path(arguments.config).absolute()
+    given = {text.lstrip("-").partition("=")[0] for text in arguments.overrides}
+    if path.name != "config.yaml" or given & {"name", "output_dir"}:
+        return
+    if (path.parent / "checkpoints").is_dir() and (path.parent / ".lock").exists():
+        config.output_dir, config.name = str(path.parent.parent), path.parent.name
+
+
 def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule) -> None:
     """`trainer.fit`, with Ctrl-C as the exception that it was (Lightning makes it SystemExit)."""
     try:
         trainer.fit(module, datamodule=data)
     except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
+        if stopped_by(error) is not None:
             raise KeyboardInterrupt from None
         raise
 

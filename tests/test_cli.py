@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import os
 import re
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio import __version__, cli
+from rl4bio import __version__, cli, signals
 from rl4bio.__main__ import COMMANDS
 from rl4bio.__main__ import main as rl4bio
 from rl4bio.errors import (
@@ -82,7 +81,7 @@ ENDINGS = [
     (OutOfMemoryError("CUDA"), 9, "rl4bio: error[memory]: OutOfMemoryError: CUDA; lower"),
     (RuntimeError("[x] can't allocate memory: y"), 9, "rl4bio: error[memory]: RuntimeError"),
     (KeyboardInterrupt(), 130, "rl4bio: stopped by Ctrl-C (SIGINT)"),
-    (cli.Terminated(), 143, "rl4bio: stopped by SIGTERM"),
+    (signals.Terminated(), 143, "rl4bio: stopped by SIGTERM"),
     (SIGTERMException(), 143, "rl4bio: stopped by SIGTERM"),
     (SystemExit(0), 0, ""),
     (SystemExit(4), 4, ""),
@@ -258,22 +257,6 @@ def test_sigterm_ends_a_run_with_143(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)  # ignored: the run is saving
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (143, "saved\n", "rl4bio: stopped by SIGTERM\n")
-
-
-def test_sigterm_is_left_to_a_handler_that_wraps_ours() -> None:
-    # As Lightning does: its handler notes the signal, then calls the one that was there before.
-    noted = []
-
-    def main(_: argparse.Namespace) -> int:
-        ours = signal.getsignal(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, lambda *args: (noted.append(1), ours(*args)))
-        os.kill(os.getpid(), signal.SIGTERM)
-        return 0
-
-    before = signal.getsignal(signal.SIGTERM)
-    assert cli.run_command(main, parser(), ["--config", "x"]) == 0
-    assert noted == [1]
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_runs_in_a_thread() -> None:

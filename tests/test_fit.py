@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rl4bio.callbacks.checkpoint import load_trainable
+from rl4bio.callbacks.checkpoint_state import load_trainable
 from rl4bio.cli import set_run_folder
 from rl4bio.config.load import load_config, to_yaml
 from rl4bio.errors import ModelError
@@ -288,16 +288,25 @@ class TestRefusals:
     def test_a_name_that_exists(
         self, fit: Callable[..., int], runs: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        def files() -> dict[Path, tuple[bytes, int]]:
+            found = [p for p in (runs / "trial").rglob("*") if p.is_file()]
+            return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in found}
+
         assert fit("trainer.max_steps=1") == 0
-        before = {p: p.read_bytes() for p in (runs / "trial").rglob("*") if p.is_file()}
+        before = files()
         set_run_folder(None)  # as in a new process
-        assert fit("trainer.max_steps=1") == 7
+        for more in ([], ["--resume"], ["trainer.log_every_steps=2", "--resume"]):
+            capsys.readouterr()
+            assert fit("trainer.max_steps=1", *more) == 0
+            said = capsys.readouterr().out
+            assert said.startswith(f"complete: {runs / 'trial'} is finished, 1 steps")
+            assert ("not used: trainer.log_every_steps: 1 -> 2" in said) == (len(more) == 2)
+        assert fit("trainer.max_steps=2", "optim.lr=0.5") == 7
         line = self.last_line(capsys)
         assert line.startswith("rl4bio: error[storage]: ")
+        assert "optim.lr: 0.01 -> 0.5; trainer.max_steps: 1 -> 2" in line
         assert "--resume" in line
-        after = {p: p.read_bytes() for p in (runs / "trial").rglob("*") if p.is_file()}
-        assert before.keys() == after.keys()
-        assert {p.name for p in before if before[p] != after[p]} <= {".lock"}
+        assert files() == before
 
     @pytest.mark.parametrize(
         ("override", "code", "line"),
@@ -439,7 +448,9 @@ class TestSignals:
         step = int(saved.name.removeprefix("step-"))
         assert step == len(rows_of(folder))
         assert f"stopped after step {step}; continue with: rl4bio fit --config" in err
-        loaded = re.compile(r"rl4bio: (reading|loading|preparing) .* \.\.\.|(step|stopped) .*")
+        loaded = re.compile(
+            r"|rl4bio: ((reading|loading|preparing) .* \.\.\.|SIGTERM: .*)|(step|stopped) .*"
+        )
         assert all(loaded.fullmatch(line) for line in err.splitlines()), err
         assert not (folder / "adapter").exists()
         steps = f"trainer.max_steps={step + 2}"

@@ -38,6 +38,7 @@ FLOORS: list[set[str]] = [
         "registry",
         "hardware",
         "host_memory",
+        "signals",
     },
     {"data", "rewards", "modules", "callbacks", "reports"},
     {"config", "runs", "exports", "scoring", "evaluation", "generation"},

@@ -56,6 +56,19 @@ class EarlyStopping(pl.Callback):
         self._stopped = False
         self._taken_up = False
         self._weights: dict[str, Tensor] = {}
+        self._earlier: dict[str, Any] | None = None
+        """What a checkpoint says of the validations before it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "best": self.best,
+            "best_step": self.best_step,
+            "waited": self.waited,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._earlier = state_dict
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse a run that does not validate."""
@@ -86,6 +99,7 @@ class EarlyStopping(pl.Callback):
         """Compare with the best, and stop where patience has run out."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
+        self._take_up(trainer, pl_module)
         value = trainer.strategy.broadcast(self._read(trainer), 0)
         if not math.isfinite(value):
             raise NonFiniteError(
@@ -170,6 +184,8 @@ class EarlyStopping(pl.Callback):
         if self._taken_up:
             return
         self._taken_up = True
+        earlier = self._earlier or {}
+        known = earlier.get("metric") == self.metric and module.iteration > 0
         folders = (Path(trainer.default_root_dir) / FOLDER).glob("step-*")
         for folder in sorted(folders, reverse=True) if module.iteration else ():
             try:
@@ -178,8 +194,13 @@ class EarlyStopping(pl.Callback):
                 _LOG.warning("%s", error)
                 continue
             if state["iteration"] <= module.iteration and state["metric"] == self.metric:
+                if known and state["iteration"] != earlier["best_step"]:
+                    continue
                 self.best, self.best_step = state["value"], state["iteration"]
                 every = trainer.val_check_batch or 1
                 self.waited = int((module.iteration - self.best_step) // every)
                 self._weights = tensors["weights"]
-                return
+                break
+        if known:
+            self.best, self.best_step = earlier["best"], earlier["best_step"]
+            self.waited = earlier["waited"]

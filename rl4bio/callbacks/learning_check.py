@@ -40,6 +40,13 @@ class LearningCheck(pl.Callback):
         self._first: list[Row] = []
         self._last: deque[Row] = deque(maxlen=max(self.steps, 1))
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"first": list(self._first), "last": list(self._last)} if self.steps else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._first = [dict(row) for row in state_dict["first"]][: self.steps]
+        self._last.extend(dict(row) for row in state_dict["last"])
+
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,

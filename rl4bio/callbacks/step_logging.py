@@ -37,7 +37,9 @@ class StepLogging(pl.Callback):
     ) -> None:
         """Let Lightning log this step, or not."""
         step = step_of(trainer, pl_module)
-        last = trainer.should_stop or step == planned_steps(trainer, pl_module)
+        # A run that a signal has stopped goes on; it must not have a row more for that.
+        stopped = trainer.should_stop and not self._interrupted(trainer)
+        last = stopped or step == planned_steps(trainer, pl_module)
         due = last or step % self.every == 0
         trainer.log_every_n_steps = int(due)  # type: ignore[attr-defined]  # 0 = no step
         if due:
@@ -45,6 +47,8 @@ class StepLogging(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A step that only its validation made the last one (early stopping) is logged now."""
+        if self._interrupted(trainer):
+            return
         step = step_of(trainer, pl_module)
         known = {k: float(v) for k, v in trainer.callback_metrics.items() if k[:4] != "val/"}
         known.pop("step", None)
@@ -52,3 +56,7 @@ class StepLogging(pl.Callback):
             for logger in trainer.loggers:
                 logger.log_metrics(known, step=step)
                 logger.save()
+
+    @staticmethod
+    def _interrupted(trainer: pl.Trainer) -> bool:
+        return any(getattr(c, "signal", None) for c in trainer.callbacks)  # type: ignore[attr-defined]

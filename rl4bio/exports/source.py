@@ -185,7 +185,7 @@ def check_base(source: Source) -> None:
 
 def load_checkpoint(source: Source) -> Policy:
     """The policy that a run started from, with the weights of one of its checkpoints."""
-    from rl4bio.callbacks.checkpoint import load_trainable
+    from rl4bio.callbacks.checkpoint_state import load_trainable
     from rl4bio.data import CORPORA
     from rl4bio.modules.base import PolicyModule
     from rl4bio.modules.loading import load_policy

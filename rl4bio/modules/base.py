@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +19,12 @@ from rl4bio.modules.quantized import require_trainable
 from rl4bio.sections import OptimConfig
 
 T = TypeVar("T")
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed Python's, numpy's and torch's generators for one step of one rank."""
+    digest = hashlib.blake2b(f"step/{seed}/{step}/{rank}".encode(), digest_size=4).digest()
+    L.seed_everything(int.from_bytes(digest, "big"), verbose=False)
 
 
 class PolicyModule(L.LightningModule):
@@ -41,6 +48,10 @@ class PolicyModule(L.LightningModule):
         """Finished training steps; an optimiser may have stepped several times in each."""
         self.draws = 0
         """Training prompts that all ranks have used up; where a resumed run goes on."""
+        self.seed = 1
+        """Of whatever a step draws."""
+        self.updating = False
+        """Whether the optimiser is at work on the weights."""
         self.grad_norm = 0.0
         self._held = Level()
         self.warnings: list[dict[str, Any]] = []
@@ -76,6 +87,10 @@ class PolicyModule(L.LightningModule):
                 "precision, where small updates are rounded away; use bf16-mixed"
             )
         self.model.train()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """What a step draws (dropout) depends on seed, step and rank, not on what ran before it."""
+        seed_step(self.seed, self.iteration, self.trainer.global_rank)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         named = self.policy.model.named_parameters()
@@ -125,6 +140,7 @@ class PolicyModule(L.LightningModule):
                     )
                 self.manual_backward(loss)
         optimizer.step()
+        self.updating = False
         self._held.hold()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -140,6 +156,7 @@ class PolicyModule(L.LightningModule):
                 f"the gradient norm is {float(norm)} in {self.place}; "
                 "nothing was updated; lower optim.lr or use trainer.precision=32-true"
             )
+        self.updating = True
 
     def global_sum(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all ranks."""

@@ -80,7 +80,6 @@ def write_pages(
     policy = module.policy
     summary = summarize_run(config, folder, module, seconds=seconds)
     summary["prompt"] = prompt_facts(policy, samples[0] if samples else None, config)
-    write_json(folder.summary, summary)
     card = run_card(config, policy, saved.name, summary)
     for path in (folder.card, saved / folder.card.name):
         write_atomic(path, card)
@@ -93,6 +92,7 @@ def write_pages(
         completions=folder.completions,
         molecules=folder.molecules,
     )
+    write_json(folder.summary, summary)  # last: it says that the run is finished
 
 
 def save_policy(policy: Policy, folder: RunFolder) -> Path:

@@ -15,7 +15,7 @@ from rl4bio.runs.begun_answers import check_start
 from rl4bio.runs.early_checks import check_hardware, check_logging, check_packages, check_validation
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
 from rl4bio.sections import NEW, RunConfig
-from rl4bio.storage import RunFolder, latest_checkpoint
+from rl4bio.storage import RunFolder, usable_checkpoint
 
 if TYPE_CHECKING:
     import lightning as L
@@ -198,18 +198,23 @@ def build_callbacks(
     """The configured callbacks with those that every run has, and the checkpoint one of them.
 
     Every run watches whether it learns. One that writes molecules also has a monitor of them and,
-    unless completions are not to be recorded, a table; both stand before the checkpoint, so that
-    what it saves is in the table.
+    unless completions are not to be recorded, a table. The checkpoint is the first, and its `last`
+    the last: a step is saved when all of it is written.
+
+    Raises:
+        ModelError: a run that goes on has checkpoints, and none can be used.
     """
     from rl4bio.callbacks import CALLBACKS
     from rl4bio.callbacks.checkpoint import RunCheckpoint
+    from rl4bio.callbacks.checkpoint_state import what_is_missing
     from rl4bio.callbacks.completions import CompletionWriter
     from rl4bio.callbacks.progress import RewardProgressBar
     from rl4bio.callbacks.step_logging import StepLogging
 
     found: Path | None = None
     if resume:
-        found, warnings = latest_checkpoint(folder.checkpoints)
+        refuse = functools.partial(what_is_missing, run=folder.identity)
+        found, warnings = usable_checkpoint(folder.checkpoints, refuse)
         for warning in warnings:
             log.warning("%s", warning)
     checkpoint = RunCheckpoint(
@@ -217,6 +222,8 @@ def build_callbacks(
         every=config.trainer.save_every_steps,
         keep=config.trainer.keep_checkpoints,
         resume_from=None if found is None else str(found),
+        deadline_s=config.trainer.stop_deadline_s,
+        run=folder.identity,
     )
     chosen = check_callbacks(config)
     named = {part.name for part in config.callbacks}
@@ -228,10 +235,11 @@ def build_callbacks(
         if name not in named:
             chosen.append(CALLBACKS.build(name, {}, where="callbacks"))
     every = config.trainer.log_every_steps
-    callbacks = [*chosen, RewardProgressBar(every=every * 5), checkpoint]
+    callbacks = [checkpoint, *chosen, RewardProgressBar(every=every * 5)]
     if config.logging.completions and config.task == "grpo":
         callbacks.append(CompletionWriter(folder=str(folder.completions)))
     callbacks.append(StepLogging(every=every))  # behind all that may stop the run
+    callbacks.append(checkpoint.last)
     return callbacks, checkpoint
 
 
@@ -240,6 +248,7 @@ def build_trainer(
 ) -> L.Trainer:
     """The Trainer; clipping, accumulation and checkpoints are ours, so its own are off."""
     import lightning as L
+    from lightning.pytorch.plugins.environments import SLURMEnvironment
 
     from rl4bio.callbacks.loggers.build import build_loggers
 
@@ -266,5 +275,7 @@ def build_trainer(
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        # Signals and checkpoints are ours; its own handler would write and read pickles.
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
         default_root_dir=folder.root,
     )

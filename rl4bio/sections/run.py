@@ -38,6 +38,8 @@ class TrainerConfig:
     """Newest checkpoints that stay on the disk."""
     log_every_steps: int = 1
     """Steps between two rows of metrics."""
+    stop_deadline_s: float = 240.0
+    """From a signal until a process leaves whose step does not end; 0 = never."""
     num_threads: int | None = None
     """CPU threads for torch; None = torch's own choice."""
 
@@ -52,7 +54,7 @@ class TrainerConfig:
             "log_every_steps",
             "num_threads",
         )
-        not_negative("trainer", self, "val_every_steps")
+        not_negative("trainer", self, "val_every_steps", "stop_deadline_s")
         ok = self.devices == "auto" or (self.devices.isdigit() and int(self.devices) > 0)
         require(ok, "trainer.devices", f"got {self.devices!r}, needs auto or a number above 0")
 

@@ -7,6 +7,7 @@ from rl4bio.storage.checkpoints import (
     latest_checkpoint,
     load_checkpoint_folder,
     save_checkpoint_folder,
+    usable_checkpoint,
     verify_checkpoint,
 )
 from rl4bio.storage.files import require_free_space, write_atomic, write_json
@@ -21,6 +22,7 @@ __all__ = [
     "require_free_space",
     "save_checkpoint_folder",
     "unflatten_state",
+    "usable_checkpoint",
     "verify_checkpoint",
     "write_atomic",
     "write_json",

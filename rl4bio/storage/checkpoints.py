@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "MANIFEST.json"
 STATE = "state.json"
+MAX_MANIFEST_BYTES = 2**20
+"""One line a file, of which a checkpoint has a handful."""
+MAX_STATE_BYTES = 2**26
+"""Counters, and the plain part of optimiser and generators: some 100 bytes a weight."""
 _FOLDER = re.compile(r"step-(\d{8,})")
 
 
@@ -126,31 +130,42 @@ def verify_checkpoint(path: Path) -> str:
     body, problem = _read_manifest(path)
     if problem:
         return problem
-    for name, facts in body["files"].items():
-        if _sha256(path / name) != facts["sha256"]:
-            return f"{name} is damaged (its content is not what was written)"
+    try:
+        for name, facts in body["files"].items():
+            if _sha256(path / name) != facts["sha256"]:
+                return f"{name} is damaged (its content is not what was written)"
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror or error})"
     return ""
 
 
 def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     """The manifest, and what is wrong with it or with the names and sizes it lists."""
     try:
+        if (path / MANIFEST).stat().st_size > MAX_MANIFEST_BYTES:
+            return {}, f"{MANIFEST} has more than {MAX_MANIFEST_BYTES:,} bytes"
         text = (path / MANIFEST).read_text(encoding="utf-8")
         body = json.loads(text)
         body.pop("sha256", None)
         whole = _manifest_text(body) == text
+        present = {entry.name: entry.lstat().st_size for entry in path.iterdir()}
+        kinds = {entry.name for entry in path.iterdir() if not _is_plain_file(entry)}
     except FileNotFoundError:
         return {}, f"{MANIFEST} is missing (the save was interrupted)"
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return {}, f"{MANIFEST} is unreadable"
     if not whole:
         return {}, f"{MANIFEST} is damaged"
     if body.get("format") != FORMAT:
-        return {}, f"format {body.get('format')!r}, this version reads {FORMAT}"
-    present = {p.name: p.stat().st_size for p in path.iterdir() if p.name != MANIFEST}
+        return {}, f"format {str(body.get('format'))[:40]!r}, this version reads {FORMAT}"
+    if not _well_formed(body):
+        return {}, f"{MANIFEST} does not list files with their sizes and digests"
+    if kinds:
+        return {}, f"{min(kinds)} is no plain file"
+    del present[MANIFEST]
     for name, facts in body["files"].items():
         if name not in present:
-            return {}, f"{name} is missing"
+            return {}, f"{name[:80]} is missing"
         if present[name] != facts["bytes"]:
             return {}, f"{name} has {present[name]} bytes, should have {facts['bytes']}"
     if extra := sorted(set(present) - set(body["files"])):
@@ -158,6 +173,40 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     if path.name != f"step-{body['step']:08d}":
         return {}, f"it holds step {body['step']}"
     return body, ""
+
+
+def _is_plain_file(path: Path) -> bool:
+    """Whether it is a file and no link, which may lead out of the folder."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _well_formed(body: Mapping[str, Any]) -> bool:
+    """Whether a manifest has the types of one: a step, and plain names with size and digest."""
+    files, step = body.get("files"), body.get("step")
+    if type(step) is not int or step < 0 or not isinstance(files, dict) or STATE not in files:
+        return False
+    return all(
+        name == Path(name).name
+        and isinstance(facts, dict)
+        and type(facts.get("bytes")) is int
+        and isinstance(facts.get("sha256"), str)
+        for name, facts in files.items()
+    )
+
+
+def read_state(path: Path) -> Any:
+    """The JSON value of a checkpoint's state.
+
+    Raises:
+        ModelError: it is too large, or no JSON.
+    """
+    file = path / STATE
+    try:
+        if file.stat().st_size > MAX_STATE_BYTES:
+            raise ModelError(f"{file}: has more than {MAX_STATE_BYTES:,} bytes; not read")
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{file}: cannot be read ({type(error).__name__})") from error
 
 
 def _folders(root: Path) -> list[Path]:
@@ -177,10 +226,16 @@ def _prune(root: Path, keep: int) -> None:
             shutil.rmtree(path)
 
 
-def latest_checkpoint(root: Path) -> tuple[Path | None, list[str]]:
+def latest_checkpoint(
+    root: Path, refuse: Callable[[Any, list[str]], str] | None = None
+) -> tuple[Path | None, list[str]]:
     """The newest folder that verifies, and one warning for each newer or unfinished one.
 
     Nothing is removed. No folder and no warning means that there is no checkpoint at all.
+
+    Args:
+        root: the run's checkpoints folder.
+        refuse: why a checkpoint with this state and these tensor files is no use; "" = it is.
     """
     warnings: list[str] = []
     if root.is_dir():
@@ -190,10 +245,34 @@ def latest_checkpoint(root: Path) -> tuple[Path | None, list[str]]:
         warnings += [f"{root / name}: left by an interrupted save; ignored" for name in names]
     for path in _folders(root):
         problem = verify_checkpoint(path)
+        if not problem and refuse is not None:
+            try:
+                files = [file.stem for file in path.glob("*.safetensors")]
+                problem = refuse(read_state(path), files)
+            except ModelError as error:
+                problem = str(error)
         if not problem:
             return path, warnings
         warnings.append(f"{path}: not used, {problem}")
     return None, warnings
+
+
+def usable_checkpoint(
+    root: Path, refuse: Callable[[Any, list[str]], str] | None = None
+) -> tuple[Path | None, list[str]]:
+    """`latest_checkpoint` for a run that goes on: none only where none was ever finished.
+
+    Raises:
+        ModelError: there are checkpoints, and none can be used.
+    """
+    found, warnings = latest_checkpoint(root, refuse)
+    if found is None and _folders(root):
+        reasons = "; ".join(text for text in warnings if "not used" in text)
+        raise ModelError(
+            f"{root}: none of the checkpoints can be used: {reasons}; put a good copy back, or "
+            "start over with --restart, which keeps the old folder under another name"
+        )
+    return found, warnings
 
 
 def load_checkpoint_folder(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -202,11 +281,15 @@ def load_checkpoint_folder(path: Path) -> tuple[dict[str, dict[str, Tensor]], di
     Raises:
         ModelError: there is no such folder, or it does not verify.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_dir():
         raise ModelError(f"{path}: no checkpoint folder here; look into the run's checkpoints/")
     if problem := verify_checkpoint(path):
         raise ModelError(f"{path}: {problem}; use an older checkpoint")
-    tensors = {p.stem: load_file(p) for p in sorted(path.glob("*.safetensors"))}
-    return tensors, json.loads((path / STATE).read_text(encoding="utf-8"))
+    try:
+        tensors = {p.stem: load_file(p) for p in sorted(path.glob("*.safetensors"))}
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(f"{path}: no tensors can be read ({error}); use an older one") from error
+    return tensors, read_state(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 from rl4bio.errors import StorageError
 
+_LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|old)")
+"""How unfinished files and folders are named, with the number of their process."""
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
@@ -54,6 +57,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         sync_file(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writes that were killed have left; nobody else may be writing in the folder."""
+    for path in folder.glob(".*"):
+        if _LEFTOVER.fullmatch(path.name):
+            with storage_errors(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
+import json
 import os
+import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import yaml
 
 from rl4bio.errors import ConfigError, StorageError
-from rl4bio.storage.files import storage_errors, write_atomic
+from rl4bio.storage.changed_keys import changed_keys
+from rl4bio.storage.files import remove_leftovers, storage_errors, write_atomic
 
+PLACE = ("name", "output_dir")
+"""Where a run is. A folder that was moved is the same run."""
 MAY_DIFFER = ("trainer", "logging", "callbacks", "evaluation")
 """Sections that a resumed run may change."""
 
@@ -40,6 +46,8 @@ class RunFolder:
         self.report = root / "report.html"
         self.card = root / "README.md"
         self.log = root / "log.txt"
+        self.identity = ""
+        """Of the run, wherever its folder is; known once `open` has claimed it."""
         self.resumed = False
         """Whether `open` found this run started before."""
         self._lock: IO[str] | None = None
@@ -100,6 +108,11 @@ class RunFolder:
             folder._check(taken, config_yaml, resume, may_differ)
             folder.made = not taken
             folder.resumed = "config.yaml" in taken
+            folder.identity = folder._identify()
+            remove_leftovers(folder.root)
+            remove_leftovers(folder.completions)
+            with storage_errors(folder.summary):
+                folder.summary.unlink(missing_ok=True)  # finished no more, if it ever was
             # The configuration comes first: it is what makes the folder a run's.
             write_atomic(folder.config, config_yaml)
             with storage_errors(folder.root):
@@ -118,6 +131,89 @@ class RunFolder:
         return any(path.exists() for path in files) or any(
             any(folder.glob("[!.]*")) for folder in folders
         )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over and has left everything; the summary is written last."""
+        model = self.adapter.is_dir() or self.model.is_dir()
+        return model and self.report.is_file() and self.summary.is_file()
+
+    def complete(self, config_yaml: str, *, resume: bool) -> str:
+        """What to say instead of training on a finished run; "" where there is something to do.
+
+        Args:
+            config_yaml: the resolved configuration that is asked for.
+            resume: whether going on is.
+
+        Raises:
+            StorageError: it is finished with other settings, and `resume` is off.
+        """
+        with storage_errors(self.config):
+            stored = self.config.read_text("utf-8") if self.config.is_file() else ""
+        if not stored or not self.finished:
+            return ""
+        try:
+            steps = json.loads(self.summary.read_text("utf-8"))["steps"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        changed = changed_keys(stored, config_yaml, PLACE)
+        if not changed:
+            return f"complete: {self.root} is finished, {steps} steps"
+        if not resume:
+            raise StorageError(
+                f"{self.root}: a run of this name exists and is finished ({steps} steps), with "
+                f"other settings ({'; '.join(changed[:5])}); choose another name=, or add --resume "
+                "to train on with more trainer.max_steps"
+            )
+        wanted = yaml.safe_load(config_yaml)["trainer"]["max_steps"]
+        if wanted > steps or changed_keys(stored, config_yaml, (*PLACE, *MAY_DIFFER)):
+            return ""
+        return (
+            f"complete: {self.root} is finished, {steps} steps; not used: {'; '.join(changed[:5])}"
+        )
+
+    def go_back(self, step: int) -> None:
+        """Drop the completions and molecules after a step, which the run is about to repeat.
+
+        Raises:
+            StorageError: something cannot be read or written.
+        """
+        with storage_errors(self.completions):
+            for path in self.completions.glob("step-*.jsonl"):
+                number = path.stem.removeprefix("step-")
+                if number.isdecimal() and int(number) > step:
+                    path.unlink()
+        if self.molecules.exists():
+            with storage_errors(self.molecules):
+                table = self.molecules.read_bytes()
+            keep = _rows_up_to(table, step)
+            if keep != table:
+                write_atomic(self.molecules, keep)
+
+    def set_aside(self) -> Path | None:
+        """Rename the folder, so that its name is free; None where there is none.
+
+        Raises:
+            StorageError: another process is using it.
+        """
+        if not self.root.exists():
+            return None
+        with storage_errors(self.root):
+            if (self.root / ".lock").exists():
+                self._lock_it("r").close()
+            numbers = itertools.count(1)
+            names = (self.root.with_name(f"{self.root.name}.before-{n}") for n in numbers)
+            aside = next(path for path in names if not path.exists())
+            os.replace(self.root, aside)
+        return aside
+
+    def _identify(self) -> str:
+        """The token in the folder, made where there is none."""
+        path = self.root / ".run"
+        with storage_errors(path):
+            if not path.exists():
+                write_atomic(path, secrets.token_hex(8))
+            return path.read_text("utf-8", errors="replace").strip()
 
     def discard(self) -> None:
         """Remove a folder that this process has made, so that its name is free again."""
@@ -140,16 +236,18 @@ class RunFolder:
             raise StorageError(
                 f"{self.root}: not empty and no run's folder (no config.yaml); choose another name="
             )
-        if not resume and self.trained:
-            raise StorageError(
-                f"{self.root}: a run of this name exists; add --resume to continue it, or choose "
-                "another name="
-            )
-        if not resume:
+        if not resume and not self.trained:
             return  # its run ended before the first step
         with storage_errors(self.config):
-            stored = self.config.read_text(encoding="utf-8")
-        changed = changed_keys(stored, config_yaml, may_differ)
+            stored = self.config.read_text(encoding="utf-8", errors="replace")
+        if not resume:
+            changed = changed_keys(stored, config_yaml, PLACE)
+            other = f" with other settings ({'; '.join(changed[:5])})" if changed else ""
+            raise StorageError(
+                f"{self.root}: a run of this name exists{other}; add --resume to continue it, or "
+                "choose another name="
+            )
+        changed = changed_keys(stored, config_yaml, (*PLACE, *may_differ))
         if changed:
             raise ConfigError(
                 f"{self.root}: --resume with another configuration ({'; '.join(changed[:5])}); "
@@ -182,31 +280,14 @@ class RunFolder:
         return lock
 
 
-def changed_keys(stored: str, wanted: str, may_differ: Sequence[str] = ()) -> list[str]:
-    """Dotted keys whose values differ between two YAML texts, as `key: old -> new`."""
-    old, new = (dict(_leaves(yaml.safe_load(text))) for text in (stored, wanted))
-    return [
-        f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
-        and not _same_place(old.get(key), new.get(key))
-        and not any(key == free or key.startswith(f"{free}.") for free in may_differ)
-    ]
+def _rows_up_to(table: bytes, step: int) -> bytes:
+    """The header and the whole lines of a table whose first column, `step`, is at most this.
 
-
-def _same_place(old: Any, new: Any) -> bool:
-    """Whether two values are one path: relative and absolute, or of a folder that has moved."""
-    if not isinstance(old, str) or not isinstance(new, str):
-        return False
-    if os.path.isabs(old) == os.path.isabs(new):
-        moved = os.path.isabs(old) and not os.path.exists(old) and os.path.exists(new)
-        return moved and Path(old).name == Path(new).name
-    return os.path.abspath(old) == os.path.abspath(new)
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict | list) or not value:
-        yield key, value
-        return
-    for name, child in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from _leaves(child, f"{key}.{name}" if key else str(name))
+    A last line without its end, which a kill in the middle of a write leaves, goes as well.
+    """
+    header, *rows = table[: table.rfind(b"\n") + 1].split(b"\n")
+    if not header.startswith(b"step,"):
+        return table
+    numbers = (row.partition(b",")[0] for row in rows)
+    kept = [r for r, n in zip(rows, numbers, strict=True) if n.isdigit() and int(n) <= step]
+    return b"".join(line + b"\n" for line in [header, *kept])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from rl4bio.callbacks.checkpoint import (
-    RunCheckpoint,
-    load_trainable,
-    random_states,
-    set_random_states,
-)
+from rl4bio.callbacks.checkpoint import RunCheckpoint
+from rl4bio.callbacks.checkpoint_state import load_trainable, random_states, set_random_states
 from rl4bio.errors import ModelError
+from rl4bio.signals import REPEAT_S, Terminated
 from rl4bio.storage import flatten_state, latest_checkpoint, load_checkpoint_folder, unflatten_state
 
 
@@ -35,18 +33,19 @@ class Saved:
 
 
 class Send(pl.Callback):
-    """Sends this process a signal in the middle of step 2, so often."""
+    """Sends this process signals in the middle of step 2."""
 
-    def __init__(self, number: int, times: int = 1) -> None:
-        self.number = number
-        self.times = times
+    def __init__(self, *numbers: int, pause_s: float = 0.0) -> None:
+        self.numbers = numbers
+        self.pause_s = pause_s
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         if pl_module.iteration == 1:
-            for _ in range(self.times):
-                os.kill(os.getpid(), self.number)
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
+                time.sleep(self.pause_s)
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ class TestSaving:
         self, run_steps: Callable[..., pl.Trainer], module: Any, tmp_path: Path
     ) -> None:
         checkpoint = RunCheckpoint(folder=str(tmp_path / "c"), every=2, keep=10)
-        run_steps([checkpoint], steps=5, module=module)
+        run_steps([checkpoint, checkpoint.last], steps=5, module=module)
         assert steps_in(tmp_path / "c") == [2, 4, 5]
         tensors, state = load_checkpoint_folder(tmp_path / "c" / "step-00000004")
         # Gradients add up in that module, 1 to 4, at a rate of 0.1: 1 - 0.1 * 10.
@@ -82,7 +81,8 @@ class TestSaving:
     def test_keeps_the_newest(
         self, run_steps: Callable[..., pl.Trainer], module: Any, tmp_path: Path
     ) -> None:
-        run_steps([RunCheckpoint(folder=str(tmp_path / "c"), every=1, keep=2)], module=module)
+        checkpoint = RunCheckpoint(folder=str(tmp_path / "c"), every=1, keep=2)
+        run_steps([checkpoint, checkpoint.last], module=module)
         assert steps_in(tmp_path / "c") == [2, 3]
 
 
@@ -93,21 +93,31 @@ class TestSignals:
     ) -> None:
         before = signal.getsignal(number)
         checkpoint = RunCheckpoint(folder=str(tmp_path / "c"), every=100)
-        run_steps([checkpoint, Send(number)], steps=50, module=module)
+        run_steps([checkpoint, Send(number), checkpoint.last], steps=50, module=module)
         assert checkpoint.signal == number
         assert module.iteration == 2
         assert steps_in(tmp_path / "c") == [2]
         assert latest_checkpoint(tmp_path / "c")[1] == []
         assert signal.getsignal(number) == before
 
-    def test_a_second_one_stops_at_once(
+    def test_repeats_are_one_signal_and_the_first_counts(
+        self, run_steps: Callable[..., pl.Trainer], module: Any, tmp_path: Path
+    ) -> None:
+        checkpoint = RunCheckpoint(folder=str(tmp_path / "c"), every=100)
+        send = Send(signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        run_steps([checkpoint, send, checkpoint.last], steps=50, module=module)
+        assert checkpoint.signal == signal.SIGTERM
+        assert steps_in(tmp_path / "c") == [2]
+
+    def test_a_second_one_later_stops_at_once(
         self, run_steps: Callable[..., pl.Trainer], module: Any, tmp_path: Path
     ) -> None:
         before = signal.getsignal(signal.SIGINT)
         checkpoint = RunCheckpoint(folder=str(tmp_path / "c"), every=100)
-        # Lightning turns Ctrl-C into SystemExit.
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run_steps([checkpoint, Send(signal.SIGINT, times=2)], steps=50, module=module)
+        send = Send(signal.SIGTERM, signal.SIGINT, pause_s=REPEAT_S + 0.1)
+        with pytest.raises(Terminated) as error:
+            run_steps([checkpoint, send, checkpoint.last], steps=50, module=module)
+        assert error.value.number == signal.SIGTERM
         assert module.iteration == 1
         assert not (tmp_path / "c").exists()
         assert signal.getsignal(signal.SIGINT) == before

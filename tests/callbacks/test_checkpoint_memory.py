@@ -10,7 +10,8 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from rl4bio.callbacks.checkpoint import RunCheckpoint, restore_memory
+from rl4bio.callbacks.checkpoint import RunCheckpoint
+from rl4bio.callbacks.checkpoint_state import restore_memory
 from rl4bio.chem.states import molecule_key
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.molecules.properties import ValidityReward
@@ -61,7 +62,7 @@ def make(step_module: Any) -> Callable[..., Any]:
 def run(run_steps: Any, module: Any, folder: Path, steps: int, resume: int = 0) -> None:
     found = str(folder / f"step-{resume:08d}") if resume else None
     checkpoint = RunCheckpoint(folder=str(folder), every=1, keep=9, resume_from=found)
-    run_steps([checkpoint], steps=steps, module=module)
+    run_steps([checkpoint, checkpoint.last], steps=steps, module=module)
 
 
 def test_a_resumed_run_knows_what_it_had_seen_by_then(

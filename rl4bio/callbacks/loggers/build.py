@@ -18,7 +18,7 @@ from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
 from rl4bio.callbacks.loggers.wandb_run import end_wandb, start_wandb
 from rl4bio.errors import MissingPackageError
 from rl4bio.sections import LoggingConfig
-from rl4bio.storage.files import storage_errors, write_atomic
+from rl4bio.storage.files import storage_errors, sync_file, write_atomic
 
 _LOG = logging.getLogger(__name__)
 
@@ -89,6 +89,13 @@ class MetricsCSV(Logger):
         """Drop the rows after a step, which a resumed run is about to repeat."""
         if self.path.exists():
             self._rewrite([row for row in self._read() if int(row["step"]) <= step])
+
+    @rank_zero_only
+    def sync(self) -> None:
+        """Force the rows to the disk, before a checkpoint says that their steps are done."""
+        if self.path.exists():
+            with storage_errors(self.path):
+                sync_file(self.path)
 
     def _read(self) -> list[dict[str, str]]:
         if not self.path.exists():
