@@ -20,7 +20,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from rl4bio.errors import EXIT_OUT_OF_MEMORY, EXIT_RANK_FAILURE, ConfigError, Rl4bioError
+from rl4bio.errors import (
+    EXIT_OUT_OF_MEMORY,
+    EXIT_RANK_FAILURE,
+    ConfigError,
+    Rl4bioError,
+    Terminated,
+)
 from rl4bio.host_memory import settle_memory
 from rl4bio.text.redaction import mask_secrets, one_line
 
@@ -37,10 +43,6 @@ _STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _MEMORY_HINT = "lower grpo.tokens_per_micro_batch, rollout.max_completion_tokens or grpo.group_size"
 
 _run_folder: Path | None = None
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that no handler takes it for a failure."""
 
 
 def set_run_folder(folder: Path | None) -> None:
