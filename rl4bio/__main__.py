@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "fit": ("rl4bio.fit:main", "train a policy with GRPO or supervised fine-tuning"),
     "evaluate": ("rl4bio.evaluate:main", "score a model on a test split, against its base"),
+    "compare": ("rl4bio.compare:main", "lay finished runs beside each other"),
     "generate": ("rl4bio.generate:main", "write molecules, completions of prompts, or chat"),
     "score": ("rl4bio.score:main", "apply rewards to completions in a file"),
     "convert": ("rl4bio.convert:main", "turn a MolGPT .pt file into a model folder"),

@@ -17,7 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rl4bio.errors import EXIT_OUT_OF_MEMORY, EXIT_RANK_FAILURE, ConfigError, Rl4bioError
+from rl4bio.errors import (
+    EXIT_OUT_OF_MEMORY,
+    EXIT_RANK_FAILURE,
+    ConfigError,
+    Rl4bioError,
+)
 from rl4bio.host_memory import settle_memory
 from rl4bio.signals import LISTENER, stopped_by
 from rl4bio.text.redaction import mask_secrets, one_line

@@ -66,6 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="start over; what is there under this name is kept beside it, as NAME.before-1",
     )
+    parser.add_argument("--seeds", metavar="1,2,3", help="one run of each, and their comparison")
+    parser.add_argument(
+        "--sweep",
+        metavar="KEY=A,B",
+        action="append",
+        default=[],
+        help="a run of each value; several make a grid",
+    )
     try:
         code = run_command(fit, parser, argv, signals=ENDING)
         logging.getLogger("rl4bio").info("end: exit code %d", code)
@@ -76,6 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def fit(arguments: argparse.Namespace) -> int:
     """The whole run; the exit code is 0, or 128 + n after signal n with the state saved."""
+    if arguments.seeds or arguments.sweep:
+        from rl4bio.comparisons.starting import fit_several
+
+        return fit_several(arguments)
     config = load_config(arguments.config, arguments.overrides)
     if arguments.print_config:
         print(to_yaml(config), end="")

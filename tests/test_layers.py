@@ -1,7 +1,7 @@
 """The floors of the package, read from its imports.
 
 4 commands     fit evaluate ... cli                                  see everything
-3 jobs         config runs exports scoring evaluation generation     see lower floors and each other
+3 jobs         config runs exports scoring evaluation generation comparisons
 2 pillars      data rewards modules callbacks reports                never import one another
 1 tools        answers chem engine files ... registry hardware       see each other and floor 0
 0 vocabulary   types errors sections                                 see errors at most
@@ -41,10 +41,11 @@ FLOORS: list[set[str]] = [
         "signals",
     },
     {"data", "rewards", "modules", "callbacks", "reports"},
-    {"config", "runs", "exports", "scoring", "evaluation", "generation"},
+    {"config", "runs", "exports", "scoring", "evaluation", "generation", "comparisons"},
     {
         "affinity",
         "cli",
+        "compare",
         "convert",
         "describe",
         "doctor",

@@ -27,7 +27,7 @@ def changed_keys(stored: str, wanted: str, may_differ: Sequence[str] = ()) -> li
 
 
 def _changed_keys(stored: str, wanted: str, may_differ: Sequence[str]) -> list[str]:
-    old, new = (dict(_leaves(yaml.safe_load(text))) for text in (stored, wanted))
+    old, new = (dict(leaves(yaml.safe_load(text))) for text in (stored, wanted))
     return [
         f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
         for key in sorted({*old, *new})
@@ -47,9 +47,10 @@ def _same_place(old: Any, new: Any) -> bool:
     return os.path.abspath(old) == os.path.abspath(new)
 
 
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of everything inside mappings and lists that has no inside itself."""
     if not isinstance(value, dict | list) or not value:
         yield key, value
         return
     for name, child in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from _leaves(child, f"{key}.{name}" if key else str(name))
+        yield from leaves(child, f"{key}.{name}" if key else str(name))

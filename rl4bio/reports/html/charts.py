@@ -61,6 +61,8 @@ class Series:
     """By rising step."""
     smooth: bool = True
     """Draw the points faintly and their moving mean on top."""
+    style: int | None = None
+    """Number of its colour and dashes, which lines of one name share; None = its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,8 @@ def line_chart(chart: Chart, number: int) -> str:
     unit = " ".join(
         part for part in (f"×{power_text(exponent)}" if exponent else "", chart.unit) if part
     )
-    lines = "".join(_lines(s, k % _STYLES, frame) for k, s in enumerate(chart.series))
+    styles = _styles(chart.series)
+    lines = "".join(_lines(s, k, frame) for s, k in zip(chart.series, styles, strict=True))
     return (
         f'<figure class="chart"><figcaption><strong>{text(chart.title)}</strong> '
         f'<span class="unit">{text(unit)}</span></figcaption>'
@@ -230,13 +233,19 @@ def _thinned(points: Sequence[Point]) -> Sequence[Point]:
     return kept
 
 
+def _styles(series: Sequence[Series]) -> list[int]:
+    own = (k if s.style is None else s.style for k, s in enumerate(series))
+    return [style % _STYLES for style in own]
+
+
 def _legend(series: Sequence[Series]) -> str:
-    if len(series) < 2:
+    names = dict(zip((s.name for s in series), _styles(series), strict=True))
+    if len(names) < 2:
         return ""
     items = "".join(
-        f'<li><svg viewBox="0 0 36 8" aria-hidden="true"><path class="line s{k % _STYLES}" '
-        f'd="M1,4H35"/></svg> {text(s.name)}</li>'
-        for k, s in enumerate(series)
+        f'<li><svg viewBox="0 0 36 8" aria-hidden="true"><path class="line s{style}" '
+        f'd="M1,4H35"/></svg> {text(name)}</li>'
+        for name, style in names.items()
     )
     return f'<ul class="legend">{items}</ul>'
 

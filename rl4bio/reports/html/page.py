@@ -1,8 +1,9 @@
 """The frame of every HTML page that rl4bio writes: one file that loads nothing and runs nothing.
 
 Every text comes from a data set, a model or a configuration and is untrusted. It passes `text`
-and stands between tags or nowhere: no attribute, style or link is made from it. A content security
-policy that allows the one style block by its hash, and nothing else, is the second lock.
+and stands between tags or nowhere: no attribute or style is made from it, and no link but to a
+file beside the page (`local_link`) or to a PubMed record by its number (`pubmed_link`). A content
+security policy that allows the one style block by its hash, and nothing else, is the second lock.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import html
 import math
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from rl4bio.text.redaction import visible
 
@@ -32,8 +34,15 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.45 ui-monos
   background: #f5f5f5; padding: .6rem; margin: .4rem 0; unicode-bidi: isolate; }
 .note { color: #444; font-size: .9rem; } dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
 summary { cursor: pointer; }
+.warning { border-left: .35rem solid #d55e00; padding: .3rem .8rem; background: #fdf3ec; }
 @media print { .case { break-inside: avoid; } }
 """
+
+
+RESEARCH_USE = (
+    '<p class="warning"><strong>Research use only.</strong> Not a medical device; not for '
+    "diagnosis, treatment or advice.</p>"
+)
 
 
 def text(value: object) -> str:
@@ -74,6 +83,19 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
         f'<div class="wide"><table class="metrics"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def local_link(place: str, words: object) -> str:
+    """A link to a file near the page.
+
+    Args:
+        place: relative path, as the file system has it; quoted here, so that no name of a folder
+            becomes another address.
+        words: that are shown.
+    """
+    address = quote(place)
+    address = address if address.startswith(".") else f"./{address}"
+    return f'<a href="{address}">{text(words)}</a>'
 
 
 def html_page(title: str, body: Sequence[str], *, style: str = "") -> str:

@@ -10,7 +10,7 @@ import yaml
 
 from rl4bio.reports.html import charts
 from rl4bio.reports.html.charts import line_chart
-from rl4bio.reports.html.page import block, fact_list, html_page, text
+from rl4bio.reports.html.page import RESEARCH_USE, block, fact_list, html_page, text
 from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.known_metrics import Metric
 from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
@@ -21,7 +21,6 @@ from rl4bio.text.redaction import mask_secrets
 STYLE = (
     charts.STYLE
     + """
-.warning { border-left: .35rem solid #d55e00; padding: .3rem .8rem; background: #fdf3ec; }
 .facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
   gap: .2rem 1.5rem; }
 .facts dd { margin-left: 0; overflow-wrap: anywhere; }
@@ -92,8 +91,7 @@ def run_report(
     figures = "".join(line_chart(chart, number) for number, chart in enumerate(drawn, start=1))
     body = [
         f"<h1>{text(title)}</h1>",
-        '<p class="warning"><strong>Research use only.</strong> Not a medical device; not for '
-        "diagnosis, treatment or advice.</p>",
+        RESEARCH_USE,
         *_warnings(summary),
         f'<div class="facts">{fact_list(_facts(config, summary))}</div>',
     ]

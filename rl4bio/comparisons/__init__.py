@@ -1,0 +1,1 @@
+"""Several runs: started from one command, and laid beside each other."""

@@ -1,0 +1,154 @@
+"""rl4bio compare: run folders beside each other, made by hand with numbers that are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rl4bio.compare import main
+from rl4bio.comparisons.records import read_run, settings_of
+from rl4bio.reports.run.comparison import comparison_charts
+
+
+def make_run(root: Path, name: str, *, seed: int = 1, lr: float = 1e-4, end: float = 0.5) -> Path:
+    """A folder with what `rl4bio fit` leaves and `rl4bio compare` reads."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    config = {
+        "name": name,
+        "task": "grpo",
+        "seed": seed,
+        "output_dir": str(root),
+        "optim": {"lr": lr},
+        "rewards": [{"name": "verdict", "weight": 1.0, "options": {}}],
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    rows = ["step,reward/total_mean,train/kl", f"1,{end / 2},0.0", f"2,{end},0.1"]
+    (folder / "metrics.csv").write_text("\n".join(rows) + "\n")
+    last = {"reward/total_mean": end, "train/kl": 0.1}
+    summary = {"name": name, "seed": seed, "steps": 2, "last": last, "first": last}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "report.html").write_text("<html></html>")
+    return folder
+
+
+def evaluated(folder: Path, right: Sequence[bool | None], *, totals: Sequence[float] = ()) -> None:
+    (folder / "evaluation").mkdir()
+    items: list[dict[str, Any]] = []
+    for model in ("base", "tuned"):
+        for n, value in enumerate(right):
+            rewards = {"total": totals[n]} if totals else {}
+            items.append(
+                {
+                    "uid": f"q{n}",
+                    "model": model,
+                    "mode": "tagged prompt, generated",
+                    "right": value if model == "tuned" else None,
+                    "rewards": rewards,
+                }
+            )
+    text = "".join(json.dumps(item) + "\n" for item in items)
+    (folder / "evaluation" / "items.jsonl").write_text(text)
+
+
+def test_seeds_are_one_setting_with_mean_and_interval(tmp_path: Path, capsys: Any) -> None:
+    """.4, .5, .6: mean .5, s = .1, half = 4.3027 x .1 / sqrt(3) = .2484."""
+    runs = [make_run(tmp_path, f"run{n}", seed=n, end=0.3 + n / 10) for n in (1, 2, 3)]
+    assert main([str(run) for run in runs]) == 0
+    out = capsys.readouterr().out
+    assert "0.5 [0.252, 0.748]" in out
+    assert "differ" not in out
+    record = json.loads((tmp_path / "comparison" / "summary.json").read_text())
+    assert list(record["settings"]) == ["run1"]
+    assert record["differences"] == {}
+
+
+def test_what_differs_and_the_paired_test(tmp_path: Path, capsys: Any) -> None:
+    """Of six items the first alone has one right and the second alone five: p = 14 / 64."""
+    old = make_run(tmp_path, "old")
+    new = make_run(tmp_path, "new", lr=3e-4, end=0.7)
+    evaluated(old, [True, False, False, False, False, False])
+    evaluated(new, [False, True, True, True, True, True])
+    assert main([str(old), str(new), "--output", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "They differ in optim.lr." in out
+    assert "lr=0.0001" in out
+    text = " ".join(out.split())
+    assert "the same 6 items; only the first right 1, only the second 5, both 0; p = 0.219" in text
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'href="../old/report.html"' in page
+    assert "Research use only" in page
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["differences"] == {
+        "optim.lr": ["0.0001", "0.0003"]
+    }
+
+
+def test_open_questions_are_compared_by_their_reward(tmp_path: Path, capsys: Any) -> None:
+    old, new = make_run(tmp_path, "old"), make_run(tmp_path, "new", lr=1.0)
+    evaluated(old, [None] * 3, totals=[0.1, 0.2, 0.3])
+    evaluated(new, [None] * 3, totals=[0.2, 0.3, 0.3])
+    assert main([str(old), str(new)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "higher reward of the first 0, of the second 2, equal 1; p = 0.500" in text
+
+
+def test_other_items_are_not_paired(tmp_path: Path, capsys: Any) -> None:
+    old, new = make_run(tmp_path, "old"), make_run(tmp_path, "new", lr=1.0)
+    evaluated(old, [True, False])
+    evaluated(new, [True, False, True])
+    assert main([str(old), str(new)]) == 0
+    out = capsys.readouterr().out
+    assert "p =" not in out
+    assert "accuracy %" in out
+
+
+def test_curves_of_one_setting_look_alike(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, f"a{n}", seed=n) for n in (1, 2)]
+    runs += [make_run(tmp_path, "b", lr=1.0)]
+    charts = comparison_charts(settings_of([read_run(run) for run in runs]))
+    reward = next(chart for chart in charts if chart.title == "Total reward")
+    assert [(s.name, s.style) for s in reward.series] == [("lr=0.0001", 0)] * 2 + [("lr=1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        (["old", "nothing"], 2, "nothing: no run's folder"),
+        (["old", "old"], 2, "is named twice"),
+        (["old", "begun"], 7, "begun: is not finished"),
+        (["old", "broken"], 7, "broken: cannot be read"),
+        (["old", "--output", "old"], 7, "is a run's folder; choose another --output"),
+        (["old", "bad_items"], 7, "is not what `rl4bio evaluate` writes"),
+    ],
+)
+def test_refusals(
+    given: list[str], code: int, message: str, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("old", "begun", "broken", "bad_items"):
+        make_run(tmp_path, name, lr=len(name))
+    (tmp_path / "begun" / "summary.json").unlink()
+    (tmp_path / "broken" / "summary.json").write_text('{"name": "bro')
+    (tmp_path / "bad_items" / "evaluation").mkdir()
+    (tmp_path / "bad_items" / "evaluation" / "items.jsonl").write_text('{"model": "tuned"}\n')
+    assert main(given) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_texts_of_a_run_are_shown_as_text(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a")
+    other = make_run(tmp_path, "b")
+    config = yaml.safe_load((other / "config.yaml").read_text())
+    config["data"] = {"name": "<script>alert(1)</script>"}
+    (other / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main([str(run), str(other)]) == 0
+    page = (tmp_path / "comparison" / "report.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page

@@ -1,0 +1,96 @@
+"""rl4bio.comparisons.planning: which runs --seeds and --sweep ask for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rl4bio.comparisons.planning import plan, split
+from rl4bio.errors import ConfigError, StorageError
+
+CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "pubmedqa_nano.yaml")
+
+
+def arguments(tmp_path: Path, **changes: Any) -> argparse.Namespace:
+    given: dict[str, Any] = {
+        "config": CONFIG,
+        "overrides": [f"output_dir={tmp_path}"],
+        "seeds": None,
+        "sweep": [],
+        "resume": False,
+        "dry_run": False,
+        "print_config": False,
+    }
+    return argparse.Namespace(**given | changes)
+
+
+def test_seeds(tmp_path: Path) -> None:
+    runs = plan(arguments(tmp_path, seeds="3, 1"))
+    assert [(run.name, run.config.seed) for run in runs] == [
+        ("pubmedqa_nano-seed3", 3),
+        ("pubmedqa_nano-seed1", 1),
+    ]
+    assert {run.group for run in runs} == {"pubmedqa_nano-seeds"}
+    assert [r.config.seed for r in plan(arguments(tmp_path, seeds="2-5"))] == [2, 3, 4, 5]
+
+
+def test_sweeps_make_a_grid_with_the_seeds(tmp_path: Path) -> None:
+    sweep = ["optim.lr=1e-5,3e-5", "policy.adapter=null,{rank: 4, alpha: 8}"]
+    runs = plan(arguments(tmp_path, sweep=sweep, seeds="1,2"))
+    assert len(runs) == len({run.name for run in runs}) == 8
+    assert runs[0].name == "pubmedqa_nano-lr-1e-5-adapter-null-seed1"
+    assert runs[-1].config.optim.lr == 3e-5
+    assert runs[-1].config.policy.adapter is not None
+    assert runs[-1].config.policy.adapter.rank == 4
+    assert runs[0].config.policy.adapter is None
+
+
+def test_commas_inside_brackets_belong_to_a_value() -> None:
+    assert split("a,[b, c],{d: (e, f)}, g") == ["a", "[b, c]", "{d: (e, f)}", "g"]
+
+
+def test_names_that_would_be_too_long_stay_apart(tmp_path: Path) -> None:
+    modes = "[greedy],[greedy, direct],[greedy, direct, logprob],[greedy, direct, logprob, sampled]"
+    tail = ["data.options.wordings=[plain],[varied]", "trainer.max_steps=1000000,1000001"]
+    runs = plan(arguments(tmp_path, sweep=[f"evaluation.modes={modes}", *tail], seeds="1-2"))
+    assert len({run.name for run in runs}) == 32
+    assert max(len(run.name) for run in runs) <= 128
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": "1,1"}, "--seeds: got '1,1', needs numbers, each once"),
+        ({"seeds": "one"}, "--seeds: got 'one'"),
+        ({"seeds": "5-2"}, "--seeds: got '5-2'"),
+        ({"seeds": "1-100000"}, "201 runs, the most are 200"),
+        ({"sweep": ["optim.lr"]}, "needs a key and its values"),
+        ({"sweep": ["optim.lr=1e-5,1e-5"]}, "names a value twice"),
+        ({"sweep": ["optim.lr=1e-5", "optim.lr=1e-4"]}, "optim.lr is swept twice"),
+        ({"sweep": ["seed=1,2"]}, "seeds go behind --seeds"),
+        ({"sweep": ["optim.lrr=1,2"]}, "override 'optim.lrr=1': optim.lrr: unknown key"),
+        ({"sweep": ["optim.lr=1e-5,fast"]}, "override 'optim.lr=fast': optim.lr"),
+        ({"seeds": "1", "dry_run": True}, "--dry-run are of one"),
+    ],
+)
+def test_refusals(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(arguments(tmp_path, **changes))
+    assert message in str(caught.value)
+
+
+def test_a_launcher_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ConfigError, match="WORLD_SIZE=4"):
+        plan(arguments(tmp_path, seeds="1,2"))
+
+
+def test_a_taken_name_is_found_before_the_first_run(tmp_path: Path) -> None:
+    taken = tmp_path / "pubmedqa_nano-seed2"
+    taken.mkdir()
+    (taken / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match="pubmedqa_nano-seed2: not empty"):
+        plan(arguments(tmp_path, seeds="1,2"))
