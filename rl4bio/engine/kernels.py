@@ -1,4 +1,4 @@
-"""Which attention kernel torch runs for the engine's calls, and how to call it so that one is fused.
+"""Which attention kernel torch runs for the engine's calls, called so that it is a fused one.
 
 torch chooses a kernel for every call of scaled_dot_product_attention. Where it finds none that is
 fused it holds all scores in float32, silently. What it would choose is asked of the CUDA build of

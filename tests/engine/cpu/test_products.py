@@ -34,7 +34,7 @@ def as_before() -> Iterator[None]:
 
 
 def probe(isa: str) -> tuple[bool, bool, float]:
-    """Tiles there, products exact, and their largest error, with oneDNN held to some instructions."""
+    """Tiles there, products exact, and their error, with oneDNN held to some instructions."""
     found = subprocess.run(
         [sys.executable, "-c", PROBE],
         env={**os.environ, "ONEDNN_MAX_CPU_ISA": isa},
