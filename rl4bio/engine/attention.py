@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from rl4bio.engine.attention_bias import causal_bias, group_biases
+from rl4bio.engine.kernels import attend_fused
 from rl4bio.engine.layout import Packed
 from rl4bio.functional.shapes import at_least_float32
 
@@ -143,16 +143,8 @@ def causal_attention(
     """Prompts [B, P, heads, D] among themselves, fused; padding on the right is never seen."""
     plain = window is None or window >= query.shape[1]
     bias = None if plain else causal_bias(packed, window, query.dtype)
-    mixed = scaled_dot_product_attention(
-        query.transpose(1, 2),
-        key.transpose(1, 2),
-        value.transpose(1, 2),
-        attn_mask=bias,
-        is_causal=bias is None,
-        scale=scale,
-        enable_gqa=query.shape[2] != key.shape[2],
-    )
-    return mixed.transpose(1, 2)
+    states = (one.transpose(1, 2) for one in (query, key, value))
+    return attend_fused(*states, bias=bias, scale=scale).transpose(1, 2)
 
 
 def plain_causal_attention(
@@ -243,13 +235,12 @@ def fused_group_attention(
     front_bias, own_bias = group_biases(packed, window, query.dtype, always=True)
     assert front_bias is not None
     bias = torch.cat([front_bias, own_bias.expand(batch, -1, -1)], dim=-1)  # [B, C, P + C]
-    mixed = scaled_dot_product_attention(
+    mixed = attend_fused(
         query.flatten(0, 1).transpose(1, 2),
         whole(prompt_key, key),
         whole(prompt_value, value),
-        attn_mask=bias.repeat_interleave(group, 0)[:, None],
+        bias=bias.repeat_interleave(group, 0)[:, None],
         scale=scale,
-        enable_gqa=query.shape[3] != key.shape[3],
     )
     return mixed.transpose(1, 2).unflatten(0, (batch, group))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rl4bio.host_memory import MAPPED_FROM
 from rl4bio.modules.conditions import pick_conditions
 from rl4bio.types import Rollout, Scores
 
@@ -31,7 +33,12 @@ class Rows:
 
 
 def micro_batches(
-    rollout: Rollout, max_tokens: int, *, packed: bool, groups: Sequence[int] | None = None
+    rollout: Rollout,
+    max_tokens: int,
+    *,
+    packed: bool,
+    groups: Sequence[int] | None = None,
+    enough: int | None = None,
 ) -> list[Tensor]:
     """Row numbers of micro-batches of at most `max_tokens` tokens, at least one row each.
 
@@ -43,6 +50,7 @@ def micro_batches(
         max_tokens: of the prompts, each once, and the completions.
         packed: count real tokens; else prompts * longest prompt + completions * longest completion.
         groups: those to cut; None is all.
+        enough: tokens beyond which no further group joins; none is cut for it. None is max_tokens.
 
     Returns:
         int tensors, together a permutation of the groups' rows.
@@ -63,15 +71,31 @@ def micro_batches(
     whole.sort(key=lambda rows: (tokens(rows), rows))
     batches: list[list[int]] = [[]]
     for group in whole:
-        pieces = [group] if tokens(group) <= max_tokens else [[row] for row in group]
-        for piece in pieces:
+        fits = tokens(group) <= max_tokens
+        limit = min(max_tokens, enough or max_tokens) if fits else max_tokens
+        for piece in [group] if fits else [[row] for row in group]:
             together = [*batches[-1], *piece]
-            if batches[-1] and tokens(together) > max_tokens:
+            if batches[-1] and tokens(together) > limit:
                 batches.append(piece)
             else:
                 batches[-1] = together
     device = rollout.prompt_ids.device
     return [torch.tensor(sorted(rows), device=device) for rows in batches]
+
+
+def tokens_in_heap(model: Any) -> int | None:
+    """Tokens whose widest states stay below the size that the allocator maps for itself.
+
+    On a CPU each such tensor costs fresh pages again and again: seconds of an update. None on other
+    devices, and for a model that does not tell its width.
+    """
+    weight: Tensor = next(model.parameters())
+    config: Any = getattr(model, "config", None)
+    if weight.device.type != "cpu" or not hasattr(config, "get_text_config"):
+        return None
+    text = config.get_text_config()
+    width = max(getattr(text, "intermediate_size", None) or 0, getattr(text, "hidden_size", 0))
+    return MAPPED_FROM // (4 * width) if width else None
 
 
 def cut(rollout: Rollout, rows: Tensor) -> Rows:

@@ -14,7 +14,7 @@ from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.modules.backends import build_sampler
-from rl4bio.modules.batching import cut, micro_batches
+from rl4bio.modules.batching import cut, micro_batches, tokens_in_heap
 from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
@@ -191,6 +191,7 @@ class GRPOLightningModule(RewardValidation):
             self.grpo.tokens_per_micro_batch,
             packed=engine_serves(self.policy),
             groups=groups,
+            enough=tokens_in_heap(self.policy.model),
         )
 
     def make_experience(

@@ -95,17 +95,15 @@ def prepare_policy(
 ) -> tuple[Policy, str]:
     """The policy, loaded in the dtype that the precision asks for, and that precision."""
     import lightning as L
-    import torch
 
     from rl4bio.modules.loading import load_policy
-    from rl4bio.runs.policies import choose_precision
+    from rl4bio.runs.policies import choose_precision, find_device, settle_cpu
 
     trainer = config.trainer
     L.seed_everything(config.seed, verbose=False)
-    if trainer.num_threads is not None:
-        torch.set_num_threads(trainer.num_threads)
-    gpu = trainer.accelerator in ("auto", "gpu") and torch.cuda.is_available()
-    precision, dtype = choose_precision(config, cuda=gpu, trained=True)
+    device = find_device(trainer.accelerator)
+    settle_cpu(trainer, device)
+    precision, dtype = choose_precision(config, cuda=device.type == "cuda", trained=True)
     log.info("precision: %s (%s)", precision.value, precision.reason)
     policy = load_policy(
         config.policy, dtype=dtype, precision=precision.value, vocabulary=vocabulary

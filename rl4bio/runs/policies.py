@@ -11,12 +11,13 @@ from typing import Literal
 
 import torch
 
+from rl4bio.engine.cpu.products import settle_products
 from rl4bio.errors import ConfigError
 from rl4bio.hardware import Choice, cpu_bfloat16, lowest_capability, resolve_precision
 from rl4bio.modules.loading import load_policy, load_tuned, read_family
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import freeze
-from rl4bio.sections import PolicyConfig, RunConfig
+from rl4bio.sections import PolicyConfig, RunConfig, TrainerConfig
 
 log = logging.getLogger("rl4bio")
 
@@ -74,9 +75,8 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
     """
     gc.collect()  # of the policy before this one
     trainer, section = config.trainer, config.policy
-    if trainer.num_threads is not None:
-        torch.set_num_threads(trainer.num_threads)
     device = find_device(trainer.accelerator)
+    settle_cpu(trainer, device)
     precision, dtype = choose_precision(config, cuda=device.type == "cuda")
     log.info("%s on %s (%s)", precision.value, device, precision.reason)
     half = HALF.get(precision.value.split("-")[0])
@@ -98,6 +98,14 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
     policy.backend = config.rollout.backend
     with torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=mixed):
         yield policy
+
+
+def settle_cpu(trainer: TrainerConfig, device: torch.device) -> None:
+    """Threads, and what multiplies matrices where the run computes on the CPU."""
+    if trainer.num_threads is not None:
+        torch.set_num_threads(trainer.num_threads)
+    if device.type == "cpu":
+        log.info("float32 products: %s", settle_products())
 
 
 def find_device(accelerator: Literal["auto", "cpu", "gpu", "mps"]) -> torch.device:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from rl4bio.functional.masking import pad_left, pad_right
+from rl4bio.host_memory import MAPPED_FROM
 from rl4bio.modules.batching import (
     cut,
     join_rollouts,
@@ -13,7 +17,9 @@ from rl4bio.modules.batching import (
     micro_batches,
     take_groups,
     take_scores,
+    tokens_in_heap,
 )
+from rl4bio.modules.policy import Policy
 from rl4bio.types import Rollout, Sample, Scores
 
 PROMPTS = [5, 2, 9]
@@ -134,3 +140,23 @@ def test_packed_micro_batches_count_real_tokens() -> None:
 def test_micro_batches_of_some_groups() -> None:
     found = micro_batches(make_rollout(), 10_000, packed=True, groups=[0, 2])
     assert [rows.tolist() for rows in found] == [[0, 1, 4, 5]]
+
+
+def test_no_group_joins_beyond_what_is_enough_and_none_is_cut_for_it() -> None:
+    rollout = make_rollout()
+    alone = [[0, 1], [2, 3], [4, 5]]
+    found = micro_batches(rollout, 10_000, packed=True, enough=1)
+    assert sorted(rows.tolist() for rows in found) == alone
+    small = micro_batches(rollout, 5, packed=True)
+    assert [r.tolist() for r in micro_batches(rollout, 5, packed=True, enough=1)] == [
+        r.tolist() for r in small
+    ]
+
+
+def test_tokens_whose_states_are_not_mapped(make_policy: Callable[..., Policy]) -> None:
+    model: Any = make_policy("llama").model
+    tokens = tokens_in_heap(model)
+    assert tokens is not None
+    assert tokens * model.config.intermediate_size * 4 <= MAPPED_FROM
+    assert (tokens + 1) * model.config.intermediate_size * 4 > MAPPED_FROM
+    assert tokens_in_heap(model.to("meta")) is None
