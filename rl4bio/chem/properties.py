@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rdkit import Chem
-from rdkit.Chem import QED, Descriptors, FilterCatalog, GraphDescriptors, RDConfig
+from rdkit.Chem import QED, Descriptors, FilterCatalog, GraphDescriptors
 from rdkit.Chem import rdMolDescriptors as descriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from rl4bio.chem.accessibility import accessibility
 from rl4bio.chem.reading import Molecule, remembered
-from rl4bio.errors import MissingPackageError
 
 
 @remembered
@@ -31,12 +29,12 @@ def logp(molecule: Molecule) -> float:
 
 @remembered
 def sa(molecule: Molecule) -> float:
-    """Synthetic accessibility from 1 (easy) to 10 (hard) (Ertl and Schuffenhauer, 2009).
+    """Synthetic accessibility from 1 (easy) to 10 (hard), see `rl4bio.chem.accessibility`.
 
     Raises:
         MissingPackageError: RDKit was installed without its Contrib folder.
     """
-    return float(_sa_scorer(RDConfig.RDContribDir).calculateScore(molecule.mol))
+    return accessibility(molecule.mol)
 
 
 @remembered
@@ -123,24 +121,6 @@ PROPERTIES: dict[str, Callable[[Molecule], float]] = {
     "pains_alerts": pains_alerts,
 }
 """The numbers among them, by the name that a configuration uses."""
-
-
-@functools.cache
-def _sa_scorer(contrib: str) -> Any:
-    """RDKit's own script with its fragment table; it is no package, so it is loaded by its path."""
-    path = Path(contrib) / "SA_Score" / "sascorer.py"
-    if not path.is_file() or not (path.parent / "fpscores.pkl.gz").is_file():
-        raise MissingPackageError(
-            f"sa: RDKit's synthetic accessibility score is missing; looked in {path.parent}; "
-            "install RDKit from its wheel (pip install --force-reinstall rdkit) "
-            "or point RDBASE at a full installation"
-        )
-    spec = importlib.util.spec_from_file_location("rdkit_sa_score", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -122,11 +123,16 @@ def molecule_summary(results: Sequence[Result]) -> str:
     """A short table: mean of each reward, share of valid and of distinct molecules."""
     valid = [row["state"] != "invalid" for row in results if row["state"] != "other"]
     distinct = [row["state"] == "valid" for row in results if row["canonical"]]
+    reasons = Counter(row["reason"] for row in results if row["state"] == "invalid")
     return "\n".join(
         [
             *reward_lines(results),
             f"{'valid':<28}{_mean(valid)}{len(valid):>9}",
             f"{'distinct among valid':<28}{_mean(distinct)}{len(distinct):>9}",
+            *(
+                f"{f'invalid, {reason}':<28}{count / len(valid):>8.3f}{count:>9}"
+                for reason, count in reasons.most_common()
+            ),
         ]
     )
 

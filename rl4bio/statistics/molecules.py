@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rl4bio.chem.acceptance import RULES, broken_rules
 from rl4bio.chem.diversity import internal_diversity, scaffold_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
 from rl4bio.chem.properties import PROPERTIES
@@ -48,6 +49,9 @@ class MoleculeSummary:
     """Share of the valid molecules with a QED above 0.9."""
     properties: dict[str, Estimate]
     """Means over the valid molecules."""
+    refused: dict[str, Estimate]
+    """Share of the valid molecules that a chemist would refuse: any, and by the name of each
+    standard rule of `rl4bio.chem.acceptance` that some molecule breaks."""
     reward_all: Estimate
     """Mean total reward, an invalid text counted as 0."""
     reward_valid: Estimate
@@ -144,6 +148,7 @@ def summarize_molecules(
         scaffold_diversity=scaffold_diversity(valid),
         high_qed=mean([value > HIGH_QED for value in values["qed"]]),
         properties={name: mean(column) for name, column in values.items()},
+        refused={name: mean(flags) for name, flags in refused_flags(valid).items()},
         reward_all=mean([] if scores is None else [t if m.valid else 0.0 for m, t in pairs]),
         reward_valid=mean([total for molecule, total in pairs if molecule.valid]),
         rewards={} if scores is None else {n: mean(v) for n, v in scores.parts.items()},
@@ -153,3 +158,12 @@ def summarize_molecules(
         num_reference=len(known),
         num_subset=len(subset),
     )
+
+
+def refused_flags(valid: Sequence[Molecule]) -> dict[str, list[bool]]:
+    """Whether each valid molecule breaks any standard rule, and each rule that one of them does."""
+    broken = [broken_rules(molecule) for molecule in valid]
+    names = [name for name in RULES if any(name in one for one in broken)]
+    return {"any": [bool(one) for one in broken]} | {
+        name: [name in one for one in broken] for name in names
+    }

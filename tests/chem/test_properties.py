@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio.chem import properties
+from rl4bio.chem import accessibility, properties
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import MissingPackageError
@@ -84,7 +84,7 @@ def test_synthetic_accessibility_orders_and_is_bounded() -> None:
 def test_an_rdkit_without_contrib_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(properties.RDConfig, "RDContribDir", str(tmp_path))
+    monkeypatch.setattr(accessibility.RDConfig, "RDContribDir", str(tmp_path))
     with pytest.raises(MissingPackageError, match=f"looked in {tmp_path}/SA_Score") as caught:
         properties.sa(read_smiles("CCCCCCCCCCN"))
     assert "\n" not in str(caught.value)

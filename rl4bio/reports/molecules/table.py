@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rl4bio.chem.acceptance import RULES
 from rl4bio.reports.answers.table import MISSING, number_interval, percent, percent_interval
 from rl4bio.statistics.bootstrap import Estimate
 from rl4bio.statistics.molecules import HIGH_QED, MoleculeSummary
@@ -25,8 +26,9 @@ NOTE = (
     "molecule of a fixed subset of at most 2,000 of the reference. SA: 1 easy to 10 hard to make. "
     "Properties are means over valid molecules. Quantities of rewards: means over distinct valid "
     "molecules, of a prediction over those inside the domain of its predictor. Hits: distinct "
-    "molecules that reach every goal, inside the domain, over all texts. Brackets: 95% bootstrap "
-    "intervals over molecules."
+    "molecules that reach every goal, inside the domain, over all texts. Refused: share of the "
+    "valid ones that break a rule of what a chemist accepts (docs/molgpt.md). Brackets: 95% "
+    "bootstrap intervals over molecules."
 )
 
 
@@ -45,6 +47,7 @@ def table_rows(summaries: Mapping[str, MoleculeSummary]) -> list[list[str]]:
         ["IntDiv", *(_number(s.internal_diversity) for s in columns)],
         ["SNN", *(_number(s.snn) for s in columns)],
         ["scaffolds / molecule", *(_number(s.scaffold_diversity) for s in columns)],
+        *_refused_rows(columns),
         ["reward, invalid = 0", *(number_interval(s.reward_all) for s in columns)],
         ["reward, valid only", *(number_interval(s.reward_valid) for s in columns)],
     ]
@@ -61,6 +64,19 @@ def table_rows(summaries: Mapping[str, MoleculeSummary]) -> list[list[str]]:
     rows.append(["hits %", *(percent_interval(s.hits) for s in columns)])
     known = [row for row in rows if any(cell != MISSING for cell in row[1:])]
     return [["", *summaries], *known]
+
+
+def _refused_rows(columns: Sequence[MoleculeSummary]) -> list[list[str]]:
+    """What a chemist would refuse, by rule."""
+    names = [name for name in ("any", *RULES) if any(name in s.refused for s in columns)]
+    zero = Estimate(value=0.0, low=0.0, high=0.0)
+    return [
+        [
+            "refused %" if name == "any" else f"refused for {name} %",
+            *(percent_interval(s.refused.get(name, zero)) for s in columns),
+        ]
+        for name in names
+    ]
 
 
 def _quantity_rows(columns: Sequence[MoleculeSummary]) -> list[list[str]]:

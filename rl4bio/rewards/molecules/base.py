@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 from rl4bio.answers.design import written_smiles
 from rl4bio.answers.kinds import asks_for_molecule
+from rl4bio.chem.acceptance import broken_rules, build_rules
 from rl4bio.chem.properties import heavy_atoms
 from rl4bio.chem.reading import MAX_CHARACTERS, MAX_HEAVY_ATOMS, Molecule, read_smiles
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.molecules.transforms import Transform, build_transform
 from rl4bio.types import Sample
 
-LIMITS = ("max_characters", "min_heavy_atoms", "max_heavy_atoms", "max_fragments")
+LIMITS = ("max_characters", "min_heavy_atoms", "max_heavy_atoms", "max_fragments", "rules")
 """Options of every molecule reward that make a molecule invalid."""
 
 
@@ -37,13 +38,18 @@ class MoleculeReward(Reward):
     """Larger molecules are invalid."""
     max_fragments: int | None = None
     """Molecules of more fragments ("CCO.Cl" has two) are invalid; None = any number."""
+    rules: Any = None
+    """What a chemist accepts as a design (`rl4bio.chem.acceptance.Rules`); others are invalid, for
+    the rule that they break. standard; none; or the rules that differ, {unstable: false}. None =
+    none, as the definitions of benchmarks ask."""
     reads_molecules: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in LIMITS:
             limit = getattr(self, name)
-            if limit is not None and limit < 1:
+            if name != "rules" and limit is not None and limit < 1:
                 raise ValueError(f"{name}: got {limit}, needs at least 1")
+        self._rules = build_rules(self.rules)
 
     def molecule(self, completion: str, sample: Sample) -> Molecule:
         """The molecule that a completion writes; see `written_smiles`.
@@ -62,6 +68,9 @@ class MoleculeReward(Reward):
         least = self.min_heavy_atoms
         if least is not None and molecule.valid and heavy_atoms(molecule) < least:
             return _invalid(molecule.text, "too few atoms")
+        if self._rules is not None and molecule.valid:
+            broken = broken_rules(molecule, self._rules)
+            return _invalid(molecule.text, broken[0]) if broken else molecule
         return molecule
 
     def raw(self, molecule: Molecule) -> float:

@@ -66,6 +66,9 @@ class CombinedReward(MoleculeReward):
     filters: list[dict[str, Any]] = field(default_factory=list)
     """{name, options, label} of rewards that multiply the mean, such as pains."""
     mode: Literal["arithmetic", "geometric"] = "arithmetic"
+    rules: Any = "standard"
+    """As of every molecule reward, here on unless switched off with none; they hold for the parts
+    and filters too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -75,8 +75,10 @@ NOTHING = [
     "[He]",
     HONEST.replace("Cl", "[As]"),
     "CN(C)c1ccc(cc1)N=Nc1ccc(cc1)C(=O)O",  # an azo dye
+    "C" * 30,
+    "C" * 400,
 ]
-LITTLE = {"C": 0.31, "CC": 0.41, "CCO": 0.5, "C" * 30: 0.05, "C" * 400: 0.001, "c1ccccc1": 0.6}
+LITTLE = {"C": 0.31, "CC": 0.41, "CCO": 0.5, "c1ccccc1": 0.6}
 """Valid, and not worth much: an upper bound of the reward."""
 
 
@@ -122,11 +124,11 @@ def test_another_spelling_is_the_same_molecule(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [HONEST + ".C", "[13CH3]" + HONEST[1:]])
-def test_without_limit_and_filter_a_decorated_copy_would_pay(text: str) -> None:
-    """Why the configurations set them: the copy is another molecule, and nearly as good."""
-    guard = RepeatGuard(combined(max_fragments=None, filters=[]), MoleculesConfig())
-    guard([HONEST], [SAMPLE])
-    assert total(text, guard) > 0.9
+def test_without_rules_a_decorated_copy_would_pay(text: str) -> None:
+    """Why the rules are on unless they are switched off: the copy is nearly as good."""
+    bare = combined(max_fragments=None, filters=[], rules="none")
+    assert total(text, bare) > 0.9
+    assert total(text, combined(max_fragments=None, filters=[])) == 0
 
 
 def test_objectives_do_not_pay_for_fragments_of_their_target() -> None:
