@@ -17,10 +17,6 @@ class Rl4bioError(Exception):
     exit_code = 1
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that no handler takes it for a failure."""
-
-
 class ConfigError(Rl4bioError):
     """The configuration or the command line is wrong."""
 

@@ -32,9 +32,11 @@ from rl4bio.evaluation.outputs import (
 from rl4bio.evaluation.task_outputs import write_tasks
 from rl4bio.reports.answers.table import plain_table
 from rl4bio.rewards.combine import WeightedRewards
+from rl4bio.runs.chain import stages_of
 from rl4bio.runs.log import show_progress
-from rl4bio.runs.tuned import config_file, find_tuned
+from rl4bio.runs.tuned import config_file, find_tuned, run_config
 from rl4bio.sections import RunConfig
+from rl4bio.storage import RunFolder
 
 log = logging.getLogger("rl4bio")
 
@@ -56,10 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Evaluate the base and, where one is named, the tuned model; write and print the results."""
-    config = load_config(config_file(arguments), arguments.overrides)
+    chain = load_config(config_file(arguments), arguments.overrides)
     show_progress()
     tuned = find_tuned(arguments)
-    stages = find_stages(config, tuned)
+    stages = find_stages(chain, tuned)
+    config = run_config(chain)
     output = output_folder(arguments, config)
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
     if corpus.task == "molecules":
@@ -95,16 +98,24 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:
-    """The models beside the base: the adapter that training went on from, and the tuned one.
+    """The models beside the base: what training went on from, and the tuned one.
+
+    That is each stage of a chain but the last, where they lie beside it; or an adapter.
 
     Raises:
         ModelError: the adapter to start from is not there.
     """
     if tuned is None:
         return {}
+    earlier: dict[str, Path] = {}
+    for stage in stages_of(config)[:-1]:
+        place = RunFolder(tuned.parent).stages / stage.config.name
+        own = next((f for f in (place / "adapter", place / "model") if f.is_dir()), None)
+        if own is not None:
+            earlier[stage.name] = own
     adapter = config.policy.adapter
     if adapter is None or adapter.path is None:
-        return {"tuned": tuned}
+        return {**earlier, "tuned": tuned}
     start = Path(adapter.path).expanduser()
     if not (start / "adapter_config.json").is_file():
         raise ModelError(
@@ -112,7 +123,7 @@ def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:
             "say where it is with policy.adapter.path=, or leave its row out with "
             "policy.adapter.path=null"
         )
-    return {"start": start, "tuned": tuned}
+    return {"start": start, **earlier, "tuned": tuned}
 
 
 def output_folder(arguments: argparse.Namespace, config: RunConfig) -> Path:

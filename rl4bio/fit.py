@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.cli import add_config_arguments, run_command, set_run_folder
-from rl4bio.config.load import config_dict, load_config, to_yaml
+from rl4bio.config.load import config_dict, load_config, stage_configs, to_yaml
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
 from rl4bio.runs.parts import (
@@ -93,7 +93,7 @@ def fit(arguments: argparse.Namespace) -> int:
         print(to_yaml(config), end="")
         return 0
     if arguments.dry_run:
-        dry_run(config)
+        dry_run(next(iter(stage_configs(config)), config))
         return 0
     started = time.monotonic()
     write_out(config)
@@ -102,6 +102,11 @@ def fit(arguments: argparse.Namespace) -> int:
     if done := nothing_to_do(config, arguments):
         print(done)
         return 0
+    if config.stages:
+        from rl4bio.runs.chain import fit_chain
+
+        open_folder(config, resume=arguments.resume)
+        return fit_chain(config, arguments)
     policy, data, precision, scorer = prepare(config)
     warn_of_memory(config, policy, data)
     module = build_module(config, policy, scorer)

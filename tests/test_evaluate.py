@@ -319,7 +319,7 @@ def test_a_run_that_went_on_from_an_adapter_has_a_row_of_it(
     assert summary["paired"]["differences"]["tokens"]["value"] == 0
     assert list(summary["paired_from_base"]) == list(summary["paired_by_mode"])
     assert "Start against tuned, both by tagged prompt" in printed
-    assert "Base against tuned, which is more than this run has changed" in printed
+    assert "Base against tuned, which is more than the last training has changed" in printed
     said = {(i["uid"], i["model"]): i["choices"] for i in items if "log-prob" in i["mode"]}
     uid = items[0]["uid"]
     assert said[uid, "start"] == said[uid, "tuned"] != said[uid, "base"]

@@ -19,6 +19,7 @@ from rl4bio.config.schema import (
     check_types,
     reason,
 )
+from rl4bio.config.stages import check_stages, stage_tree
 from rl4bio.config.tree import ConfigTree
 from rl4bio.config.yaml_reader import dump_yaml
 from rl4bio.data import CORPORA
@@ -51,9 +52,33 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> RunCo
         folder = None if file is None else file.parent
         config.plugins = import_plugins(config.plugins, folder)
         check_run(config)
+        stage_configs(config)
     except ConfigError as error:
         raise tree.located(error) from error.__cause__
     return config
+
+
+def stage_configs(config: RunConfig) -> list[RunConfig]:
+    """The configuration of each stage, checked; [] for a run without stages.
+
+    Raises:
+        ConfigError: `stages[0].full.key: reason`.
+    """
+    check_stages(config.stages)
+    base, found = config_dict(config), []
+    for index, stage in enumerate(config.stages):
+        try:
+            value = stage_tree(base, stage)
+            check_tree(value)
+            made = _typed(value)
+            check_numbers(config_dict(made))
+            check_run(made)
+        except ConfigError as error:
+            last = f"callbacks[{len(base['callbacks'])}].options."
+            message = str(error).replace(last, "until.", 1) if stage.get("until") else str(error)
+            raise ConfigError(f"stages[{index}].{message}") from error.__cause__
+        found.append(made)
+    return found
 
 
 def config_dict(config: RunConfig) -> dict[str, Any]:

@@ -80,6 +80,10 @@ class ConfigTree:
         for child in lines:
             self.origins[f"{full}{'' if child.startswith('[') else '.'}{child}"] = origin
 
+    def put(self, key: str, value: Any, origin: str) -> None:
+        """Apply a value at a dotted key, by the rules of `override`."""
+        self._assign(re.split(r"[.\[\]]+", key.removesuffix("]")), value, origin)
+
     def origin(self, key: str) -> str:
         """Where a key, or else the nearest section around it, was written."""
         while key:

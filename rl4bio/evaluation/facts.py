@@ -72,10 +72,10 @@ def describe_models(config: RunConfig, stages: Mapping[str, Path]) -> dict[str, 
     section = config.policy
     bits = f", held in {section.quantization}" if section.quantization != "none" else ""
     revision = f" at {section.revision}" if section.revision else ""
-    start = {"start model": str(stages["start"])} if "start" in stages else {}
+    earlier = {f"{name} model": str(at) for name, at in stages.items() if name != "tuned"}
     return {
         "base model": section.checkpoint + revision + bits,
-        **start,
+        **earlier,
         "tuned model": str(stages.get("tuned", "none")),
     }
 

@@ -223,8 +223,9 @@ def _record(found: PairedComparison, before: str) -> dict[str, Any]:
 
 
 def _before(results: Sequence[ModelReplies]) -> str:
-    """What training began with."""
-    return "start" if any(result.model == "start" for result in results) else "base"
+    """What the last training began with: the model before the tuned one."""
+    earlier = [result.model for result in results if result.model != "tuned"]
+    return earlier[-1] if earlier else "base"
 
 
 def _pairs(results: Sequence[ModelReplies], first: str) -> list[tuple[ModelReplies, ModelReplies]]:

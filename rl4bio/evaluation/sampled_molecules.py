@@ -52,7 +52,7 @@ def evaluate_molecules(
     goals = config.evaluation.goals
     check_goals(goals, scorer)
     samples, written, logprobs = sample_models(config, corpus, stages)
-    before = "start" if "start" in stages else "base"
+    before = next((name for name in reversed([*stages]) if name != "tuned"), "base")
     known = [sample.reference for sample in corpus.samples("train") if sample.reference]
     log.info("reading %d reference molecules", len(known))
     reference = read_reference(known) if known else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
-from rl4bio.runs.tuned import find_tuned
+from rl4bio.runs.tuned import find_tuned, run_config
 from rl4bio.sections import NEW, RunConfig
 
 
@@ -28,7 +28,8 @@ def find_model(arguments: argparse.Namespace) -> tuple[RunConfig, Path | None]:
         return config, None
     if arguments.run is not None:
         tuned = find_tuned(arguments)
-        return load_config(Path(arguments.run) / "config.yaml", arguments.overrides), tuned
+        chain = load_config(Path(arguments.run) / "config.yaml", arguments.overrides)
+        return run_config(chain), tuned
     config = load_config(arguments.config, arguments.overrides)
     if config.policy.checkpoint == NEW:
         raise ConfigError(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rl4bio.config.load import stage_configs
 from rl4bio.errors import ConfigError, ModelError
+from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
 
@@ -16,6 +18,19 @@ def config_file(arguments: argparse.Namespace) -> Path:
     if arguments.run is None:
         raise ConfigError("--config: is required without --run; name the YAML file of a run")
     return Path(arguments.run) / "config.yaml"
+
+
+def run_config(config: RunConfig) -> RunConfig:
+    """What a finished run is sampled and evaluated with: the last stage of a chain, or the run.
+
+    The model it starts from stays that of the whole chain.
+    """
+    stages = stage_configs(config)
+    if not stages:
+        return config
+    last = stages[-1]
+    last.name, last.policy = config.name, config.policy
+    return last
 
 
 def find_tuned(arguments: argparse.Namespace) -> Path | None:

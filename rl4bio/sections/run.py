@@ -225,3 +225,7 @@ class RunConfig:
     """Length, hardware, validation and checkpoints."""
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     """Where metrics go."""
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    """A chain of runs, each going on from the weights of the one before: a name, keys that differ
+    from this file, and optionally `until: {metric: ..., above: ...}` (or below), which ends it
+    before its max_steps."""

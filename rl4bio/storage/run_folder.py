@@ -40,6 +40,8 @@ class RunFolder:
         self.completions = root / "completions"
         self.molecules = root / "molecules.csv"
         self.checkpoints = root / "checkpoints"
+        self.stages = root / "stages"
+        """Of a chain: the run folders of its stages."""
         self.adapter = root / "adapter"
         self.model = root / "model"
         self.summary = root / "summary.json"
@@ -127,7 +129,7 @@ class RunFolder:
     def trained(self) -> bool:
         """Whether a step has left something: a checkpoint, a metric, a completion or a model."""
         files = (self.metrics, self.molecules, self.adapter, self.model, self.summary)
-        folders = (self.checkpoints, self.completions)
+        folders = (self.checkpoints, self.completions, self.stages)
         return any(path.exists() for path in files) or any(
             any(folder.glob("[!.]*")) for folder in folders
         )

@@ -56,7 +56,7 @@ def paired_notes(
     for number, (mode, found) in enumerate(comparisons.items()):
         lines += [paired_brief(found, mode, names)] if number else paired_lines(found, mode, names)
     if from_base:
-        lines.append("Base against tuned, which is more than this run has changed:")
+        lines.append("Base against tuned, which is more than the last training has changed:")
     return lines + [paired_brief(found, mode) for mode, found in from_base.items()]
 
 
