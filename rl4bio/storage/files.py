@@ -16,6 +16,7 @@ from rl4bio.errors import StorageError
 _LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|old)")
 """How unfinished files and folders are named, with the number of their process."""
 
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about a write to `path` into a StorageError."""

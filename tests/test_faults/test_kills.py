@@ -32,9 +32,7 @@ def killed_and_resumed(
 ) -> Ended:
     """A run that is killed at these operations, one after the other, and goes on each time."""
     for number in kills:
-        ended = fit(
-            f"name={folder.name}", *changes, "--resume", kill_at=number, count_in=folder
-        )
+        ended = fit(f"name={folder.name}", *changes, "--resume", kill_at=number, count_in=folder)
         if ended.code != 137:
             assert ended.code == 0, ended.err
             return ended
