@@ -75,6 +75,10 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         return sorted({*self._builtin, *self._registered})
 
+    def registered(self) -> dict[str, type[T]]:
+        """The parts that plugins have added, by name."""
+        return dict(self._registered)
+
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
         """Class decorator for plugins; a name that is taken by another class is refused."""
 

@@ -99,6 +99,7 @@ class Scores:
     weights: dict[str, float]
     states: list[MoleculeState] | None = None  # N
     raw: dict[str, list[float]] = field(default_factory=dict)  # name -> N
+    failures: dict[str, int] = field(default_factory=dict)  # name -> rows that were skipped
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,6 +139,8 @@ class ScoreTable:
     """What each completion is as a molecule; None where the task is another one."""
     raw: dict[str, list[float]] = field(default_factory=dict)
     """What rewards were made from, in its own unit, by name; NaN = none."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """Rows that each reward in a process of its own failed on, and was allowed to."""
 
 
 class Scorer(Protocol):

@@ -135,7 +135,7 @@ optim: {{lr: 0.01}}
 data:
   name: trials
   options: {{batch_size: 2, num_train: 5, num_val: 3, distractors: [0, 0]}}
-rewards: [{{name: letters}}]
+rewards: [{{name: letters, isolation: none}}]
 trainer: {{max_steps: 2, accelerator: cpu, save_every_steps: 50, num_threads: 1}}
 """
     )
@@ -290,7 +290,11 @@ class TestCheapFirst:
     @pytest.mark.parametrize(
         ("change", "code", "line"),
         [
-            ("rewards=[{name: letters}, {name: constant}]", 3, "letters: a file is missing"),
+            (
+                "rewards=[{name: letters, isolation: none}, {name: constant, isolation: none}]",
+                3,
+                "letters: a file is missing",
+            ),
             ("trainer.accelerator=gpu", 2, r"trainer\.accelerator: gpu, but torch finds none here"),
             ("callbacks=[{name: kl_monitor, options: {ceiling: -1}}]", 2, "ceiling: got -1"),
             ("logging={loggers: [wandb], mode: online}", 2, "online needs a W&B key"),

@@ -64,7 +64,7 @@ grpo: {{group_size: 3}}
 data:
   name: trials
   options: {{batch_size: 2, num_train: 5, num_val: 3, distractors: [0, 0]}}
-rewards: [{{name: by_length}}]
+rewards: [{{name: by_length, isolation: none}}]
 callbacks: [{{name: learning_check, options: {{steps: 3}}}}]
 trainer: {{max_steps: 4, accelerator: cpu, num_threads: 1}}
 """
@@ -86,9 +86,12 @@ def warnings_of(folder: Path) -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize(
     ("change", "sign"),
     [
-        ("rewards=[{name: half}]", "no_spread"),
+        ("rewards=[{name: half, isolation: none}]", "no_spread"),
         ("rollout.max_completion_tokens=1", "all_truncated"),
-        ("rewards=[{name: by_length}, {name: sees_nothing}]", "unscored"),
+        (
+            "rewards=[{name: by_length, isolation: none}, {name: sees_nothing, isolation: none}]",
+            "unscored",
+        ),
         ("grpo.mask_truncated=true", "no_gradient"),
     ],
 )
@@ -126,7 +129,7 @@ def test_it_may_stop_the_run(
     fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stop = "callbacks=[{name: learning_check, options: {steps: 2, stop: true}}]"
-    assert fit(stop, "rewards=[{name: half}]", "trainer.max_steps=20") == 0
+    assert fit(stop, "rewards=[{name: half, isolation: none}]", "trainer.max_steps=20") == 0
     folder = tmp_path / "runs" / "trial"
     assert json.loads((folder / "summary.json").read_text())["steps"] == 2
     assert (folder / "adapter").is_dir()
@@ -137,7 +140,7 @@ def test_every_run_has_it_and_a_resumed_one_remembers(
     fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without being named; three steps are too few for the default of ten, so the end judges."""
-    command = ["rewards=[{name: half}]", "callbacks=[]"]
+    command = ["rewards=[{name: half, isolation: none}]", "callbacks=[]"]
     assert fit(*command, "trainer.max_steps=3") == 0
     assert "no_spread" in warnings_of(tmp_path / "runs" / "trial")
     assert "in no group did the rewards differ" in capsys.readouterr().err
@@ -145,5 +148,5 @@ def test_every_run_has_it_and_a_resumed_one_remembers(
 
 def test_it_can_be_switched_off(fit: Callable[..., int], tmp_path: Path) -> None:
     off = "callbacks=[{name: learning_check, options: {steps: 0}}]"
-    assert fit(off, "rewards=[{name: half}]", "trainer.max_steps=3") == 0
+    assert fit(off, "rewards=[{name: half, isolation: none}]", "trainer.max_steps=3") == 0
     assert warnings_of(tmp_path / "runs" / "trial") == {}

@@ -56,7 +56,7 @@ grpo: {{group_size: 3, kl_coef: 0.05}}
 data:
   name: trials
   options: {{batch_size: 2, num_train: 5, num_val: 3, distractors: [0, 0]}}
-rewards: [{{name: noisy, options: {{}}}}]
+rewards: [{{name: noisy, isolation: none}}]
 callbacks: [{{name: completion_table, options: {{print_every: 2}}}}]
 trainer: {{max_steps: {STEPS}, accelerator: cpu, num_threads: 1}}
 """

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rl4bio.errors import ConfigError, Rl4bioError
+from rl4bio.files.plugin_file import MODULES, import_file
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -40,13 +39,14 @@ def _import_plugin(plugin: str, where: str, config_folder: Path | None) -> str:
     try:
         if is_file:
             path = _find_file(plugin, where, config_folder)
-            _import_file(path)
+            import_file(path)
             return plugin if Path(plugin).is_file() else str(path)
         if not _MODULE.fullmatch(plugin):
             raise ConfigError(f"{where}: {plugin!r} is neither a dotted module nor a .py file")
         if str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
         importlib.import_module(plugin)
+        MODULES.add(plugin)
         return plugin
     except Rl4bioError as error:
         located = str(error).startswith(where)
@@ -67,19 +67,3 @@ def _find_file(plugin: str, where: str, config_folder: Path | None) -> Path:
             return candidate.resolve()
     tried = " and ".join(str(candidate) for candidate in candidates)
     raise ConfigError(f"{where}: no file {tried}; paths start at the working directory")
-
-
-def _import_file(path: Path) -> None:
-    name = f"rl4bio_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: Python cannot import this file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up while they are defined
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise

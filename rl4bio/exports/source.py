@@ -212,7 +212,9 @@ def stored_dtype(source: Source) -> str:
     section = source.section
     try:
         place = locate(section.checkpoint if source.is_adapter else str(source.folder))
-        found = AutoConfig.from_pretrained(place, revision=section.revision).dtype
+        found = AutoConfig.from_pretrained(
+            place, revision=section.revision, trust_remote_code=False
+        ).dtype
     except (ModelError, OSError, ValueError):  # a checkpoint of whole weights, or a new model
         return "float32"
     return str(found or "float32").removeprefix("torch.")

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from rl4bio.errors import ConfigError, ModelError
+from rl4bio.files.model_folder import check_model_folder
 from rl4bio.modules.quantized import freeze, is_quantized
 from rl4bio.modules.text_part import beside_text, freeze_beside_text
 from rl4bio.sections import AdapterConfig
@@ -78,6 +79,7 @@ def read_adapter(model: Any, config: AdapterConfig) -> Any:
         raise ModelError(
             f"{key}: no adapter_config.json in {folder}; name the adapter/ folder of a finished run"
         )
+    check_model_folder(folder, key)
     try:
         stored = PeftConfig.from_pretrained(str(folder))
         if stored.is_prompt_learning:

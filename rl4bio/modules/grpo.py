@@ -141,6 +141,7 @@ class GRPOLightningModule(RewardValidation):
             weights=table.weights,
             states=table.states,
             raw=table.raw,
+            failures=table.failures,
         )
 
     @property

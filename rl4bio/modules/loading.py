@@ -26,6 +26,9 @@ from rl4bio.sections import NEW, AdapterConfig, PolicyConfig
 
 log = logging.getLogger("rl4bio")
 
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
+"""Said at every call, since transformers asks on stdin where it is left open."""
+
 
 def read_family(config: PolicyConfig) -> str:
     """The model family of a checkpoint, from its config.json alone.
@@ -37,7 +40,9 @@ def read_family(config: PolicyConfig) -> str:
         return molgpt.MolGPTConfig.model_type
     source = locate(config.checkpoint)
     with reading(config.checkpoint):
-        model_type = AutoConfig.from_pretrained(source, revision=config.revision).model_type
+        model_type = AutoConfig.from_pretrained(
+            source, revision=config.revision, **NO_CODE
+        ).model_type
     return model_family(model_type)
 
 
@@ -138,9 +143,9 @@ def load_base(
     disable_progress_bar()
     revision = config.revision
     with reading(config.checkpoint):
-        model_config = AutoConfig.from_pretrained(source, revision=revision)
+        model_config = AutoConfig.from_pretrained(source, revision=revision, **NO_CODE)
         kind = language_model_class(config.checkpoint, model_config)
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, **NO_CODE)
         family = model_family(model_config.model_type)
         attention = choose_attention(config, family, precision, kernels_of(kind))
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -149,6 +154,8 @@ def load_base(
             dtype=dtype,
             attn_implementation=attention,
             output_loading_info=True,
+            use_safetensors=True,
+            **NO_CODE,
             **quantization_options(config, dtype),
         )
     model, report = loaded

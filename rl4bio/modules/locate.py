@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rl4bio
 from rl4bio.errors import MissingPackageError, ModelError, Rl4bioError
+from rl4bio.files.model_folder import NO_CODE, check_model_folder
 
 ASSETS = Path(rl4bio.__file__).parent / "assets"
 
@@ -37,6 +38,7 @@ def locate(checkpoint: str) -> str:
                 f"policy.checkpoint: {checkpoint}: the folder has no config.json; it must be a "
                 "Hugging Face model folder (an adapter goes to policy.adapter.path)"
             )
+        check_model_folder(path, "policy.checkpoint")
         return str(path)
     if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
         raise ModelError(
@@ -111,6 +113,11 @@ def hub_error(checkpoint: str, error: BaseException) -> ModelError:
             f"{checkpoint} is not in the local cache and the hub cannot be reached; {what_to_do}"
         )
     reason = _first_line(error)
+    if "trust_remote_code" in str(error):
+        return ModelError(
+            f"{checkpoint}: refused: it needs code of its own, and code that comes with a "
+            f"checkpoint {NO_CODE}"
+        )
     if Path(checkpoint).expanduser().is_dir():
         return ModelError(
             f"{checkpoint} cannot be loaded: {reason}; its files are damaged, incomplete or of an "

@@ -45,6 +45,8 @@ def step_sums(rollout: Rollout, scores: Scores, terms: LossTerms) -> dict[str, t
     for name, values in {"total": scores.total, **scores.parts}.items():
         known = values[~values.isnan()]
         sums[f"reward/{name}_mean"] = (float(known.sum()), float(len(known)))
+    for name, count in scores.failures.items():
+        sums[f"reward/{name}_failed_fraction"] = (float(count), rows)
     return sums
 
 

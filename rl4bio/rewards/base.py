@@ -19,6 +19,8 @@ class Reward:
 
     reads_molecules: ClassVar[bool] = False
     """Whether the completions are molecules; `MoleculeReward` says yes."""
+    may_hang: ClassVar[bool] = False
+    """Whether options or completions can make it run for ever, so that it needs a process."""
 
     def prepare(self) -> None:
         """Read the files that the reward needs; called once, before the first completion."""

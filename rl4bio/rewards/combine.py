@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import numbers
-import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from rl4bio.errors import ConfigError, RewardError
+from rl4bio.errors import ConfigError
+from rl4bio.files.plugin_file import MODULES, PREFIX
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
+from rl4bio.rewards.checked import run_raw, run_reward
+from rl4bio.rewards.workers.guest import Guest
 from rl4bio.sections import RewardConfig
 from rl4bio.types import Sample, ScoreTable
-
-MAX_FLOAT32 = 3.4028234663852886e38
-SHOWN_CHARACTERS = 200
-
-
-class _ExplainedError(RewardError):
-    """Names reward and completion already, as the error of a part of `combined` does."""
 
 
 @dataclass(kw_only=True)
@@ -36,6 +30,8 @@ class WeightedRewards:
     rewards: dict[str, Reward]
     weights: dict[str, float]
     """By the same names; multiplied by the values, not normalised."""
+    guests: dict[str, Guest] = field(default_factory=dict)
+    """Those of the rewards that score in processes of their own."""
 
     @classmethod
     def from_config(cls, configs: Sequence[RewardConfig]) -> WeightedRewards:
@@ -53,9 +49,19 @@ class WeightedRewards:
             if config.name in rewards:
                 raise ConfigError(f"{where}.name: {config.name!r} is listed twice; remove one")
             rewards[config.name] = REWARDS.build(config.name, config.options, where=where)
-        for reward in rewards.values():
-            reward.prepare()
-        return cls(rewards=rewards, weights={c.name: c.weight for c in configs})
+        guests: dict[str, Guest] = {}
+        for index, (config, reward) in enumerate(zip(configs, rewards.values(), strict=True)):
+            if not needs_process(config):
+                reward.prepare()
+                continue
+            guests[config.name] = Guest(
+                config,
+                where=f"rewards[{index}]",
+                plugins=plugin_modules(),
+                whole=type(reward).__call__ is not Reward.__call__,
+            )
+        weights = {config.name: config.weight for config in configs}
+        return cls(rewards=rewards, weights=weights, guests=guests)
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
         """Score N completions, given the sample that each of them answers.
@@ -65,132 +71,66 @@ class WeightedRewards:
         """
         if len(completions) != len(samples):
             raise ValueError(f"{len(completions)} completions for {len(samples)} samples")
-        parts = {
-            name: run_reward(name, reward, completions, samples)
-            for name, reward in self.rewards.items()
-        }
-        rows = range(len(completions))
-        total = [weighted_total({n: v[i] for n, v in parts.items()}, self.weights) for i in rows]
+        parts: dict[str, list[float]] = {}
         raw: dict[str, list[float]] = {}
         for name, reward in self.rewards.items():
-            raw |= run_raw(name, reward, completions, samples)
-        return ScoreTable(total=total, parts=parts, weights=dict(self.weights), raw=raw)
+            if name in self.guests:
+                parts[name], more = self.guests[name].score(completions, samples)
+                raw |= more
+            else:
+                parts[name] = run_reward(name, reward, completions, samples)
+        rows = range(len(completions))
+        total = [weighted_total({n: v[i] for n, v in parts.items()}, self.weights) for i in rows]
+        for name, reward in self.rewards.items():
+            if name not in self.guests:
+                raw |= run_raw(name, reward, completions, samples)
+        return ScoreTable(
+            total=total,
+            parts=parts,
+            weights=dict(self.weights),
+            raw={name: raw[name] for name in sorted(raw, key=self._place)},
+            failures={name: guest.failures.total() for name, guest in self.guests.items()},
+        )
+
+    def _place(self, raw: str) -> int:
+        """Where a raw value stands: with its reward, whose name it begins with."""
+        order = list(self.rewards)
+        return max((n for n, name in enumerate(order) if raw.startswith(name)), default=0)
+
+
+def needs_process(config: RewardConfig) -> bool:
+    """Whether a reward scores in a process of its own."""
+    if config.isolation != "auto":
+        return config.isolation == "process"
+    return config.on_error != "stop" or _is_foreign({"name": config.name, **config.options})
+
+
+def _is_foreign(value: Any) -> bool:
+    """Whether a reward, or one among its options, is a plugin's or may run for ever."""
+    if isinstance(value, Mapping):
+        name = value.get("name")
+        if isinstance(name, str) and name in REWARDS.names():
+            found = REWARDS.get(name)
+            if found.may_hang or (name in REWARDS.registered() and plugin_of(found) is not None):
+                return True
+        return any(map(_is_foreign, value.values()))
+    return isinstance(value, list | tuple) and any(map(_is_foreign, value))
+
+
+def plugin_modules() -> list[str]:
+    """The files and modules that registered rewards, as another process can import them."""
+    found = (plugin_of(cls) for cls in REWARDS.registered().values())
+    return list(dict.fromkeys(place for place in found if place is not None))
+
+
+def plugin_of(cls: type) -> str | None:
+    """The plugin that a class comes from; None where it was registered by other means."""
+    if cls.__module__.startswith(PREFIX):
+        return str(sys.modules[cls.__module__].__file__)
+    return cls.__module__ if cls.__module__ in MODULES else None
 
 
 def weighted_total(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
     """The weighted sum over the values that are not NaN; NaN where all are."""
     scored = [weights[name] * value for name, value in values.items() if not math.isnan(value)]
     return math.fsum(scored) if scored else math.nan
-
-
-def run_reward(
-    name: str, reward: Reward, completions: Sequence[str], samples: Sequence[Sample]
-) -> list[float]:
-    """The checked values of one reward, N floats.
-
-    Raises:
-        RewardError: it raised, or returned something else than N numbers.
-    """
-    return _checked(name, _run(name, reward, completions, samples), len(completions))
-
-
-def run_raw(
-    name: str, reward: Reward, completions: Sequence[str], samples: Sequence[Sample]
-) -> dict[str, list[float]]:
-    """The checked raw values of one reward, by its name and their suffix.
-
-    Raises:
-        RewardError: it raised, or returned something else than lists of N numbers.
-    """
-    if type(reward).raw_values is Reward.raw_values:
-        return {}
-    try:
-        found = reward.raw_values(list(completions), copy.deepcopy(list(samples)))
-    except (Exception, SystemExit) as error:
-        where = f"its raw values of a batch that starts with {_shown(completions, samples, 0)}"
-        raise _failure(name, error, where) from error
-    return {
-        f"{name}{suffix}": _checked(f"{name}{suffix}", values, len(completions))
-        for suffix, values in found.items()
-    }
-
-
-def _run(name: str, reward: Reward, completions: Sequence[str], samples: Sequence[Sample]) -> Any:
-    """What a reward returns for its own copies of the batch."""
-    texts, own = list(completions), copy.deepcopy(list(samples))
-    if type(reward).__call__ is not Reward.__call__:
-        try:
-            return reward(texts, own)
-        # SystemExit too: a reward must not end the run as if it were done.
-        except (Exception, SystemExit) as error:
-            where = f"a batch of {len(texts)} that starts with {_shown(completions, samples, 0)}"
-            raise _failure(name, error, where) from error
-    values: list[Any] = []
-    for index, (text, sample) in enumerate(zip(texts, own, strict=True)):
-        try:
-            values.append(reward.score(text, sample))
-        except (Exception, SystemExit) as error:
-            raise _failure(name, error, _shown(completions, samples, index)) from error
-    return values
-
-
-def _failure(name: str, error: BaseException, where: str) -> RewardError:
-    if isinstance(error, _ExplainedError):
-        return _ExplainedError(f"reward {name!r}: {error}")
-    if isinstance(error, RewardError):  # worded for the user
-        return _ExplainedError(f"reward {name!r} raised RewardError: {error}; on {where}")
-    reason = traceback.format_exception_only(error)[-1].strip()[:SHOWN_CHARACTERS]
-    return _ExplainedError(
-        f"reward {name!r} raised {reason}; on {where}; repair or remove the reward"
-    )
-
-
-def _shown(completions: Sequence[str], samples: Sequence[Sample], index: int) -> str:
-    if not completions:
-        return "no completion"
-    return f"sample {samples[index].uid}, completion {completions[index][:SHOWN_CHARACTERS]!r}"
-
-
-def _checked(name: str, values: Any, count: int) -> list[float]:
-    """The values as N floats; NaN where a reward gave None.
-
-    Raises:
-        RewardError: not a sequence, of another length, or with a value that is no finite number.
-    """
-    is_listing = isinstance(values, Iterable) and getattr(values, "ndim", 1) == 1
-    if not is_listing or isinstance(values, str | bytes | Mapping | set | frozenset | Iterator):
-        raise RewardError(
-            f"reward {name!r}: expected a list of {count} rewards, got {type(values).__name__}"
-        )
-    found = list(values)
-    if len(found) != count:
-        raise RewardError(f"reward {name!r}: expected {count} rewards, got {len(found)}")
-    return [_number(name, index, value) for index, value in enumerate(found)]
-
-
-def _number(name: str, index: int, value: Any) -> float:
-    """One reward as a float; accepts int, float, numpy reals, 0-d arrays and tensors, and None."""
-    if value is None:
-        return math.nan
-    given = value
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        value = value.item()
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isnan(number) or abs(number) <= MAX_FLOAT32:
-            return number
-    raise RewardError(
-        f"reward {name!r}: value {index} is {_brief(given)} ({type(given).__name__}); expected a "
-        "finite number (float32), or None where the completion could not be scored"
-    )
-
-
-def _brief(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:
-        return "a value that cannot be shown"
-    return text if len(text) <= 40 else text[:40] + "..."

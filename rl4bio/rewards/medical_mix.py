@@ -10,7 +10,7 @@ from typing import Any
 from rl4bio.answers.tags import strict_parse
 from rl4bio.registry import build_dataclass
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.combine import run_raw, run_reward
+from rl4bio.rewards.checked import run_raw, run_reward
 from rl4bio.rewards.meaning.perplexity import PerplexityReward
 from rl4bio.rewards.meaning.semantic import SemanticReward
 from rl4bio.rewards.structure import StructureReward

@@ -168,12 +168,48 @@ class RewardConfig(PartConfig):
 
     weight: float = 1.0
     """Its factor in the total; below 0 it counts against it."""
+    isolation: Literal["auto", "process", "none"] = "auto"
+    """process: it scores in worker processes, which may hang or crash. auto: those of plugins, with
+    patterns of the user's, or with an on_error other than stop."""
+    timeout_s: float = 60.0
+    """Of one completion in a worker; of a batch, where the reward scores batches in one call."""
+    memory_gb: float = 8.0
+    """Data that a worker may hold; 0 = no limit."""
+    workers: int = 1
+    """Workers that score at once, where the reward scores one completion at a time."""
+    on_error: Any = "stop"
+    """What an exception, a time-out or a crash does: stop the run; skip the completion, which then
+    counts as not scored; or {retries: 3}: ask so often again, then stop."""
+
+    @property
+    def skips(self) -> bool:
+        return bool(self.on_error == "skip")
+
+    @property
+    def retries(self) -> int:
+        return int(self.on_error["retries"]) if isinstance(self.on_error, dict) else 0
 
     def __post_init__(self) -> None:
         require(
             math.isfinite(self.weight) and self.weight != 0,
             "rewards[].weight",
             f"got {self.weight}, needs a finite number other than 0 (or remove the reward)",
+        )
+        positive("rewards[]", self, "timeout_s", "workers")
+        not_negative("rewards[]", self, "memory_gb")
+        policy = self.on_error
+        counted = isinstance(policy, dict) and set(policy) == {"retries"}
+        require(
+            policy in ("stop", "skip")
+            or (counted and type(policy["retries"]) is int and policy["retries"] > 0),
+            "rewards[].on_error",
+            f"got {policy!r}, needs stop, skip or {{retries: 3}}",
+        )
+        require(
+            self.isolation != "none" or policy == "stop",
+            "rewards[].on_error",
+            f"got {policy!r} with isolation: none; only a reward in a process can be skipped or "
+            "asked again",
         )
 
 

@@ -1,8 +1,7 @@
 """Whole runs of `rl4bio fit` in processes of their own that start in no time.
 
 The parent imports the libraries once and forks a child for each run, so that hundreds of runs can
-be killed. A child is a real process: it is sent real signals, and what it leaves is what is on the
-disk.
+be killed. A child is a real process: it is sent real signals, and what it leaves is on the disk.
 """
 
 from __future__ import annotations
@@ -149,8 +148,8 @@ def watch_files(folder: Path, kill_at: int, count: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def hook(event: str, args: tuple[object, ...]) -> None:
-        ours = event in AUDITED and args and str(args[0]).startswith(inside)
-        if ours and (event != "open" or not _reads(args)):
+        changes = event in AUDITED and not (event == "open" and _reads(args))
+        if changes and args and str(args[0]).startswith(inside):
             step()
 
     real_fsync = os.fsync

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -22,9 +23,9 @@ _lock = threading.Lock()
 _process: subprocess.Popen[bytes] | None = None
 
 
-def watch(group: int) -> None:
-    """Have a process group killed when this process ends."""
-    _tell(f"+{group}\n")
+def watch(group: int, token: str = "") -> None:
+    """Have a process group killed when this process ends; and all that inherited a token."""
+    _tell(f"+{group} {token}\n")
 
 
 def unwatch(group: int) -> None:
@@ -73,9 +74,13 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
+    tokens: set[str] = set()
     for line in sys.stdin.buffer:
         change = groups.add if line.startswith(b"+") else groups.discard
-        change(int(line[1:]))
+        group, _, token = line[1:].decode().strip().partition(" ")
+        change(int(group))
+        if token:
+            tokens.add(token)
     left = [group for group in groups if signal_group(group, signal.SIGTERM)]
     deadline = time.monotonic() + GRACE_S
     while left and time.monotonic() < deadline:
@@ -83,6 +88,11 @@ def main() -> None:
         left = [group for group in left if signal_group(group, 0)]
     for group in left:
         signal_group(group, signal.SIGKILL)
+    if tokens:  # the package cannot be imported here
+        place = os.path.join(os.path.dirname(os.path.dirname(__file__)), "workers", "orphans.py")
+        end_orphans = runpy.run_path(place)["end_orphans"]
+        for token in tokens:
+            end_orphans(token)
 
 
 if __name__ == "__main__":

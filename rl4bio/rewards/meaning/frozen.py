@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import rl4bio
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
+from rl4bio.files.model_folder import NO_CODE, check_model_folder
 
 Head = Literal["encoder", "pair", "causal"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -101,12 +102,21 @@ def load_frozen(source: str, head: Head, precision: Precision = "float32") -> Fr
     place = _locate(source)
     loader = getattr(transformers, _LOADERS[head])
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         model, report = loader.from_pretrained(
-            place, dtype=getattr(torch, precision), output_loading_info=True
+            place,
+            dtype=getattr(torch, precision),
+            output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
     except Exception as error:  # the hub client and safetensors raise their own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"model: {source}: refused: it needs code of its own, and code that comes with a "
+                f"checkpoint {NO_CODE}"
+            ) from error
         raise ModelError(
             f"model: {source} cannot be loaded as {_LOADERS[head]}: {reason}; give a folder with "
             "config.json, weights and tokenizer, or a hub id that this machine can reach or has "
@@ -120,6 +130,7 @@ def load_frozen(source: str, head: Head, precision: Precision = "float32") -> Fr
 def _locate(source: str) -> str:
     path = _ASSETS / source[7:] if source.startswith("rl4bio:") else Path(source).expanduser()
     if path.is_dir():
+        check_model_folder(path, "model")
         return str(path)
     if source.startswith(("rl4bio:", ".", "/", "~")) or source.count("/") > 1:
         raise ModelError(f"model: no folder {source}; give a model folder or a hub id (owner/name)")

@@ -12,7 +12,7 @@ from rl4bio.errors import ConfigError
 from rl4bio.registry import build_dataclass
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.combine import run_reward
+from rl4bio.rewards.checked import run_reward
 from rl4bio.rewards.molecules.base import LIMITS, MoleculeReward
 from rl4bio.types import Sample
 

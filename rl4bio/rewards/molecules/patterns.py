@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rl4bio.chem.patterns import has_pattern, read_smarts
 from rl4bio.chem.properties import lipinski_violations, pains_alerts
@@ -21,6 +21,7 @@ class SmartsReward(MoleculeReward):
     The raw value is the share of all listed conditions that hold.
     """
 
+    may_hang: ClassVar[bool] = True  # a pattern of wildcards on a grid of rings takes hours
     present: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     mode: Literal["all", "any", "share"] = "all"
