@@ -177,7 +177,7 @@ def test_sentence() -> None:
 
 def test_docs_come_from_sources_alone() -> None:
     program = (
-        "import sys; from rl4bio import catalogue as c\n"
+        "import sys; from rl4bio.config import catalogue as c\n"
         "for t, (_, names) in c.TOPICS.items(): names()\n"
         "for t, r in c.REGISTRIES.items(): [c.part_doc(t, n) for n in r.names()]\n"
         "print({'torch', 'lightning', 'rdkit', 'numpy', 'omegaconf'} & set(sys.modules))"
