@@ -14,7 +14,7 @@ from typing import Any
 from rl4bio.cli import set_run_folder
 from rl4bio.errors import Rl4bioError
 from rl4bio.reports.html import charts
-from rl4bio.reports.html.page import text
+from rl4bio.reports.html.page import COLOURS, text
 from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
 from rl4bio.runs.finish import read_metrics
@@ -88,7 +88,7 @@ class Run:
         drawn = run_charts(run_metrics(self.config, self.metrics), self.metrics)[:1]
         figures = "".join(charts.line_chart(chart, number) for number, chart in enumerate(drawn))
         return (
-            f"<style>{charts.STYLE}</style><p><strong>{text(self.folder)}</strong>: "
+            f"<style>{COLOURS}{charts.STYLE}</style><p><strong>{text(self.folder)}</strong>: "
             f'{text(self._end())}; {text(self.report)}</p><div style="max-width: 26rem">'
             f"{figures}</div>"
         )
