@@ -11,7 +11,7 @@ BENCH ?=
 PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo demo-qa bench clean
+.PHONY: help setup test check docs demo demo-qa bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -35,6 +35,9 @@ check: setup  ## lint, check the format and the types, run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q $(PARALLEL)
+
+docs: setup  ## build the site into site/, from docs/, README, notebooks and the package itself
+	$(BIN)/python -m mkdocs build --strict
 
 demo: setup  ## tune the MolGPT prior toward QED and albuterol on a CPU, before and after
 	rm -rf runs/demo-qed runs/demo-albuterol

@@ -1,10 +1,16 @@
 """GRPO fine-tuning of language models on biomedical tasks, built on Lightning."""
 
-__all__ = ["__version__"]
+from typing import Any
+
+__all__ = ["__version__", "load_run", "run"]
 
 
-def __getattr__(name: str) -> str:
-    """`__version__`, looked up when it is asked for: to read the metadata takes a while."""
+def __getattr__(name: str) -> Any:
+    """`run`, `load_run`, `__version__`: looked up when they are asked for, which takes a while."""
+    if name in ("run", "load_run"):
+        import importlib
+
+        return getattr(importlib.import_module("rl4bio.library"), name)
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

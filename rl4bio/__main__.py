@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
+    "init": ("rl4bio.init:main", "write a configuration and a reward of one's own to start from"),
     "fit": ("rl4bio.fit:main", "train a policy with GRPO or supervised fine-tuning"),
     "evaluate": ("rl4bio.evaluate:main", "score a model on a test split, against its base"),
     "compare": ("rl4bio.compare:main", "lay finished runs beside each other"),
@@ -17,6 +18,7 @@ COMMANDS = {
     "affinity": ("rl4bio.affinity:main", "train a binding-affinity predictor from a table"),
     "list": ("rl4bio.list:main", "show the rewards, corpora, callbacks, losses and models by name"),
     "describe": ("rl4bio.describe:main", "show the keys of a section, or the options of a part"),
+    "completion": ("rl4bio.completion:main", "print the completion of a shell"),
     "doctor": ("rl4bio.doctor:main", "show what this machine has and what rl4bio would choose"),
 }
 """name -> (module:function, summary); each function is `main(argv) -> exit code`."""

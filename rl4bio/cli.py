@@ -57,7 +57,10 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
     """
     parser.allow_abbrev = False
     parser.add_argument(
-        "--config", metavar="FILE", help="YAML file of a complete run; the same as FILE alone"
+        "--config",
+        metavar="FILE",
+        help="YAML file of a complete run, or rl4bio:NAME of one that ships (`rl4bio list "
+        "configs`); the same as FILE alone",
     )
     parser.add_argument(
         "overrides",
@@ -167,6 +170,7 @@ def _is_file(text: str) -> bool:
     if equals and not ("/" in name or (text.endswith((".yaml", ".yml")) and Path(text).is_file())):
         return False
     looks = text.endswith((".yaml", ".yml", ".json", ".toml")) or "/" in name
+    looks |= text.startswith("rl4bio:")  # of a configuration that ships
     return looks or Path(text).exists()
 
 

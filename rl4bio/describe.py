@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,6 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("what", nargs="*", metavar="WHAT", help="a section, a key, or KIND NAME")
+    parser.add_argument(
+        "--schema", action="store_true", help="the JSON schema of a configuration, for editors"
+    )
+    parser.add_argument(
+        "--reference", action="store_true", help="every key and option as a Markdown page"
+    )
     add_plugin_arguments(parser)
     return parser
 
@@ -46,6 +53,16 @@ def describe(arguments: argparse.Namespace) -> None:
     from rl4bio.config.catalogue import load_plugins, sections
 
     load_plugins(arguments.config, arguments.plugins)
+    if arguments.schema:
+        from rl4bio.config.json_schema import json_schema
+
+        print(json.dumps(json_schema(), indent=1))
+        return
+    if arguments.reference:
+        from rl4bio.config.reference import reference_page
+
+        print(reference_page(), end="")
+        return
     words = list(arguments.what)
     if len(words) > 2:
         raise ConfigError(f"{' '.join(words)}: write one name, or KIND NAME such as reward verdict")

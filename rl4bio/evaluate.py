@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +31,8 @@ from rl4bio.evaluation.outputs import (
     write_outputs,
 )
 from rl4bio.evaluation.task_outputs import write_tasks
-from rl4bio.reports.answers.table import plain_table
+from rl4bio.reports.answers.table import plain_table, short_table
+from rl4bio.reports.answers.verdict import verdict
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.runs.chain import stages_of
 from rl4bio.runs.log import show_progress
@@ -53,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     tuned.add_argument("--adapter", metavar="FOLDER", help="a LoRA adapter on the config's model")
     tuned.add_argument("--tuned", metavar="FOLDER", help="a whole tuned model")
     parser.add_argument("--output", metavar="FOLDER", help="where the report goes")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="print every mode and every difference, not the main one",
+    )
     return run_command(evaluate, parser, argv)
 
 
@@ -90,7 +97,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         if several and exam.items.task:
             print(f"\n{exam.items.task}\n")
         folder = output / exam.items.name if several else output
-        summary = report(config, exam, own, stages, folder)
+        summary = report(config, exam, own, stages, folder, full=arguments.full)
         if several and exam.items.task:
             summaries[exam.items.task] = summary
     if summaries:
@@ -141,8 +148,10 @@ def report(
     results: Sequence[ModelReplies],
     stages: Mapping[str, Path],
     output: Path,
+    *,
+    full: bool = False,
 ) -> Summary:
-    """Write the files of one kind and task of items, and print its table."""
+    """Write the files of one kind and task of items, and print its verdict and its table."""
     items, section = exam.items, config.evaluation
     summary = summarize(
         results,
@@ -162,17 +171,24 @@ def report(
         cases=make_cases(results, {sample.uid for sample in chosen}),
         completions=config.logging.completions,
     )
-    print(
-        plain_table(
-            summary.rows,
-            summary.comparisons,
-            summary.reasoning,
-            before=summary.before,
-            from_base=summary.from_base,
-        )
-    )
+    print("\n".join(textwrap.wrap(verdict(summary.rows, summary.comparisons, summary.before), 100)))
+    print()
+    print(table_of(summary) if full else short_table(summary.rows))
+    if not full:
+        print("The other modes and all differences: --full, or the page.")
     print(f"\nreport: {output / 'report.html'}")
     return summary
+
+
+def table_of(summary: Summary) -> str:
+    """Every mode, and every comparison."""
+    return plain_table(
+        summary.rows,
+        summary.comparisons,
+        summary.reasoning,
+        before=summary.before,
+        from_base=summary.from_base,
+    )
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ FLOORS: list[set[str]] = [
         "affinity",
         "cli",
         "compare",
+        "completion",
         "convert",
         "describe",
         "doctor",
@@ -53,6 +54,8 @@ FLOORS: list[set[str]] = [
         "export",
         "fit",
         "generate",
+        "init",
+        "library",
         "list",
         "score",
         "__main__",
@@ -176,6 +179,12 @@ def test_a_circle_is_found() -> None:
 def test_no_files_import_each_other_in_a_circle() -> None:
     """Imports inside functions count too: putting one there hides a circle, it does not cut it."""
     assert circle({module: own(module) & FILES.keys() - {module} for module in FILES}) == []
+
+
+def test_every_folder_of_the_package_is_one() -> None:
+    """Without its __init__.py a folder works in the source and is missing from the wheel."""
+    folders = {path.parent for path in FILES.values()}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
 def test_vocabulary_imports_errors_alone() -> None:

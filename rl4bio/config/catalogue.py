@@ -6,6 +6,7 @@ Everything is read from tables and sources; torch, RDKit and the parts themselve
 from __future__ import annotations
 
 import functools
+import itertools
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import rl4bio
 from rl4bio.callbacks import CALLBACKS
 from rl4bio.config.plugins import import_plugins
 from rl4bio.config.schema import section_of
+from rl4bio.config.shipped import PREFIX, config_path, names
 from rl4bio.config.yaml_reader import read_yaml
 from rl4bio.data import CORPORA
 from rl4bio.registry import Registry
@@ -53,7 +55,7 @@ def load_plugins(config: str | None, plugins: typing.Sequence[str]) -> None:
         ConfigError: the file or a plugin cannot be read.
     """
     if config is not None:
-        path = Path(config)
+        path = config_path(config)
         tree = read_yaml(path).value
         named = tree.get("plugins") if isinstance(tree, dict) else None
         import_plugins([str(name) for name in named or []], path.parent)
@@ -85,21 +87,15 @@ def _first_paragraph(card: Path) -> str:
 
 
 def configs() -> dict[str, str]:
-    """Complete runs that come with the source, each with the first sentence of its comment."""
-    folders = (PACKAGE.parent / "configs", Path("configs"))
-    folder = next((folder for folder in folders if folder.is_dir()), None)
-    if folder is None:
-        return {}
-    found: dict[str, str] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        comment: list[str] = []
-        for line in path.read_text("utf-8").splitlines():
-            if not line.startswith("#"):
-                break
-            comment.append(line.lstrip("# "))
-        near = path.is_relative_to(Path.cwd())
-        found[str(path.relative_to(Path.cwd()) if near else path)] = sentence("\n".join(comment))
-    return found
+    """Complete runs that ship, each with the first sentence of its comment."""
+    return {f"{PREFIX}{name}": _comment(config_path(f"{PREFIX}{name}")) for name in names()}
+
+
+def _comment(path: Path) -> str:
+    """The first sentence of the comment that a file begins with."""
+    lines = path.read_text("utf-8").splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return sentence("\n".join(line.lstrip("# ") for line in comment))
 
 
 TOPICS: dict[str, tuple[str, Callable[[], dict[str, str]]]] = {
@@ -108,7 +104,7 @@ TOPICS: dict[str, tuple[str, Callable[[], dict[str, str]]]] = {
     "callbacks": ("callbacks: [{name: ..., options: {...}}]", lambda: parts("callbacks")),
     "policies": ("policy: {checkpoint: ...}", lambda: POLICIES),
     "losses": ("grpo: {loss: ...}", lambda: LOSSES),
-    "configs": ("rl4bio fit FILE", configs),
+    "configs": ("rl4bio fit NAME", configs),
     "assets": ("policy.checkpoint, or the predictor of reward affinity", assets),
 }
 """Topic -> (where its names go, name -> one line)."""

@@ -19,6 +19,7 @@ from rl4bio.config.schema import (
     check_types,
     reason,
 )
+from rl4bio.config.shipped import config_path
 from rl4bio.config.stages import check_stages, stage_tree
 from rl4bio.config.tree import ConfigTree
 from rl4bio.config.yaml_reader import dump_yaml
@@ -35,13 +36,13 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> RunCo
     """The configuration of a run, complete and checked.
 
     Args:
-        path: YAML file; None uses the overrides alone.
+        path: YAML file, or `rl4bio:NAME` of one that ships; None uses the overrides alone.
         overrides: `key=value`, later ones win; the value is YAML.
 
     Raises:
         ConfigError: `file:line: full.key: reason`, or the override that is wrong.
     """
-    file = None if path is None else Path(path)
+    file = None if path is None else config_path(path)
     tree = ConfigTree(file)
     for override in overrides:
         tree.override(override)

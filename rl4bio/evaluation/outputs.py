@@ -180,6 +180,7 @@ def write_outputs(
         cases=cases,
         before=summary.before,
         from_base=summary.from_base,
+        training=training_page(folder),
     )
     write_atomic(folder / "report.html", page)
     record = {
@@ -203,6 +204,12 @@ def write_outputs(
             mode: dataclasses.asdict(found) for mode, found in summary.reasoning.items()
         }
     write_json(folder / "summary.json", finite(record))
+
+
+def training_page(folder: Path) -> str:
+    """The report of the run that an evaluation's folder is in, seen from it; "" for none."""
+    runs = (up for up in ("..", "../..") if (folder / up / "config.yaml").is_file())
+    return next((f"{up}/report.html" for up in runs), "")
 
 
 def finite(value: Any) -> Any:

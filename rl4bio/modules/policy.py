@@ -39,7 +39,7 @@ BLANKS = ("\u2581", "\u0120")
 """How tokens show a blank: SentencePiece's and the byte-level sign."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Policy:
     """A model with its tokenizer; `model` is a PEFT model where an adapter is trained."""
 
@@ -72,6 +72,18 @@ class Policy:
         self._no_text = {*self.stop_ids, *self.turns.marks, *role_ids(self.tokenizer)}
         self._system_role: bool | None = None
         self._behind: list[int] | None = None
+
+    def __repr__(self) -> str:
+        """Checkpoint, size, type and place in one line."""
+        weights = list(self.model.parameters())
+        count = sum(weight.numel() for weight in weights)
+        trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+        dtype = str(weights[0].dtype).removeprefix("torch.")
+        lora = "" if self.adapter is None else f", LoRA rank {self.adapter.rank}"
+        return (
+            f"Policy({self.checkpoint}: {self.family}, {count:,} weights, {trained:,} trained"
+            f"{lora}, {dtype} on {self.device})"
+        )
 
     @property
     def device(self) -> torch.device:

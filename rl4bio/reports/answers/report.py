@@ -9,14 +9,28 @@ from rl4bio.answers.open import ANSWERED
 from rl4bio.reports.answers.cases import Case, Reply, judgement
 from rl4bio.reports.answers.paired_words import paired_notes, reasoning_line
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow, table_cells
-from rl4bio.reports.html.page import block, fact_list, html_page, reward_table, text
+from rl4bio.reports.answers.verdict import verdict
+from rl4bio.reports.html.page import (
+    RESEARCH_USE,
+    block,
+    fact_list,
+    html_page,
+    html_table,
+    local_link,
+    marked,
+    pubmed_link,
+    reward_table,
+    text,
+)
 from rl4bio.statistics.compare import PairedComparison, error_table
+from rl4bio.text.shared import shared_spans
 
 STYLE = """
-.answer { border-left: .35rem solid #777; padding-left: .8rem; min-width: 0; }
-.answer.right { border-color: #1a7f37; } .answer.wrong { border-color: #b42318; }
+.answer { border-left: .35rem solid var(--edge); padding-left: .8rem; min-width: 0; }
+.answer.right { border-color: var(--right); } .answer.wrong { border-color: var(--wrong); }
 .question { white-space: pre-line; overflow-wrap: anywhere; }
-.badge { font-weight: 600; } .right .badge { color: #14632b; } .wrong .badge { color: #932018; }
+.badge { font-weight: 600; } .right .badge { color: var(--right); }
+.wrong .badge { color: var(--wrong); }
 """
 
 _OUTCOMES = {
@@ -40,8 +54,9 @@ def html_report(
     reasoning: Mapping[str, PairedComparison] | None = None,
     before: str = "base",
     from_base: Mapping[str, PairedComparison] | None = None,
+    training: str = "",
 ) -> str:
-    """The whole page.
+    """The whole page, the verdict first.
 
     Args:
         title: heading.
@@ -52,29 +67,28 @@ def html_report(
         reasoning: model and mode -> answers without reasoning against those with it.
         before: what training began with.
         from_base: mode -> base against tuned, where training did not begin with the base.
+        training: where the page of the training is, seen from this one; "" for none.
     """
+    pubmed = facts.get("data", "").startswith("pubmedqa ")
     paired = paired_notes(comparisons, from_base or {}, before)
     paired += [reasoning_line(found, model) for model, found in (reasoning or {}).items()]
     return html_page(
         title,
         [
             f"<h1>{text(title)}</h1>",
-            '<p class="note">A research evaluation of language models. '
-            "Not medical advice, and not for clinical use.</p>",
+            f'<p class="verdict">{text(verdict(rows, comparisons, before))}</p>',
+            RESEARCH_USE,
+            *([f"<p>{local_link(training, 'How it was trained')}</p>"] if training else []),
             "<h2>Results</h2>",
             _metric_table(rows),
             f'<p class="note">{text(_how_to_read(rows))} {text(MODES_DIFFER)}</p>',
-            *(f"<p>{text(line)}</p>" for line in paired),
-            *(
-                _confusion(row)
-                for row in rows
-                if row.mode == rows[0].mode and row.metrics.confusion
-            ),
+            *_folded_list("Paired differences", paired),
+            *_folded_tables("Answers by label", rows),
             "<h2>What was evaluated</h2>",
             fact_list(facts),
             f"<h2>Case by case ({len(cases)})</h2>",
             _contents(cases, before),
-            *(_case(number, case) for number, case in enumerate(cases, start=1)),
+            *(_case(n, case, pubmed=pubmed) for n, case in enumerate(cases, start=1)),
         ],
         style=STYLE,
     )
@@ -103,13 +117,19 @@ def _how_to_read(rows: Sequence[ResultRow]) -> str:
 
 
 def _metric_table(rows: Sequence[ResultRow]) -> str:
+    """The main mode, and behind a fold all of them."""
+    main = [row for row in rows if row.mode in (rows[0].mode, "constant")]
+    found = html_table(_upright(main), heads=2, stacked=True)
+    if len(main) == len(rows):
+        return found
+    every = html_table(_upright(rows), heads=2, stacked=True)
+    return f"{found}<details><summary>All modes</summary>{every}</details>"
+
+
+def _upright(rows: Sequence[ResultRow]) -> list[list[str]]:
+    """Metrics down, models and modes across."""
     header, body = table_cells(rows)
-    lines = []
-    for position, name in enumerate(header):
-        tag = "th" if position < 2 else "td"
-        cells = "".join(f"<{tag}>{text(cells[position])}</{tag}>" for cells in body)
-        lines.append(f'<tr><th scope="row">{text(name)}</th>{cells}</tr>')
-    return '<div class="wide"><table class="metrics">' + "\n".join(lines) + "</table></div>"
+    return [[name, *(cells[n] for cells in body)] for n, name in enumerate(header)]
 
 
 def _confusion(row: ResultRow) -> str:
@@ -129,6 +149,19 @@ def _confusion(row: ResultRow) -> str:
         + "\n".join(lines)
         + "</table></div>"
     )
+
+
+def _folded_list(summary: str, lines: Sequence[str]) -> list[str]:
+    items = "".join(f"<li>{text(line)}</li>" for line in lines)
+    found = f"<details><summary>{summary}</summary><ul>{items}</ul></details>"
+    return [found] if lines else []
+
+
+def _folded_tables(summary: str, rows: Sequence[ResultRow]) -> list[str]:
+    """The confusion of each model in the main mode."""
+    shown = [row for row in rows if row.mode == rows[0].mode and row.metrics.confusion]
+    tables = "".join(map(_confusion, shown))
+    return [f"<details><summary>{summary}</summary>{tables}</details>"] if shown else []
 
 
 def _contents(cases: Sequence[Case], before: str) -> str:
@@ -160,28 +193,34 @@ def _outcome(case: Case) -> str:
     return next(name for name, wanted in _OUTCOMES.items() if wanted == pair)
 
 
-def _case(number: int, case: Case) -> str:
+def _case(number: int, case: Case, *, pubmed: bool) -> str:
+    """One item; what a completion quotes of the context is marked in both."""
     sample = case.sample
+    said = [reply.completion for reply in case.replies.values()]
+    quoted = [text for text in said if text]
     is_open = any(reply.answer.gold is None for reply in case.replies.values())
     chosen = sample.extra.get("options", {}).get(sample.target)
     gold = f"{sample.target}. {chosen}" if chosen else sample.target
-    replies = "".join(_reply(model, reply) for model, reply in case.replies.items())
+    context = sample.context or ""
+    replies = "".join(_reply(model, reply, context) for model, reply in case.replies.items())
+    name = pubmed_link(sample.uid) if pubmed else text(sample.uid)
+    evidence = marked(context, shared_spans(context, quoted))
     return (
         f'<section class="case" id="case-{number}">'
-        f"<h3>Case {number} ({text(sample.uid)})</h3>"
+        f"<h3>Case {number} ({name})</h3>"
         f'<p class="question">{text(sample.question)}</p>'
-        + (_folded("Abstract", sample.context) if sample.context else "")
+        + (_folded("Abstract, with what was quoted of it marked", evidence) if context else "")
         + (f"<p>Expert answer: <strong>{text(gold)}</strong></p>" if gold else "")
-        + (_folded("Reference", sample.reference) if is_open and sample.reference else "")
+        + (_folded("Reference", block(sample.reference)) if is_open and sample.reference else "")
         + f'<div class="pair">{replies}</div></section>'
     )
 
 
 def _folded(summary: str, value: str) -> str:
-    return f"<details><summary>{summary}</summary>{block(value)}</details>"
+    return f"<details><summary>{summary}</summary>{value}</details>"
 
 
-def _reply(model: str, reply: Reply) -> str:
+def _reply(model: str, reply: Reply, context: str) -> str:
     answer = reply.answer
     judged = judgement(answer)
     style = "open" if answer.gold is None else "right" if answer.right else "wrong"
@@ -202,7 +241,14 @@ def _reply(model: str, reply: Reply) -> str:
         f'<div class="answer {style}"><h3>{text(model)}</h3>'
         f'<p><span class="badge">{text(judged.capitalize() + said)}</span></p>'
         + "".join(f'<p class="note">{text(note)}</p>' for note in notes)
-        + block(reply.completion)
+        + marked(reply.completion, shared_spans(reply.completion, [context]))
+        + _draws(reply)
         + reward_table(answer.rewards)
         + "</div>"
     )
+
+
+def _draws(reply: Reply) -> str:
+    """Every completion behind a majority verdict."""
+    texts = "".join(block(draw.completion) for draw in reply.draws)
+    return _folded(f"All {len(reply.draws)} completions", texts) if reply.draws else ""

@@ -25,6 +25,8 @@ from rl4bio.statistics.compare import PairedComparison
 
 WIDTH = 100
 """Characters of a line in the terminal."""
+SCREEN = 34
+"""Lines of the short table; the rest of it is in the page, and behind `--full`."""
 NAME_WIDTH = 22
 """Of a model or mode in the terminal; longer ones take several lines."""
 MODES_DIFFER = (
@@ -158,6 +160,17 @@ def plain_table(
     notes += [reasoning_line(found, model) for model, found in (reasoning or {}).items()]
     for note in notes:
         lines += textwrap.wrap(note, WIDTH, subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def short_table(rows: Sequence[ResultRow]) -> str:
+    """The main mode and the constant answers alone, in a screen of a terminal."""
+    mode = rows[0].mode
+    own = [row for row in rows if row.mode in (mode, "constant")]
+    lines = plain_table(own).splitlines()
+    lines = lines[: next(n for n, line in enumerate(lines) if line.startswith("Brackets:")) + 1]
+    if len(lines) > SCREEN:
+        lines = [*lines[: SCREEN - 1], lines[-1]]
     return "\n".join(lines)
 
 

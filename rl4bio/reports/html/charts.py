@@ -21,18 +21,19 @@ STYLE = """
   gap: 1.2rem 1.5rem; }
 .chart { margin: 0; min-width: 0; } .chart svg { width: 100%; height: auto; display: block; }
 .chart figcaption { font-size: .95rem; overflow-wrap: anywhere; }
-.unit { color: #555; font-size: .85rem; font-weight: 400; }
-.chart text { font: 13px system-ui, sans-serif; fill: #444; }
+.unit { color: var(--muted); font-size: .85rem; font-weight: 400; }
+.chart text { font: 13px system-ui, sans-serif; fill: var(--muted); }
 .y { text-anchor: end; } .x { text-anchor: middle; }
-.grid { stroke: #e3e3e3; fill: none; } .axis { stroke: #777; fill: none; }
+.grid { stroke: var(--grid); fill: none; } .axis { stroke: var(--edge); fill: none; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 .faint { stroke-width: 1; opacity: .4; } circle.faint { opacity: .6; }
 .dot { stroke: none; }
-.s0 { stroke: #0072b2; } .s1 { stroke: #d55e00; stroke-dasharray: 7 4; }
-.s2 { stroke: #009e73; stroke-dasharray: 2 4; } .s3 { stroke: #444; stroke-dasharray: 9 3 2 3; }
-.s4 { stroke: #aa4499; stroke-dasharray: 12 4; }
-.dot.s0 { fill: #0072b2; } .dot.s1 { fill: #d55e00; } .dot.s2 { fill: #009e73; }
-.dot.s3 { fill: #444; } .dot.s4 { fill: #aa4499; }
+.s0 { stroke: var(--c0); } .s1 { stroke: var(--c1); stroke-dasharray: 7 4; }
+.s2 { stroke: var(--c2); stroke-dasharray: 2 4; }
+.s3 { stroke: var(--c3); stroke-dasharray: 9 3 2 3; }
+.s4 { stroke: var(--c4); stroke-dasharray: 12 4; }
+.dot.s0 { fill: var(--c0); } .dot.s1 { fill: var(--c1); } .dot.s2 { fill: var(--c2); }
+.dot.s3 { fill: var(--c3); } .dot.s4 { fill: var(--c4); }
 .legend { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1rem;
   font-size: .85rem; }
 .chart .legend svg { display: inline-block; width: 2.2rem; vertical-align: middle; }

@@ -17,26 +17,55 @@ from urllib.parse import quote
 
 from rl4bio.text.redaction import visible
 
-STYLE = """
+COLOURS = """
+:root { --ink: #1b1b1b; --muted: #444; --paper: #fff; --shade: #f5f5f5; --line: #d5d5d5;
+  --edge: #999; --grid: #e3e3e3; --warn: #fdf3ec; --mark: #fff0b3; --link: #0b57a4;
+  --right: #14632b; --wrong: #932018;
+  --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #444; --c4: #aa4499; }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --muted: #b4b4b4;
+  --paper: #17191c; --shade: #23262a; --line: #3c4046; --edge: #6d7278; --grid: #33373c;
+  --warn: #33261a; --mark: #5a4a10; --link: #7db7f0; --right: #6fcf87; --wrong: #f2938b;
+  --c0: #56b4e9; --c1: #f09050; --c2: #33c79b; --c3: #c4c4c4; --c4: #d98fc9; } }
+"""
+"""Of every page and chart; dark ones where the reader's system asks for them, never in print."""
+
+STYLE = (
+    COLOURS
+    + """
+:root { color-scheme: light dark; }
+@media print { :root { color-scheme: light; } }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem;
-  color: #1b1b1b; background: #fff; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+  color: var(--ink); background: var(--paper); }
+a { color: var(--link); } mark { background: var(--mark); color: inherit; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 h3 { font-size: 1rem; margin: 0 0 .5rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; }
-.metrics th, .metrics td { border-bottom: 1px solid #d5d5d5; padding: .3rem .7rem;
+.metrics th, .metrics td { border-bottom: 1px solid var(--line); padding: .3rem .7rem;
   text-align: left; white-space: nowrap; font-size: .85rem; }
-.rewards td { padding: 0 .8rem 0 0; font-size: .85rem; color: #444; }
-.case { border: 1px solid #bbb; border-radius: .4rem; padding: .8rem 1rem; margin: 1rem 0; }
+.of { display: none; }
+.rewards td { padding: 0 .8rem 0 0; font-size: .85rem; color: var(--muted); }
+.case { border: 1px solid var(--edge); border-radius: .4rem; padding: .8rem 1rem; margin: 1rem 0; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr));
   gap: 1rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.45 ui-monospace, monospace;
-  background: #f5f5f5; padding: .6rem; margin: .4rem 0; unicode-bidi: isolate; }
-.note { color: #444; font-size: .9rem; } dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
+  background: var(--shade); padding: .6rem; margin: .4rem 0; unicode-bidi: isolate; }
+.note { color: var(--muted); font-size: .9rem; }
+.verdict { font-size: 1.15rem; font-weight: 600; }
+dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
-.warning { border-left: .35rem solid #d55e00; padding: .3rem .8rem; background: #fdf3ec; }
+.warning { border-left: .35rem solid var(--c1); padding: .3rem .8rem; background: var(--warn); }
+@media (max-width: 600px) {
+  .stacked, .stacked tbody, .stacked tr, .stacked th { display: block; }
+  .stacked thead { display: none; }
+  .stacked tr { border-bottom: 1px solid var(--line); padding: .35rem 0; }
+  .stacked th, .stacked td { border: 0; padding: .05rem 0; white-space: normal; }
+  .stacked td { display: flex; justify-content: space-between; gap: 1rem; }
+  .stacked td .of { display: inline; color: var(--muted); }
+}
 @media print { .case { break-inside: avoid; } }
 """
+)
 
 
 RESEARCH_USE = (
@@ -70,19 +99,51 @@ def reward_table(rewards: Mapping[str, float]) -> str:
     return f'<table class="rewards">{rows}</table>' if rows else ""
 
 
-def html_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row and first column are headings."""
-    head = "".join(f'<th scope="col">{text(cell)}</th>' for cell in rows[0])
-    lines = (
-        f'<tr><th scope="row">{text(row[0])}</th>'
-        + "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows[1:]
+def html_table(rows: Sequence[Sequence[str]], *, heads: int = 1, stacked: bool = False) -> str:
+    """A table whose first rows and first column are headings.
+
+    Args:
+        rows: of plain text, the headings first.
+        heads: rows of headings.
+        stacked: on a narrow screen each row is a block, its cells below each other, each behind
+            its column's headings; for tables whose columns are compared.
+    """
+    titles = [", ".join(filter(None, column)) for column in zip(*rows[:heads], strict=True)]
+    head = "".join(
+        "<tr>" + "".join(f'<th scope="col">{text(cell)}</th>' for cell in row) + "</tr>"
+        for row in rows[:heads]
     )
+
+    def cells(row: Sequence[str]) -> str:
+        if not stacked:
+            return "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
+        return "".join(
+            f'<td><span class="of">{text(title)}</span> <span>{text(cell)}</span></td>'
+            for title, cell in zip(titles[1:], row[1:], strict=True)
+        )
+
+    lines = (f'<tr><th scope="row">{text(row[0])}</th>{cells(row)}</tr>' for row in rows[heads:])
+    style = "metrics stacked" if stacked else "metrics"
     return (
-        f'<div class="wide"><table class="metrics"><thead><tr>{head}</tr></thead>'
+        f'<div class="wide"><table class="{style}"><thead>{head}</thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def marked(value: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Untrusted text as a block, pieces of it marked; the spans are disjoint and rise."""
+    parts, last = [], 0
+    for start, end in spans:
+        parts += [text(value[last:start]), f"<mark>{text(value[start:end])}</mark>"]
+        last = end
+    return f"<pre>\n{''.join(parts)}{text(value[last:])}</pre>"
+
+
+def pubmed_link(uid: str) -> str:
+    """A PubMed record by its number; what is no number is plain text."""
+    if not (uid.isascii() and uid.isdigit() and len(uid) <= 8):
+        return text(uid)
+    return f'<a href="https://pubmed.ncbi.nlm.nih.gov/{uid}/" rel="noreferrer">PMID {uid}</a>'
 
 
 def local_link(place: str, words: object) -> str:

@@ -24,11 +24,11 @@ MOST_LISTED = 50
 
 STYLE = """
 .pareto { max-width: 40rem; margin: 0; } .pareto svg { width: 100%; height: auto; display: block; }
-.pareto text { font: 11px system-ui, sans-serif; fill: #444; }
-.p-rest { stroke: #999; stroke-width: 2; stroke-linecap: round; fill: none; opacity: .55; }
-.p-first { stroke: #0072b2; fill: none; } .p-last { stroke: none; fill: #d55e00; }
-.p-front { stroke: #1b1b1b; fill: none; stroke-linejoin: round; }
-.p-member { stroke: #1b1b1b; fill: none; }
+.pareto text { font: 11px system-ui, sans-serif; fill: var(--muted); }
+.p-rest { stroke: var(--edge); stroke-width: 2; stroke-linecap: round; fill: none; opacity: .55; }
+.p-first { stroke: var(--c0); fill: none; } .p-last { stroke: none; fill: var(--c1); }
+.p-front { stroke: var(--ink); fill: none; stroke-linejoin: round; }
+.p-member { stroke: var(--ink); fill: none; }
 .pareto .legend svg { display: inline-block; width: 1rem; vertical-align: middle; }
 """
 

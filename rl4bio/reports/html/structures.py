@@ -13,12 +13,12 @@ from rl4bio.reports.html.page import text
 STYLE = """
 .molecules { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr));
   gap: .8rem; }
-.molecule { margin: 0; border: 1px solid #d5d5d5; border-radius: .4rem; padding: .4rem;
+.molecule { margin: 0; border: 1px solid var(--line); border-radius: .4rem; padding: .4rem;
   min-width: 0; break-inside: avoid; }
-.molecule svg { width: 100%; height: auto; display: block; }
+.molecule svg { width: 100%; height: auto; display: block; background: #fff; }
 .molecule text { font: 11px sans-serif; text-anchor: middle; }
 .molecule figcaption { font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }
-.smiles { font: .72rem/1.3 ui-monospace, monospace; color: #444; display: block; }
+.smiles { font: .72rem/1.3 ui-monospace, monospace; color: var(--muted); display: block; }
 """
 
 _TAGS = ("path", "rect", "circle", "ellipse", "line", "polygon", "polyline")

@@ -14,7 +14,7 @@ from rl4bio.reports.html import charts, pareto_chart
 from rl4bio.reports.html import structures as drawings
 from rl4bio.reports.html.charts import Chart, line_chart
 from rl4bio.reports.html.distributions import distribution_chart, has_values
-from rl4bio.reports.html.page import fact_list, html_page, html_table, text
+from rl4bio.reports.html.page import RESEARCH_USE, fact_list, html_page, html_table, text
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
 from rl4bio.reports.molecules.records import MoleculeRecord, top_records
@@ -61,10 +61,11 @@ def molecule_report(
         title,
         [
             f"<h1>{text(title)}</h1>",
+            RESEARCH_USE,
             '<p class="note">A research evaluation of models that write molecules. Scores are '
             "computed from structures; no molecule here was made or tested.</p>",
             "<h2>Results</h2>",
-            html_table(table_rows(summaries)),
+            html_table(table_rows(summaries), stacked=True),
             f'<p class="note">{text(NOTE)}</p>',
             "<h2>Distributions</h2>",
             f'<div class="charts">{"".join(figures)}</div>',

@@ -162,14 +162,18 @@ def comparison_page(title: str, comparison: Comparison, links: Mapping[str, str]
         links: run -> where its report is, seen from the page.
     """
     names = [setting.name for setting in comparison.settings]
-    body = [f"<h1>{text(title)}</h1>", RESEARCH_USE, html_table(table_rows(comparison))]
+    body = [
+        f"<h1>{text(title)}</h1>",
+        RESEARCH_USE,
+        html_table(table_rows(comparison), stacked=True),
+    ]
     body.append(f'<p class="note">{text(NOTE)}</p>')
     if comparison.paired:
         lines = "".join(f"<li>{text(line)}</li>" for line in paired_lines(comparison.paired))
         body += ["<h2>On the same items</h2>", f"<ul>{lines}</ul>"]
     if comparison.differences:
         rows = [["key", *names], *([key, *v] for key, v in comparison.differences.items())]
-        body += ["<h2>What differs</h2>", html_table(rows)]
+        body += ["<h2>What differs</h2>", html_table(rows, stacked=True)]
     figures = "".join(
         line_chart(chart, number)
         for number, chart in enumerate(comparison_charts(comparison.settings), start=1)

@@ -29,7 +29,7 @@ STYLE = (
   font-variant-numeric: tabular-nums; }
 .changes th:first-child { text-align: left; padding-left: 0; }
 .changes .note { padding: 0 0 .35rem; text-align: left; font-size: .85rem;
-  border-bottom: 1px solid #d5d5d5; }
+  border-bottom: 1px solid var(--line); }
 .changes tr { break-inside: avoid; break-after: avoid; }
 .changes .after { break-after: auto; }
 h4 { margin: 0; font-size: 1rem; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import math
 import re
@@ -15,6 +16,7 @@ from rl4bio.answers.answer import Answer
 from rl4bio.reports.answers.cases import Case, Reply
 from rl4bio.reports.answers.report import html_report
 from rl4bio.reports.answers.table import ResultRow
+from rl4bio.reports.answers.verdict import verdict
 from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import compare_answers
 from rl4bio.types import Sample
@@ -62,21 +64,34 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str, str]] = []
         self.open: list[str] = []
         self.texts: list[tuple[str, str]] = []
+        self.goes_on = False
+        self.marks = 0
         self.feed(source)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "mark":  # around what is quoted: the text goes on through it
+            assert self.open[-1] == "pre"
+            self.goes_on = True
+            self.marks += 1
+            return
         self.elements.append(tag)
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if tag != "meta":
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
+        self.goes_on = tag == "mark"
+        if tag == "mark":
+            return
         assert self.open
         assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}>"
         self.open.pop()
 
     def handle_data(self, data: str) -> None:
+        if self.goes_on and self.texts and self.texts[-1][0] == self.open[-1]:
+            data = self.texts.pop()[1] + data
+        self.goes_on = False
         self.texts.append((self.open[-1] if self.open else "", data))
 
     def text_of(self, tag: str) -> str:
@@ -238,3 +253,59 @@ def test_a_choice_names_its_right_option_and_an_open_question_its_rewards() -> N
     spans = page.text_of("span")
     assert "Answered" in spans
     assert "Abstract" not in page.text_of("summary")
+
+
+def test_what_is_quoted_of_the_abstract_is_marked_in_both() -> None:
+    context = "Of 120 patients with asthma, pain fell by 12 points."
+    sample = Sample(uid="12345678", prompt="p", question="q", context=context, target="yes")
+    said = {"base": "It did something else.", "tuned": "I see that pain fell by 12 points here."}
+    answers = [answer("yes")]
+    rows = [ResultRow(model="base", mode="m", metrics=answer_metrics(answers, seed=0, rounds=20))]
+    replies = {name: Reply(answer=answers[0], completion=text) for name, text in said.items()}
+    cases = [Case(sample=sample, replies=replies)]
+
+    def page_of(data: str) -> str:
+        facts = {"data": data}
+        return html_report(title="t", facts=facts, rows=rows, comparisons={}, cases=cases)
+
+    source = page_of("pubmedqa {}, test split")
+    assert source.count("<mark>pain fell by 12 points</mark>") == 2
+    assert Page(source).marks == 2
+    assert 'href="https://pubmed.ncbi.nlm.nih.gov/12345678/"' in source
+    assert "pubmed" not in page_of("trials {}, test split")
+
+
+def test_the_verdict_comes_first() -> None:
+    """74 of 100 against 63, 8 and 19 alone: p = .052 by the binomial of 27, 8 or fewer."""
+    base = [answer("yes")] * 63 + [answer("no")] * 37
+    tuned = [answer("yes")] * 55 + [answer("no")] * 8 + [answer("yes")] * 19 + [answer("no")] * 18
+    rows = [
+        ResultRow(model=name, mode="m", metrics=answer_metrics(answers, seed=0, rounds=20))
+        for name, answers in (("base", base), ("tuned", tuned))
+    ]
+    found = {"m": compare_answers(base, tuned, seed=0, rounds=20)}
+    said = verdict(rows, found)
+    assert (
+        said == "tuned is right in 74 of 100, base in 63; the difference may be chance, p = 0.052."
+    )
+    page = html_report(title="t", facts={}, rows=rows, comparisons=found, cases=[])
+    assert page.index(said) < page.index("<table")
+    worse = {"m": compare_answers(tuned, [answer("no")] * 100, seed=0, rounds=20)}
+    none = [answer("no")] * 100
+    lost = ResultRow(model="tuned", mode="m", metrics=answer_metrics(none, seed=0, rounds=20))
+    first = ResultRow(model="base", mode="m", metrics=answer_metrics(tuned, seed=0, rounds=20))
+    assert "worse than chance explains, p < 0.001" in verdict([first, lost], worse)
+    same = {"m": compare_answers(base, base, seed=0, rounds=20)}
+    assert verdict([rows[0], dataclasses.replace(rows[0], model="tuned")], same) == (
+        "tuned is right in 63 of 100, base in 63: no difference."
+    )
+
+
+def test_a_phone_shows_every_model_of_a_metric() -> None:
+    """Each cell carries the names of its column, which a narrow screen shows."""
+    page = report("x")
+    assert '<table class="metrics stacked">' in page
+    for model in ("base", "tuned"):
+        assert f'<td><span class="of">{model}, x</span>' in page
+    assert "@media (max-width: 600px)" in page
+    assert "prefers-color-scheme: dark" in page

@@ -1,0 +1,141 @@
+"""Pages: links lead somewhere, code blocks are what the package takes, the site builds."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rl4bio.config.load import load_config
+from rl4bio.config.reference import reference_page
+from rl4bio.config.schema import all_keys, check_tree
+from rl4bio.config.yaml_reader import parse_yaml
+from rl4bio.errors import Rl4bioError
+from rl4bio.sections import RunConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "experiments").glob("*/README.md")),
+    ROOT / "benchmarks" / "RESULTS.md",
+]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def blocks(language: str) -> Iterator[tuple[Path, str]]:
+    for path in PAGES:
+        for found, text in FENCE.findall(path.read_text("utf-8")):
+            if found == language:
+                yield path, text
+
+
+def named(cases: Iterator[tuple[Path, str]]) -> list[object]:
+    return [
+        pytest.param(text, id=f"{path.relative_to(ROOT)}-{n}")
+        for n, (path, text) in enumerate(cases)
+    ]
+
+
+def anchors(path: Path) -> set[str]:
+    """Headings as addresses, the way GitHub and the site write them."""
+    text = FENCE.sub("", path.read_text("utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = FENCE.sub("", path.read_text("utf-8"))
+    for target in LINK.findall(re.sub(r"`[^`]*`", "", text)):
+        address, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            assert target.startswith(("https://", "mailto:")), target
+            continue
+        goal = path if not address else (path.parent / address).resolve()
+        if goal == ROOT / "docs" / "reference.md":  # made for the site
+            assert f"## {anchor}" in reference_page().lower() or not anchor
+            continue
+        assert goal.exists(), f"{target}: no such file"
+        assert not anchor or anchor in anchors(goal), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("text", named(blocks("python")))
+def test_python_blocks(text: str) -> None:
+    """They are Python, and what they import from the package is there."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("rl4bio"):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+
+
+@pytest.mark.parametrize("text", named(blocks("yaml")))
+def test_yaml_blocks(text: str) -> None:
+    """They read, and a part of a run has the keys of one."""
+    value = parse_yaml(text.replace("...", "x"), "block").value
+    if isinstance(value, dict) and set(value) <= set(RunConfig.__dataclass_fields__):
+        check_tree(value)
+
+
+def commands() -> Iterator[tuple[Path, str]]:
+    for path, text in blocks("bash"):
+        for line in text.replace("\\\n", " ").splitlines():
+            words = line.partition(" #")[0].strip()
+            if words.startswith("rl4bio "):
+                yield path, words
+
+
+@pytest.mark.parametrize("line", named(commands()))
+def test_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their options exist; a configuration that ships takes the changes that are made to it."""
+    from rl4bio.__main__ import COMMANDS
+    from rl4bio.completion import options
+
+    _, name, *words = shlex.split(re.sub(r"[<>]", "", line))
+    assert name in COMMANDS
+    given = [word.partition("=")[0] for word in words if word.startswith("--")]
+    known = {*options(name), *(f"--{key}" for key in all_keys())}
+    assert [option for option in given if option not in known] == []
+    if name not in ("fit", "evaluate", "score"):
+        return
+    files = [w for w in words if w.startswith("rl4bio:") or (ROOT / w).is_file()]
+    words = [w for before, w in zip(["", *words], words, strict=False) if before != "--sweep"]
+    changes = [w for w in words if re.match(r"[\w.\[\]]+\+?=", w)]
+    if not files or any("$" in word for word in words):
+        return
+    monkeypatch.chdir(ROOT)
+    for file in re.findall(r"\w+\.py", " ".join(w for w in changes if w.startswith("plugins="))):
+        own = [text for page, text in blocks("python") if text.startswith(f"# {file}\n")]
+        (tmp_path / file).write_text(own[-1])  # the page's own, behind the README's
+        changes = [word.replace(file, str(tmp_path / file)) for word in changes]
+    load_config(files[0], changes)
+
+
+def test_a_wrong_command_would_be_found() -> None:
+    with pytest.raises(Rl4bioError):
+        load_config("rl4bio:pubmedqa_nano", ["grpo.group_sise=3"])
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    pytest.importorskip("material")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "reference.html").read_text("utf-8")
+    missing = [
+        key for key in all_keys() if "[]" not in key and f"<code>{key}</code>" not in reference
+    ]
+    sections = {key.rpartition(".")[0] for key in all_keys()} | {"rewards", "callbacks", "data"}
+    assert [key for key in missing if key not in sections and "options" not in key] == []
