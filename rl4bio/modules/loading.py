@@ -68,12 +68,12 @@ def load_policy(
         tokenizer, model = load_base(config, folder, dtype or torch.float32, precision)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
     if config.adapter is None:
         freeze_beside_text(model)
         trained = model
     else:
         trained = add_adapter(model, config.adapter)
+    drop_input_hooks(trained)
     return Policy(
         model=trained,
         tokenizer=tokenizer,
@@ -82,6 +82,18 @@ def load_policy(
         revision=config.revision,
         date=config.date,
     )
+
+
+def drop_input_hooks(model: torch.nn.Module) -> None:
+    """Take off what makes the embeddings' output require gradients.
+
+    transformers and peft put it there for reentrant checkpointing, several times over; without
+    reentry nothing needs it, and rollouts with a hook cannot be recorded, as CUDA graph or tape.
+    """
+    for module in model.modules():
+        for number, hook in list(module._forward_hooks.items()):
+            if getattr(hook, "__name__", "") == "make_inputs_require_grads":
+                del module._forward_hooks[number]
 
 
 def load_tuned(
