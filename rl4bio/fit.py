@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from rl4bio.cli import add_config_arguments, run_command, set_run_folder
 from rl4bio.config.load import config_dict, load_config, to_yaml
+from rl4bio.errors import ConfigError
+from rl4bio.hardware import CARDS
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
 from rl4bio.runs.parts import (
@@ -56,6 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="read data and model, show the untrained policy's rewards, train nothing",
     )
+    parser.add_argument(
+        "--card",
+        choices=CARDS,
+        help="with --dry-run: whether the run would fit this GPU",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run of this name")
     try:
         code = run_command(fit, parser, argv)
@@ -72,8 +79,10 @@ def fit(arguments: argparse.Namespace) -> int:
         print(to_yaml(config), end="")
         return 0
     if arguments.dry_run:
-        dry_run(config)
+        dry_run(config, card=arguments.card)
         return 0
+    if arguments.card:
+        raise ConfigError("--card: plans for a card that need not be there; add --dry-run")
     started = time.monotonic()
     write_out(config)
     if first_process():
@@ -223,7 +232,7 @@ def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule
         raise
 
 
-def dry_run(config: RunConfig) -> None:
+def dry_run(config: RunConfig, *, card: str | None = None) -> None:
     """Everything up to the first step, and what the rewards say about the untrained policy."""
     policy, data, precision, scorer = prepare(config)
     samples = data.samples("train")
@@ -240,7 +249,10 @@ def dry_run(config: RunConfig) -> None:
             )
     if scorer is None:
         return
-    from rl4bio.runs.preflight import preview
+    from rl4bio.runs.preflight import plan_for, preview
+
+    if card is not None:
+        print("\n".join(plan_for(policy, samples, config, card)))
 
     stage("sampling and scoring a few completions")
     scorer = getattr(scorer, "scorer", scorer)  # without the memory of molecules

@@ -29,6 +29,27 @@ class Choice:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU that need not be there."""
+
+    capability: Capability
+    memory_gib: float
+    """As torch reports it."""
+
+
+CARDS = {
+    "t4": Card((7, 5), 14.6),
+    "l4": Card((8, 9), 22.0),
+    "a10": Card((8, 6), 22.0),
+    "a100-40": Card((8, 0), 39.4),
+    "a100-80": Card((8, 0), 79.1),
+    "h100": Card((9, 0), 79.1),
+    "h200": Card((9, 0), 139.7),
+}
+"""Cards that plans can be made for, by name."""
+
+
 def model_family(model_type: str) -> str:
     """The family of a transformers `config.model_type`: gemma3_text -> gemma3, llama -> llama."""
     return model_type.lower().removesuffix("_text")

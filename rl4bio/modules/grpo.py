@@ -17,6 +17,7 @@ from rl4bio.modules.batching import cut, micro_batches, tokens_in_heap
 from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
+from rl4bio.modules.phases import phase
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill, spare_prompts
@@ -95,6 +96,7 @@ class GRPOLightningModule(RewardValidation):
             "loss_terms": loss_terms,
         }
 
+    @phase("rollout")
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
         found = self.sampler(
@@ -173,6 +175,7 @@ class GRPOLightningModule(RewardValidation):
                 f"(first sample: {rollout.samples[0].uid})?"
             )
 
+    @phase("reference")
     def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
         """Float [N, C] of the reference; None where nothing asks for it."""
         if self.reference is None:
@@ -217,6 +220,7 @@ class GRPOLightningModule(RewardValidation):
         rank = self.trainer.global_rank
         return advantages_over_ranks(scores, self.grpo, gather=self._gather, rank=rank)
 
+    @phase("update")
     def update(self, experience: Experience) -> LossTerms:
         """The gradient steps on one rollout: `updates_per_rollout` passes over all of it.
 
