@@ -23,6 +23,7 @@ from rl4bio.config.load import config_dict, load_config, to_yaml
 from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
 from rl4bio.runs.begun_answers import write_out
+from rl4bio.runs.launch import find_task
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
 from rl4bio.runs.parts import (
     build_callbacks,
@@ -85,6 +86,10 @@ def fit(arguments: argparse.Namespace) -> int:
         raise ConfigError("--card: plans for a card that need not be there; add --dry-run")
     started = time.monotonic()
     write_out(config)
+    if find_task(os.environ) is not None:
+        from rl4bio.runs.ranks import join
+
+        join(config.trainer)
     if first_process():
         output_dir, stored = Path(config.output_dir), to_yaml(with_absolute_paths(config))
         RunFolder.check_free(output_dir, config.name, stored, resume=arguments.resume)
@@ -192,16 +197,17 @@ def next_commands(folder: RunFolder, *, molecules: bool) -> str:
 
 def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
     """The run's folder; only the first process claims it and writes its configuration."""
-    from lightning.pytorch.utilities import rank_zero_only
-
     from rl4bio.callbacks.loggers.masking import mask_text
+    from rl4bio.runs.ranks import folder_is_made, wait_for_folder
 
     output_dir = Path(config.output_dir)
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if first_process():
         stored = to_yaml(with_absolute_paths(config))  # so that it holds from every folder
         folder = RunFolder.open(output_dir, config.name, stored, resume=resume)
+        folder_is_made()
     else:
         folder = RunFolder(output_dir / config.name)
+        wait_for_folder(folder.config)
     set_run_folder(folder.root)
     log_to(folder.log)
     log.info("command: %s", mask_text(shlex.join(sys.argv), config_dict(config)))

@@ -68,6 +68,23 @@ def lowest_capability() -> Capability | None:
     return min(torch.cuda.get_device_capability(index) for index in devices)
 
 
+_own_cuda = 0
+
+
+def settle_cuda(index: int) -> None:
+    """Make a CUDA device this process's own: for weights, for kernels, and for every thread."""
+    import torch
+
+    global _own_cuda
+    _own_cuda = index
+    torch.cuda.set_device(index)
+
+
+def own_cuda() -> int:
+    """Index of this process's own CUDA device; torch's current one is each thread's, 0 at first."""
+    return _own_cuda
+
+
 def cpu_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX)."""
     import torch

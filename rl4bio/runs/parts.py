@@ -12,7 +12,7 @@ from rl4bio.config.load import config_dict
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
 from rl4bio.runs.begun_answers import check_start
-from rl4bio.runs.early_checks import check_hardware, check_logging, check_packages, check_validation
+from rl4bio.runs.early_checks import check_logging, check_packages, check_validation
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder, latest_checkpoint
@@ -59,7 +59,9 @@ def prepare(config: RunConfig) -> Prepared:
     load_libraries()
     check_callbacks(config)
     check_logging(config)
-    check_hardware(config)
+    from rl4bio.runs.ranks import own_launch
+
+    log.info("launch: %s", own_launch(config.trainer).describe())
     scorer = None
     if config.task == "grpo":
         from rl4bio.rewards.repeats import build_scorer
@@ -106,7 +108,11 @@ def prepare_policy(
     precision, dtype = choose_precision(config, cuda=device.type == "cuda", trained=True)
     log.info("precision: %s (%s)", precision.value, precision.reason)
     policy = load_policy(
-        config.policy, dtype=dtype, precision=precision.value, vocabulary=vocabulary
+        config.policy,
+        dtype=dtype,
+        precision=precision.value,
+        vocabulary=vocabulary,
+        cuda=device.type == "cuda",
     )
     policy.backend = config.rollout.backend
     return policy, precision.value
@@ -240,16 +246,13 @@ def build_trainer(
     import lightning as L
 
     from rl4bio.callbacks.loggers.build import build_loggers
+    from rl4bio.runs.ranks import trainer_options
 
     section = config.trainer
-    devices: Any = section.devices if section.devices == "auto" else int(section.devices)
     val_every = section.val_every_steps
     updates = config.grpo.updates_per_rollout if config.task == "grpo" else 1
     return L.Trainer(
-        accelerator=section.accelerator,
-        devices=devices,
-        num_nodes=section.num_nodes,
-        strategy=section.strategy,
+        **trainer_options(section),
         precision=precision,  # type: ignore[arg-type]
         max_steps=section.max_steps * updates,  # Lightning counts optimiser steps
         max_epochs=-1,
