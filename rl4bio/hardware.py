@@ -68,6 +68,46 @@ def lowest_capability() -> Capability | None:
     return min(torch.cuda.get_device_capability(index) for index in devices)
 
 
+def has_code_for(capability: Capability, built: Collection[str]) -> bool:
+    """Whether a build of torch runs on a CUDA device.
+
+    Machine code runs on later devices of the same major version, PTX (compute_) on all later ones.
+
+    Args:
+        capability: of the device.
+        built: of `torch.cuda.get_arch_list`, such as sm_80 and compute_120.
+    """
+    for name in built:
+        kind, _, number = name.partition("_")
+        digits = "".join(c for c in number if c.isdigit())
+        if len(digits) < 2:
+            continue
+        version = (int(digits[:-1]), int(digits[-1]))
+        if kind == "sm" and number.endswith("a") and version != capability:
+            continue  # code for that device alone
+        later = version <= capability
+        if later and (kind == "compute" or version[0] == capability[0]):
+            return True
+    return False
+
+
+def check_code(index: int = 0) -> None:
+    """Refuse a CUDA device that this build of torch has no code for.
+
+    Raises:
+        ConfigError: names the device, and what to do.
+    """
+    import torch
+
+    capability = torch.cuda.get_device_capability(index)
+    if not has_code_for(capability, torch.cuda.get_arch_list()):
+        raise ConfigError(
+            f"trainer.accelerator: torch {torch.__version__} has no code for "
+            f"{torch.cuda.get_device_name(index)} ({_named(capability)}); install a torch that "
+            "has, or use cpu"
+        )
+
+
 _own_cuda = 0
 
 

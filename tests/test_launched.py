@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import os
 import re
 import signal
@@ -165,6 +166,21 @@ def test_it_is_that_of_one_process(runs: dict[str, Path]) -> None:
     mine, theirs = weights(runs["torchrun"]), weights(runs["alone"])
     for key, weight in mine.items():
         assert float(((weight - theirs[key]).abs() > 1e-5).float().mean()) < 0.02, key
+
+
+def test_every_completion_is_there(runs: dict[str, Path]) -> None:
+    """Two prompts with three completions a rank and step, in the order of one process."""
+    for name in ("devices", "torchrun", "slurm"):
+        for step in ("step-000001.jsonl", "step-000002.jsonl"):
+            one, two = (
+                [json.loads(line) for line in (runs[n] / "completions" / step).open()]
+                for n in ("alone", name)
+            )
+            assert len(two) == 12
+            for key in ("id", "prompt"):
+                assert [row[key] for row in two] == [row[key] for row in one]
+            if step == "step-000001.jsonl":
+                assert [row["completion"] for row in two] == [row["completion"] for row in one]
 
 
 def test_each_run_is_one_run(runs: dict[str, Path]) -> None:

@@ -82,6 +82,8 @@ class GRPOLightningModule(RewardValidation):
             )
             clock.lap("time/refill_s")
         self.check_scored(rollout, scores)
+        if self.world_size > 1 and (share := getattr(self.scorer, "share", None)):
+            share(self.gather_values)
         experience = self.make_experience(rollout, scores, ref_logprobs)
         clock.lap("time/reference_s")
         loss_terms = self.update(experience)
@@ -302,7 +304,7 @@ class GRPOLightningModule(RewardValidation):
     def _log_step(
         self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch
     ) -> None:
-        sums = step_sums(rollout, scores, terms)
+        sums = step_sums(rollout, scores, terms, self._gather(scores.total))
         if self.reference is None:
             del sums["train/kl"]
         self.log_means({**sums, **{name: (lap, 1.0) for name, lap in clock.laps.items()}})

@@ -150,7 +150,7 @@ def estimate_memory(
         )
         width = 2
     engine = config.rollout.backend != "generate"
-    kernel = kernel_of(policy, config, cpu=cpu, card=card, width=width)
+    kernel = kernel_of(policy, cpu=cpu, card=card, width=width)
     states: dict[str, Any] = {"width": width, "cpu": cpu, "kernel": kernel.value}
     found = MemoryEstimate(
         weights=weights,
@@ -171,9 +171,7 @@ def estimate_memory(
     return replace(found, process=_process_bytes(weights), head=head, rollout=copies + logits)
 
 
-def kernel_of(
-    policy: Policy, config: RunConfig, *, cpu: bool, card: Card | None, width: int
-) -> Choice:
+def kernel_of(policy: Policy, *, cpu: bool, card: Card | None, width: int) -> Choice:
     """The attention kernel of the engine's updates on a card, or on this machine's."""
     shape = shape_of(policy)
     model: Any = policy.model

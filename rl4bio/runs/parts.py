@@ -19,6 +19,7 @@ from rl4bio.storage import RunFolder, latest_checkpoint
 
 if TYPE_CHECKING:
     import lightning as L
+    import torch
 
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
@@ -115,7 +116,17 @@ def prepare_policy(
         cuda=device.type == "cuda",
     )
     policy.backend = config.rollout.backend
+    log_kernel(policy, device)
     return policy, precision.value
+
+
+def log_kernel(policy: Policy, device: torch.device) -> None:
+    """Say what the engine's attention will run."""
+    from rl4bio.runs.memory import kernel_of
+
+    width = 2 if next(policy.model.parameters()).element_size() == 2 else 4
+    kernel = kernel_of(policy, cpu=device.type != "cuda", card=None, width=width)
+    log.info("attention of the engine: %s (%s)", kernel.value, kernel.reason)
 
 
 def bind_corpus(corpus: Corpus, policy: Policy) -> None:

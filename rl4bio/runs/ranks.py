@@ -21,7 +21,7 @@ from lightning.pytorch.plugins.environments import (
 from lightning.pytorch.strategies import DDPStrategy
 
 from rl4bio.errors import RankError
-from rl4bio.hardware import settle_cuda
+from rl4bio.hardware import check_code, settle_cuda
 from rl4bio.runs.launch import Launch, plan_launch
 from rl4bio.sections.run import TrainerConfig
 
@@ -92,6 +92,7 @@ def own_launch(section: TrainerConfig) -> Launch:
         mps=torch.backends.mps.is_available(),
     )
     if launch.accelerator == "gpu":
+        check_code(launch.local_rank)
         settle_cuda(launch.local_rank)
     return launch
 
@@ -111,7 +112,7 @@ def join(section: TrainerConfig) -> None:
     try:
         with signals_end_it():
             store, _, _ = next(
-                torch.distributed.rendezvous("env://", **numbers, timeout=JOIN)  # type: ignore
+                torch.distributed.rendezvous("env://", **numbers, timeout=JOIN)
             )
             torch.distributed.init_process_group(
                 "nccl" if launch.accelerator == "gpu" else "gloo",
