@@ -222,7 +222,8 @@ def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
         return error.exit_code, _error_line(error.kind, str(error))
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if _out_of_memory(error):
-        return EXIT_OUT_OF_MEMORY, _error_line("memory", f"{reason}; {_MEMORY_HINT}")
+        hint = "; ".join(getattr(error, "__notes__", ())) or _MEMORY_HINT
+        return EXIT_OUT_OF_MEMORY, _error_line("memory", f"{reason}; {hint}")
     if type(error).__name__ in _RANK_FAILURES:
         return EXIT_RANK_FAILURE, _error_line(
             "rank", f"{reason}; another process of the run has failed, see its messages"

@@ -41,7 +41,14 @@ OPTIONAL = {
     "tensorboard": "pip install rl4bio[tensorboard]",
     "mlflow": "pip install rl4bio[mlflow]",
 }
-FAMILIES = ("gemma3", "gemma2", "llama", "qwen3", "gpt2")
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gemma3": {"grouped": True, "window": True, "softcap": False, "head_size": 256},
+    "gemma2": {"grouped": True, "window": True, "softcap": True, "head_size": 256},
+    "llama": {"grouped": True, "window": False, "softcap": False, "head_size": 128},
+    "qwen3": {"grouped": True, "window": False, "softcap": False, "head_size": 128},
+    "gpt2": {"grouped": False, "window": False, "softcap": False, "head_size": 64},
+}
+"""Families that choices are shown for, and what their attention is like."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -144,6 +151,9 @@ def cuda_devices() -> list[dict[str, Any]]:
                 "name": properties.name,
                 "capability": f"sm_{properties.major}{properties.minor}",
                 "memory_gib": round(properties.total_memory / 2**30, 1),
+                "runs": hardware.has_code_for(
+                    (properties.major, properties.minor), torch.cuda.get_arch_list()
+                ),
             }
         )
     return found
@@ -151,9 +161,13 @@ def cuda_devices() -> list[dict[str, Any]]:
 
 def choices() -> dict[str, dict[str, dict[str, str]]]:
     """What `precision: auto` and `attention: auto` give on this machine, by model family."""
+    import torch
+
+    from rl4bio.engine.kernels import engine_kernels
+
     capability = hardware.lowest_capability()
     found = {}
-    for family in FAMILIES:
+    for family, shape in FAMILIES.items():
         precision = hardware.resolve_precision("auto", family=family, capability=capability)
         attention = hardware.resolve_attention(
             "auto",
@@ -162,7 +176,13 @@ def choices() -> dict[str, dict[str, dict[str, str]]]:
             flash_available=hardware.flash_available(),
             precision=precision.value,
         )
+        half = capability is None or not precision.value.startswith("32")
+        short = torch.float16 if precision.value.startswith("16") else torch.bfloat16
+        kernel = engine_kernels(
+            **shape, dtype=short if half else torch.float32, capability=capability
+        )
         found[family] = {
+            "engine": {"value": kernel.value, "reason": kernel.reason},
             "precision": {"value": precision.value, "reason": precision.reason},
             "attention": {"value": attention.value, "reason": attention.reason},
         }
@@ -221,12 +241,15 @@ def render(report: dict[str, Any]) -> str:
     ]
     lines += [
         f"GPU {index}       {device['name']}, {device['capability']}, {device['memory_gib']} GiB"
+        + ("" if device["runs"] else ", NO CODE FOR IT in this build of torch")
         for index, device in enumerate(report["devices"])
     ] or ["GPU         none"]
     for family, chosen in report["choices"].items():
         precision, attention = chosen["precision"], chosen["attention"]
         lines.append(f"{family:<12}{precision['value']:<12}{precision['reason']}")
         lines.append(f"{'':<12}{attention['value']:<12}{attention['reason']}")
+        engine = chosen["engine"]
+        lines.append(f"{'':<12}{engine['value']:<12}engine: {engine['reason']}")
     state = {key: "yes" if value else "no" for key, value in report["network"].items()}
     lines += [
         "",

@@ -72,9 +72,16 @@ class StorageError(Rl4bioError):
     exit_code = 7
 
 
+class RankError(Rl4bioError):
+    """Another process of the run has failed, or is not there."""
+
+    kind = "rank"
+    exit_code = 8
+
+
 class ShapeError(ValueError):
     """A tensor handed to a kernel has the wrong shape; a bug of the caller, not of the user."""
 
 
-EXIT_RANK_FAILURE = 8
+EXIT_RANK_FAILURE = RankError.exit_code
 EXIT_OUT_OF_MEMORY = 9

@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from rl4bio.cli import add_config_arguments, run_command, set_run_folder
 from rl4bio.config.load import config_dict, load_config, stage_configs, to_yaml
+from rl4bio.errors import ConfigError
+from rl4bio.hardware import CARDS
 from rl4bio.runs.begun_answers import write_out
+from rl4bio.runs.launch import find_task
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
 from rl4bio.runs.parts import (
     build_callbacks,
@@ -60,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="read data and model, show the untrained policy's rewards, train nothing",
     )
+    parser.add_argument(
+        "--card",
+        choices=CARDS,
+        help="with --dry-run: whether the run would fit this GPU",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run of this name")
     parser.add_argument(
         "--restart",
@@ -93,12 +101,18 @@ def fit(arguments: argparse.Namespace) -> int:
         print(to_yaml(config), end="")
         return 0
     if arguments.dry_run:
-        dry_run(next(iter(stage_configs(config)), config))
+        dry_run(next(iter(stage_configs(config)), config), card=arguments.card)
         return 0
+    if arguments.card:
+        raise ConfigError("--card: plans for a card that need not be there; add --dry-run")
     started = time.monotonic()
     write_out(config)
     find_moved(config, arguments)
     arguments.resume = arguments.resume or started_again()
+    if find_task(os.environ) is not None and not config.stages:  # each stage joins by itself
+        from rl4bio.runs.ranks import join
+
+        join(config.trainer)
     if done := nothing_to_do(config, arguments):
         print(done)
         return 0
@@ -248,16 +262,17 @@ def next_commands(folder: RunFolder, *, molecules: bool) -> str:
 
 def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
     """The run's folder; only the first process claims it and writes its configuration."""
-    from lightning.pytorch.utilities import rank_zero_only
-
     from rl4bio.callbacks.loggers.masking import mask_text
+    from rl4bio.runs.ranks import folder_is_made, wait_for_folder
 
     output_dir = Path(config.output_dir)
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if first_process():
         stored = to_yaml(with_absolute_paths(config))  # so that it holds from every folder
         folder = RunFolder.open(output_dir, config.name, stored, resume=resume)
+        folder_is_made()
     else:
         folder = RunFolder(output_dir / config.name)
+        wait_for_folder(folder.config)
     set_run_folder(folder.root)
     log_to(folder.log)
     log.info("command: %s", mask_text(shlex.join(sys.argv), config_dict(config)))
@@ -298,7 +313,7 @@ def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule
         raise
 
 
-def dry_run(config: RunConfig) -> None:
+def dry_run(config: RunConfig, *, card: str | None = None) -> None:
     """Everything up to the first step, and what the rewards say about the untrained policy."""
     policy, data, precision, scorer = prepare(config)
     samples = data.samples("train")
@@ -315,7 +330,10 @@ def dry_run(config: RunConfig) -> None:
             )
     if scorer is None:
         return
-    from rl4bio.runs.preflight import preview
+    from rl4bio.runs.preflight import plan_for, preview
+
+    if card is not None:
+        print("\n".join(plan_for(policy, samples, config, card)))
 
     stage("sampling and scoring a few completions")
     scorer = getattr(scorer, "scorer", scorer)  # without the memory of molecules

@@ -29,6 +29,27 @@ class Choice:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU that need not be there."""
+
+    capability: Capability
+    memory_gib: float
+    """As torch reports it."""
+
+
+CARDS = {
+    "t4": Card((7, 5), 14.6),
+    "l4": Card((8, 9), 22.0),
+    "a10": Card((8, 6), 22.0),
+    "a100-40": Card((8, 0), 39.4),
+    "a100-80": Card((8, 0), 79.1),
+    "h100": Card((9, 0), 79.1),
+    "h200": Card((9, 0), 139.7),
+}
+"""Cards that plans can be made for, by name."""
+
+
 def model_family(model_type: str) -> str:
     """The family of a transformers `config.model_type`: gemma3_text -> gemma3, llama -> llama."""
     return model_type.lower().removesuffix("_text")
@@ -45,6 +66,63 @@ def lowest_capability() -> Capability | None:
         return None
     devices = range(torch.cuda.device_count())
     return min(torch.cuda.get_device_capability(index) for index in devices)
+
+
+def has_code_for(capability: Capability, built: Collection[str]) -> bool:
+    """Whether a build of torch runs on a CUDA device.
+
+    Machine code runs on later devices of the same major version, PTX (compute_) on all later ones.
+
+    Args:
+        capability: of the device.
+        built: of `torch.cuda.get_arch_list`, such as sm_80 and compute_120.
+    """
+    for name in built:
+        kind, _, number = name.partition("_")
+        digits = "".join(c for c in number if c.isdigit())
+        if len(digits) < 2:
+            continue
+        version = (int(digits[:-1]), int(digits[-1]))
+        if kind == "sm" and number.endswith("a") and version != capability:
+            continue  # code for that device alone
+        later = version <= capability
+        if later and (kind == "compute" or version[0] == capability[0]):
+            return True
+    return False
+
+
+def check_code(index: int = 0) -> None:
+    """Refuse a CUDA device that this build of torch has no code for.
+
+    Raises:
+        ConfigError: names the device, and what to do.
+    """
+    import torch
+
+    capability = torch.cuda.get_device_capability(index)
+    if not has_code_for(capability, torch.cuda.get_arch_list()):
+        raise ConfigError(
+            f"trainer.accelerator: torch {torch.__version__} has no code for "
+            f"{torch.cuda.get_device_name(index)} ({_named(capability)}); install a torch that "
+            "has, or use cpu"
+        )
+
+
+_own_cuda = 0
+
+
+def settle_cuda(index: int) -> None:
+    """Make a CUDA device this process's own: for weights, for kernels, and for every thread."""
+    import torch
+
+    global _own_cuda
+    _own_cuda = index
+    torch.cuda.set_device(index)
+
+
+def own_cuda() -> int:
+    """Index of this process's own CUDA device; torch's current one is each thread's, 0 at first."""
+    return _own_cuda
 
 
 def cpu_bfloat16() -> bool:

@@ -64,6 +64,11 @@ def run(error: BaseException | int | None, *arguments: str) -> int:
     return cli.run_command(main, parser(), ["--config", "x.yaml", *arguments])
 
 
+def noted(error: BaseException, note: str) -> BaseException:
+    error.add_note(note)
+    return error
+
+
 ENDINGS = [
     (None, 0, ""),
     (0, 0, ""),
@@ -79,6 +84,7 @@ ENDINGS = [
     (DistBackendError("reset"), 8, "rl4bio: error[rank]: DistBackendError: reset; another process"),
     (MemoryError(), 9, "rl4bio: error[memory]: MemoryError; lower grpo.tokens_per_micro_batch"),
     (OutOfMemoryError("CUDA"), 9, "rl4bio: error[memory]: OutOfMemoryError: CUDA; lower"),
+    (noted(MemoryError(), "in the update; do"), 9, "rl4bio: error[memory]: MemoryError; in the up"),
     (RuntimeError("[x] can't allocate memory: y"), 9, "rl4bio: error[memory]: RuntimeError"),
     (KeyboardInterrupt(), 130, "rl4bio: stopped by Ctrl-C (SIGINT)"),
     (signals.Terminated(), 143, "rl4bio: stopped by SIGTERM"),

@@ -23,6 +23,7 @@ from rl4bio.cli import set_run_folder
 from rl4bio.config.load import load_config, to_yaml
 from rl4bio.errors import ModelError
 from rl4bio.fit import main
+from rl4bio.hardware import CARDS, Card
 from rl4bio.modules.loading import load_policy
 from rl4bio.runs.parts import build_module
 from rl4bio.sections import RolloutConfig
@@ -393,6 +394,24 @@ class TestDryRun:
         out = capsys.readouterr().out
         assert "WARNING: no group has any spread" in out
         assert "WARNING: most completions are cut off" in out
+
+    def test_says_whether_it_would_fit_a_card(
+        self,
+        fit: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        assert fit("--dry-run", "--card", "a100-40") == 0
+        out = capsys.readouterr().out
+        assert re.search(r"^a100-40: bf16-mixed \(sm_80 ", out, re.MULTILINE)
+        assert re.search(r"^fits: 3\d\.\d GiB to spare \(39\.4 GiB", out, re.MULTILINE)
+        monkeypatch.setitem(CARDS, "t4", Card((7, 5), 1.5))
+        assert fit("--dry-run", "--card", "t4") == 0
+        out = capsys.readouterr().out
+        assert re.search(r"^does not fit: \d", out, re.MULTILINE)
+        ways = re.findall(r"^  ([a-z_.]+)=\w+: \d+\.\d GiB$", out, re.MULTILINE)
+        assert len(set(ways)) == 3
+        assert fit("--card", "t4") == 2
 
     def test_sft_reads_data_and_model(
         self, fit: Callable[..., int], runs: Path, capsys: pytest.CaptureFixture[str]

@@ -6,6 +6,7 @@ import pytest
 
 from rl4bio.errors import ConfigError, MissingPackageError
 from rl4bio.hardware import (
+    has_code_for,
     lowest_capability,
     model_family,
     resolve_4bit_dtype,
@@ -175,3 +176,25 @@ def test_molgpt_uses_a_cpu_that_multiplies_bfloat16() -> None:
     # Larger models keep float32: there it was not slower.
     other = resolve_precision("auto", family="gemma3", capability=None, fast_cpu_bfloat16=True)
     assert other.value == "32-true"
+
+
+BUILT = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "runs"),
+    [
+        *(((6, 0), False), ((7, 0), False), ((7, 5), True), ((8, 0), True), ((8, 9), True)),
+        *(((9, 0), True), ((10, 3), True), ((12, 0), True), ((13, 0), False)),
+    ],
+)
+def test_what_a_build_of_torch_has_code_for(capability: tuple[int, int], runs: bool) -> None:
+    """Of torch 2.13's CUDA wheel: nothing below sm_75, so no V100 and no P100."""
+    assert has_code_for(capability, BUILT) is runs
+
+
+def test_ptx_runs_on_later_devices_and_special_code_on_its_own_alone() -> None:
+    assert has_code_for((13, 0), [*BUILT, "compute_120"])
+    assert not has_code_for((7, 0), [*BUILT, "compute_120"])
+    assert not has_code_for((10, 3), ["sm_100a"])
+    assert has_code_for((9, 0), ["sm_90a"])

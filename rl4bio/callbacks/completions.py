@@ -10,14 +10,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from rl4bio.callbacks.outputs import step_of
+from rl4bio.callbacks.outputs import rows_of_ranks, step_of
 from rl4bio.storage import write_atomic
 from rl4bio.types import Scores
 
 
 @dataclass(eq=False)
 class CompletionWriter(pl.Callback):
-    """Writes `step-000012.jsonl` with rank 0's completions of step 12, in one piece.
+    """Writes `step-000012.jsonl` with the completions of step 12, in one piece.
+
+    Those of all ranks, one rank after the other.
 
     A resumed run that repeats a step replaces its file, so no completion appears twice. Fields: id,
     prompt, completion, rewards (null = could not be scored), total, advantage, tokens, truncated;
@@ -40,7 +42,7 @@ class CompletionWriter(pl.Callback):
             StorageError: the folder is missing, read-only or full.
         """
         rollout = outputs.get("rollout") if outputs else None
-        if rollout is None or not trainer.is_global_zero:
+        if rollout is None:
             return
         scores, experience = outputs["scores"], outputs.get("experience")
         step = step_of(trainer, pl_module)
@@ -49,22 +51,23 @@ class CompletionWriter(pl.Callback):
         advantages = experience.advantages.tolist() if experience is not None else None
         tokens = rollout.completion_mask.sum(dim=1).tolist()
         truncated = rollout.truncated.tolist()
-        lines = [
-            json.dumps(
-                {
-                    "id": f"{step}/{row}",
-                    "prompt": sample.uid,
-                    "completion": rollout.completions[row],
-                    "rewards": {name: _number(values[row]) for name, values in parts.items()},
-                    "total": _number(totals[row]),
-                    "advantage": _number(advantages[row]) if advantages is not None else None,
-                    "tokens": tokens[row],
-                    "truncated": truncated[row],
-                    **_molecule_columns(scores, row),
-                }
-            )
+        own = [
+            {
+                "prompt": sample.uid,
+                "completion": rollout.completions[row],
+                "rewards": {name: _number(values[row]) for name, values in parts.items()},
+                "total": _number(totals[row]),
+                "advantage": _number(advantages[row]) if advantages is not None else None,
+                "tokens": tokens[row],
+                "truncated": truncated[row],
+                **_molecule_columns(scores, row),
+            }
             for row, sample in enumerate(rollout.row_samples)
         ]
+        rows = rows_of_ranks(trainer, own)
+        if not trainer.is_global_zero:
+            return
+        lines = [json.dumps({"id": f"{step}/{n}", **row}) for n, row in enumerate(rows)]
         write_atomic(Path(self.folder) / f"step-{step:06d}.jsonl", "\n".join(lines) + "\n")
 
 

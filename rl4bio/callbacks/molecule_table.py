@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from rl4bio.answers.design import written_smiles
-from rl4bio.callbacks.outputs import step_of
+from rl4bio.callbacks.outputs import rows_of_ranks, step_of
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
 from rl4bio.errors import StorageError
@@ -57,13 +57,16 @@ class MoleculeTable(pl.Callback):
             StorageError: the file cannot be read or written.
         """
         rollout = outputs.get("rollout") if outputs else None
-        if rollout is None or not trainer.is_global_zero:
+        if rollout is None:
             return
         path = Path(self.path or Path(trainer.default_root_dir) / FILE_NAME)
         step, scores = step_of(trainer, pl_module), outputs["scores"]
         experience = outputs.get("experience")
         prior = None if experience is None else experience.ref_logprobs
-        columns, rows = molecule_rows(step, rollout, scores, prior)
+        columns, own = molecule_rows(step, rollout, scores, prior)
+        rows = rows_of_ranks(trainer, own)
+        if not trainer.is_global_zero:
+            return
         if self._columns is None:
             rewind(path, step, columns)
             self._columns = columns

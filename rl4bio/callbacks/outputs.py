@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -11,6 +11,8 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
+
+T = TypeVar("T")
 
 QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
@@ -38,6 +40,20 @@ def over_ranks(module: pl.LightningModule, values: Tensor) -> Tensor:
     """
     gathered = module.all_gather(values.detach().float().to(module.device))
     return gathered.reshape(-1).cpu()  # type: ignore[union-attr]
+
+
+def rows_of_ranks(trainer: pl.Trainer, rows: list[T]) -> list[T]:
+    """The rows of all ranks, one rank after the other; every rank must call.
+
+    Args:
+        trainer: of the run.
+        rows: plain values, any number.
+    """
+    if trainer.world_size == 1 or not torch.distributed.is_initialized():
+        return rows
+    found: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(found, rows)
+    return [row for part in found for row in part]
 
 
 def quantiles(name: str, values: Tensor) -> dict[str, float]:

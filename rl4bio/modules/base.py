@@ -162,6 +162,14 @@ class PolicyModule(L.LightningModule):
         """The sum of a tensor over all ranks."""
         return self.trainer.strategy.reduce(value, reduce_op="sum")
 
+    def gather_values(self, values: list[T]) -> list[T]:
+        """The plain values of all ranks, one rank after the other; every rank must call."""
+        if self.world_size == 1:
+            return values
+        found: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(found, values)
+        return [value for part in found for value in part]
+
     @property
     def world_size(self) -> int:
         return self.trainer.world_size

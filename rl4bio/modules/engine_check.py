@@ -66,6 +66,8 @@ def find_problem(policy: Policy) -> str:
             log.info("engine: layers are not compiled (they would differ by %.2g nats)", gap)
             policy.compile = False
             gap = largest_gap(policy)
+    except torch.OutOfMemoryError:  # a RuntimeError, and no reason to run without the engine
+        raise
     except (NotImplementedError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         return f"{type(inner).__name__} does not run in it ({str(error).splitlines()[0]})"
     if not gap <= limit:

@@ -18,6 +18,7 @@ from rl4bio.modules.batching import cut, micro_batches, tokens_in_heap
 from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
+from rl4bio.modules.phases import phase
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill, spare_prompts
@@ -82,6 +83,8 @@ class GRPOLightningModule(RewardValidation):
             )
             clock.lap("time/refill_s")
         self.check_scored(rollout, scores)
+        if self.world_size > 1 and (share := getattr(self.scorer, "share", None)):
+            share(self.gather_values)
         experience = self.make_experience(rollout, scores, ref_logprobs)
         clock.lap("time/reference_s")
         loss_terms = self.update(experience)
@@ -96,6 +99,7 @@ class GRPOLightningModule(RewardValidation):
             "loss_terms": loss_terms,
         }
 
+    @phase("rollout")
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
         found = self.sampler(
@@ -175,6 +179,7 @@ class GRPOLightningModule(RewardValidation):
                 f"(first sample: {rollout.samples[0].uid})?"
             )
 
+    @phase("reference")
     def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
         """Float [N, C] of the reference; None where nothing asks for it."""
         if self.reference is None:
@@ -219,6 +224,7 @@ class GRPOLightningModule(RewardValidation):
         rank = self.trainer.global_rank
         return advantages_over_ranks(scores, self.grpo, gather=self._gather, rank=rank)
 
+    @phase("update")
     def update(self, experience: Experience) -> LossTerms:
         """The gradient steps on one rollout: `updates_per_rollout` passes over all of it.
 
@@ -286,7 +292,7 @@ class GRPOLightningModule(RewardValidation):
     def _log_step(
         self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch
     ) -> None:
-        sums = step_sums(rollout, scores, terms)
+        sums = step_sums(rollout, scores, terms, self._gather(scores.total))
         if self.reference is None:
             del sums["train/kl"]
         self.log_means({**sums, **{name: (lap, 1.0) for name, lap in clock.laps.items()}})

@@ -52,6 +52,7 @@ def load_policy(
     dtype: torch.dtype | None = None,
     precision: str = "bf16-mixed",
     vocabulary: Vocabulary | None = None,
+    cuda: bool = True,
 ) -> Policy:
     """The policy of a run: base model, tokenizer, and the adapter that will be trained.
 
@@ -60,25 +61,26 @@ def load_policy(
         dtype: of the base weights; None is float32. Adapter weights are always float32.
         precision: that the model will run in; what the attention kernel is chosen for.
         vocabulary: collects the data's tokens, where a new model needs them.
+        cuda: whether it will run on a CUDA device, where there is one.
 
     Raises:
         ModelError: missing, gated, offline or damaged checkpoint, or weights that do not fit.
     """
     if config.molgpt is not None:
-        attention = choose_attention(config, molgpt.MolGPTConfig.model_type, precision)
+        attention = choose_attention(config, molgpt.MolGPTConfig.model_type, precision, cuda=cuda)
         tokenizer, model = new_molgpt(config.molgpt, vocabulary, attention=attention)
         folder = NEW
     else:
         folder = locate(config.checkpoint)
-        tokenizer, model = load_base(config, folder, dtype or torch.float32, precision)
+        tokenizer, model = load_base(config, folder, dtype or torch.float32, precision, cuda=cuda)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
     if config.adapter is None:
         freeze_beside_text(model)
         trained = model
     else:
         trained = add_adapter(model, config.adapter)
+    drop_input_hooks(trained)
     return Policy(
         model=trained,
         tokenizer=tokenizer,
@@ -89,12 +91,25 @@ def load_policy(
     )
 
 
+def drop_input_hooks(model: torch.nn.Module) -> None:
+    """Take off what makes the embeddings' output require gradients.
+
+    transformers and peft put it there for reentrant checkpointing, several times over; without
+    reentry nothing needs it, and rollouts with a hook cannot be recorded, as CUDA graph or tape.
+    """
+    for module in model.modules():
+        for number, hook in list(module._forward_hooks.items()):
+            if getattr(hook, "__name__", "") == "make_inputs_require_grads":
+                del module._forward_hooks[number]
+
+
 def load_tuned(
     config: PolicyConfig,
     folder: Path,
     *,
     dtype: torch.dtype | None = None,
     precision: str = "bf16-mixed",
+    cuda: bool = True,
 ) -> Policy:
     """A finished run's policy for inference: an adapter folder on its base, or a whole model.
 
@@ -110,24 +125,31 @@ def load_tuned(
         )
         plain.adapter = AdapterConfig(path=str(folder))
         plain.quantization = config.quantization
-        return load_policy(plain, dtype=dtype, precision=precision)
+        return load_policy(plain, dtype=dtype, precision=precision, cuda=cuda)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"no adapter_config.json and no config.json in {folder}; name the adapter/ or model/ "
             "folder of a finished run"
         )
     whole = PolicyConfig(checkpoint=str(folder), attention=config.attention, date=config.date)
-    return load_policy(whole, dtype=dtype, precision=precision)
+    return load_policy(whole, dtype=dtype, precision=precision, cuda=cuda)
 
 
 def choose_attention(
-    config: PolicyConfig, family: str, precision: str, kernels: Collection[str] | None = None
+    config: PolicyConfig,
+    family: str,
+    precision: str,
+    kernels: Collection[str] | None = None,
+    *,
+    cuda: bool = True,
 ) -> str:
     """The attention kernel that `policy.attention` means for this model on this machine."""
     choice = resolve_attention(
         config.attention,
         family=family,
-        capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
+        capability=torch.cuda.get_device_capability()
+        if cuda and torch.cuda.is_available()
+        else None,
         flash_available=flash_available(),
         precision=precision,
         kernels=kernels,
@@ -137,7 +159,12 @@ def choose_attention(
 
 
 def load_base(
-    config: PolicyConfig, source: str, dtype: torch.dtype, precision: str = "bf16-mixed"
+    config: PolicyConfig,
+    source: str,
+    dtype: torch.dtype,
+    precision: str = "bf16-mixed",
+    *,
+    cuda: bool = True,
 ) -> tuple[Any, Any]:
     """Tokenizer and model of a checkpoint, every weight found in its files."""
     disable_progress_bar()
@@ -147,7 +174,7 @@ def load_base(
         kind = language_model_class(config.checkpoint, model_config)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, **NO_CODE)
         family = model_family(model_config.model_type)
-        attention = choose_attention(config, family, precision, kernels_of(kind))
+        attention = choose_attention(config, family, precision, kernels_of(kind), cuda=cuda)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,

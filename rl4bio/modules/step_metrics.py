@@ -19,8 +19,19 @@ STATE_METRICS: dict[str, tuple[MoleculeState, ...]] = {
 """Metric -> the states of a molecule that count for it."""
 
 
-def step_sums(rollout: Rollout, scores: Scores, terms: LossTerms) -> dict[str, tuple[float, float]]:
-    """Metric name -> (sum, count) on this rank; rows that could not be scored do not count."""
+def step_sums(
+    rollout: Rollout, scores: Scores, terms: LossTerms, everywhere: Tensor | None = None
+) -> dict[str, tuple[float, float]]:
+    """Metric name -> (sum, count) on this rank; rows that could not be scored do not count.
+
+    Args:
+        rollout: of the step.
+        scores: of its rows.
+        terms: of its update.
+        everywhere: total rewards of all ranks, whose spread is no mean of the ranks' own; None
+            where there is one rank.
+    """
+    everywhere = scores.total if everywhere is None else everywhere
     rows = float(len(rollout.completions))
     lengths = rollout.completion_mask.sum(-1)
     silent = zero_spread_groups(scores.total, rollout.group_size)
@@ -33,7 +44,7 @@ def step_sums(rollout: Rollout, scores: Scores, terms: LossTerms) -> dict[str, t
         "train/entropy": (float(terms.entropy), 1.0),
         "rollout/completion_tokens_mean": (float(lengths.sum()), rows),
         "rollout/truncated_fraction": (float(rollout.truncated.sum()), rows),
-        "reward/total_std": (float(scored_std(scores.total)), 1.0),
+        "reward/total_std": (float(scored_std(everywhere)), 1.0),
         "reward/zero_spread_fraction": (float(silent.sum()), float(len(silent))),
         "reward/unscored_fraction": (float(scores.total.isnan().sum()), rows),
     }

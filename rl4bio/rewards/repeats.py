@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.answers.kinds import asks_for_molecule
@@ -57,7 +57,7 @@ class RepeatGuard:
     Where rewards of the text stand beside those of molecules, such as `structure`, it keeps what
     they give. Otherwise a text in good form that is no molecule would be worth more, and the policy
     would learn to write such texts. Molecules are the same where their canonical SMILES are. The
-    rewards' own values stay as they are. The memory is this process's: each rank has its own.
+    rewards' own values stay as they are. The memory is this process's until `share` is called.
 
     Args:
         scorer: rewards of which at least one reads molecules; without memory, so for validation.
@@ -69,6 +69,8 @@ class RepeatGuard:
         self.section = section
         self.seen: set[int] = set()
         """Keys of the valid molecules of earlier calls."""
+        self._latest: set[int] = set()
+        """Of the calls since they were shared."""
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
         """Score N completions and remember their molecules.
@@ -85,8 +87,19 @@ class RepeatGuard:
             known = key in self.seen and self.section.seen_before == "zero"
             if repeated or known:  # NaN stays NaN
                 table.total[row] = min(table.total[row], max(0.0, self._others(table, row)))
-        self.seen.update(key for key in keys if key is not None)
+        written = {key for key in keys if key is not None}
+        self.seen |= written
+        self._latest |= written
         return table
+
+    def share(self, gather: Callable[[list[int]], list[int]]) -> None:
+        """Remember what other processes have scored since the last time.
+
+        Args:
+            gather: puts the keys of all processes together; each must call.
+        """
+        latest, self._latest = sorted(self._latest), set()
+        self.seen.update(gather(latest))
 
     def _others(self, table: ScoreTable, row: int) -> float:
         """The weighted sum of the rewards that do not read molecules."""

@@ -56,28 +56,6 @@ def check_validation(config: RunConfig, corpus: Corpus) -> None:
         )
 
 
-def check_hardware(config: RunConfig) -> None:
-    """Refuse an accelerator or a number of devices that this machine does not have.
-
-    Raises:
-        ConfigError: names the key.
-    """
-    import torch
-
-    section = config.trainer
-    wanted = 1 if section.devices == "auto" else int(section.devices)
-    if section.accelerator == "gpu":
-        found = torch.cuda.device_count() or int(torch.backends.mps.is_available())
-        require(found > 0, "trainer.accelerator", "gpu, but torch finds none here; use auto or cpu")
-        require(wanted <= found, "trainer.devices", f"got {wanted}, but there are {found} GPUs")
-    if section.accelerator == "mps":
-        there = torch.backends.mps.is_available()
-        require(there, "trainer.accelerator", "mps, but this is no Apple GPU; use auto or cpu")
-    if section.accelerator == "auto" and torch.cuda.is_available():
-        found = torch.cuda.device_count()
-        require(wanted <= found, "trainer.devices", f"got {wanted}, but there are {found} GPUs")
-
-
 def check_logging(config: RunConfig) -> None:
     """Refuse W&B online without a key.
 

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.callbacks.progress_line import aside
+from rl4bio.runs.launch import process_rank
 
 log = logging.getLogger("rl4bio")
-
-RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-"""Where launchers say which process this is; the first that is set counts, as in Lightning."""
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -30,8 +28,7 @@ class TerminalHandler(logging.StreamHandler):
 
 def first_process() -> bool:
     """Whether this process is the only one of the run, or the one that writes and prints."""
-    given = (os.environ[name] for name in RANK_VARIABLES if name in os.environ)
-    return next(given, "0") == "0"
+    return process_rank(os.environ) == 0
 
 
 def stage(text: str) -> None:

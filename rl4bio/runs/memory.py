@@ -7,21 +7,20 @@ from typing import Any
 
 import torch
 
-from rl4bio.data.base import Corpus
-from rl4bio.engine.attention import LARGE_SCORES, PIECE_SCORES
 from rl4bio.engine.cpu.weights import private_bytes
-from rl4bio.engine.vocabulary_tiles import rows_at_once
+from rl4bio.engine.kernels import engine_kernels
+from rl4bio.hardware import Capability, Card, Choice, lowest_capability, resolve_precision
 from rl4bio.host_memory import available_bytes, release_memory, resident_bytes
 from rl4bio.modules.policy import Policy
+from rl4bio.runs.activations import (
+    activation_bytes,
+    rows_of,
+    shape_of,
+    step_tokens,
+    tensor_bytes,
+)
 from rl4bio.sections import RunConfig
 
-MAX_LOGITS = 2**28
-"""Logits that exist at once: larger products go tile by tile."""
-PAIR_BYTES = 20
-"""Of a query and a key under a soft cap: their score, capped, with the mask, and its probability in
-float32, rounded. No fused kernel computes these."""
-NORM_BYTES = 30
-"""Of a layer's norms and residual sums, a token and hidden unit: norms are computed in float32."""
 TRAINING = 2**27
 """Of a process on a CPU, what training adds to it: more libraries, compiled kernels, holes."""
 
@@ -40,13 +39,17 @@ class MemoryEstimate:
         reference     with full fine-tuning and KL a second copy of the weights
         rollout       copies of the layers under an adapter, with it folded in
         key_values    2 L k e (B P + N C); without the engine every completion has its own prompt
-        activations   T (L (e (4 i + 3 q + 3 k) + 30 h) + 4 min(V, 2^28 / T)), T the tokens of a
-                      micro-batch; with gradient checkpointing T (L h e + one layer); with soft caps
-                      (Gemma 2) also 20 bytes a query-key pair: of every layer where it has up to
-                      2^22 pairs, else of at most 2^24 of them
+        activations   T (L (e (4 i + 3 q + 3 k) + (4 + 6.5 n) h) + 4 min(V, 2^28 / T)), T the
+                      tokens of a micro-batch of whole groups, n the norms of a layer (2, Gemma
+                      4); the keys and values of each completion behind its prompt once more,
+                      those of several key heads for every head; with gradient checkpointing
+                      T (L h e + one layer); with soft caps (Gemma 2), or where no kernel is fused,
+                      also 20 bytes a query-key pair: of every layer where it has up to 2^22 pairs,
+                      else of at most 2^24 of them
 
-    The activations are fitted to what Llama, Qwen 2.5 and Gemma 3 save for the backward under LoRA;
-    attention is taken to be a fused kernel. Sampling and updating follow each other, so the total
+    The activations are fitted to what torch's CUDA build allocates for Llama, Qwen 2.5 and Gemma 3
+    under LoRA. `fullest` are those of a micro-batch that shorter completions fill to the last
+    token of grpo.tokens_per_micro_batch. Sampling and updating follow each other, so the total
     is weights, optimizer and reference with the larger of (rollout + key_values) and (gradients +
     activations). CUDA itself and fragmentation come on top, usually 1 to 2 GiB.
 
@@ -57,10 +60,10 @@ class MemoryEstimate:
         head          the packed copy of frozen layers, such as the head, kept between rollouts
         rollout       packed copies of all other layers, and a step's logits three times
         key_values    4 bytes a number in any precision
-        activations   6/5 of the above, for attention without a fused kernel and holes in the heap,
-                      and a layer's once more, while its gradients are made; no logits under a
-                      frozen head, whose vocabulary goes by in tiles; under a trained one those of
-                      a chunk, four times, and two gradients of it beside the one that is kept
+        activations   6/5 of the above with 30 h, for attention without a fused kernel and holes in
+                      the heap, and a layer's once more, while its gradients are made; no logits
+                      under a frozen head, whose vocabulary goes by in tiles; under a trained one
+                      those of a chunk, four times, and two gradients of it beside the kept one
     """
 
     process: int = 0
@@ -72,6 +75,15 @@ class MemoryEstimate:
     key_values: int
     activations: int
     head: int = 0
+    fullest: int = 0
+    """Activations of the fullest micro-batch that there may be."""
+    attention: str = ""
+    """The kernel that is charged for; "" where it is not known."""
+
+    @property
+    def most(self) -> int:
+        """Bytes where completions are just so long that they fill a micro-batch."""
+        return replace(self, activations=max(self.activations, self.fullest)).total
 
     @property
     def total(self) -> int:
@@ -86,13 +98,21 @@ class MemoryEstimate:
         parts = [
             f"{field.name.replace('_', ' ')} {getattr(self, field.name) / size:.1f}"
             for field in fields(self)
-            if getattr(self, field.name)
+            if field.name not in ("fullest", "attention") and getattr(self, field.name)
         ]
-        return f"memory: about {self.total / size:.1f} {unit} a device ({', '.join(parts)})"
+        line = f"memory: about {self.total / size:.1f} {unit} a device ({', '.join(parts)})"
+        if self.most > 1.05 * self.total:
+            line += f", up to {self.most / size:.1f} where completions fill a micro-batch"
+        return f"{line}; attention: {self.attention}" if self.attention else line
 
 
 def estimate_memory(
-    policy: Policy, config: RunConfig, *, cpu: bool = False, longest: int | None = None
+    policy: Policy,
+    config: RunConfig,
+    *,
+    cpu: bool = False,
+    longest: int | None = None,
+    card: Card | None = None,
 ) -> MemoryEstimate:
     """The memory of a GRPO run.
 
@@ -102,6 +122,10 @@ def estimate_memory(
         cpu: whether this process, on a CPU, would train the policy, which it holds already; under
             the run's autocast.
         longest: tokens of the longest prompt; None takes the limit.
+        card: to train on; None is this machine's, if any.
+
+    Raises:
+        ConfigError: the configured precision does not run on the card.
     """
     if longest is not None:
         limits = replace(
@@ -110,26 +134,68 @@ def estimate_memory(
         config = replace(config, rollout=limits)
     parameters = list(policy.model.named_parameters())
     trained = [(name, p) for name, p in parameters if p.requires_grad]
-    weights, gradients = _bytes(p for _, p in parameters), _bytes(p for _, p in trained)
+    weights, gradients = tensor_bytes(p for _, p in parameters), tensor_bytes(p for _, p in trained)
     once = [p for name, p in trained if p.ndim == 2 and "layers." in name]
     copied = policy.adapter is None and (config.grpo.kl_coef > 0 or config.grpo.monitor_kl)
     width = 2 if next(p.element_size() for _, p in parameters) == 2 else 4
+    halved = (
+        card is not None
+        and width == 4
+        and policy.adapter is not None
+        and _half(policy, config, card)
+    )
+    if halved:
+        weights -= sum(
+            2 * p.numel() for _, p in parameters if not p.requires_grad and p.element_size() == 4
+        )
+        width = 2
     engine = config.rollout.backend != "generate"
+    kernel = kernel_of(policy, cpu=cpu, card=card, width=width)
+    states: dict[str, Any] = {"width": width, "cpu": cpu, "kernel": kernel.value}
     found = MemoryEstimate(
         weights=weights,
         gradients=gradients,
-        optimizer=2 * gradients - (_bytes(once) if config.optim.name == "muon" else 0),
+        optimizer=2 * gradients - (tensor_bytes(once) if config.optim.name == "muon" else 0),
         reference=weights if copied else 0,
-        rollout=_rollout_bytes(policy.model, config) if engine else 0,
+        rollout=_rollout_bytes(policy.model, config, halved=halved) if engine else 0,
         key_values=_key_value_bytes(policy, config, engine=engine, width=4 if cpu else width),
-        activations=_activation_bytes(policy, config, width=width, cpu=cpu),
+        activations=activation_bytes(policy, config, full=False, **states),
+        fullest=activation_bytes(policy, config, full=True, **states),
+        attention="" if cpu else kernel.value,
     )
     if not cpu:
         return found
-    rows, sampled = _rows(config), torch.bfloat16 if config.rollout.dtype == "bf16" else None
+    rows, sampled = rows_of(config), torch.bfloat16 if config.rollout.dtype == "bf16" else None
     head, copies = private_bytes(policy.model, dtype=sampled, rows=rows) if engine else (0, 0)
-    logits = 3 * 4 * rows * _shape(policy)["vocabulary"]
+    logits = 3 * 4 * rows * shape_of(policy)["vocabulary"]
     return replace(found, process=_process_bytes(weights), head=head, rollout=copies + logits)
+
+
+def kernel_of(policy: Policy, *, cpu: bool, card: Card | None, width: int) -> Choice:
+    """The attention kernel of the engine's updates on a card, or on this machine's."""
+    shape = shape_of(policy)
+    model: Any = policy.model
+    text = model.config.get_text_config()
+    capability: Capability | None = None if cpu else lowest_capability()
+    if card is not None:
+        capability = card.capability
+    half = torch.bfloat16 if capability is None or capability >= (8, 0) else torch.float16
+    return engine_kernels(
+        grouped=shape["key_values"] < shape["queries"],
+        window=getattr(text, "sliding_window", None) is not None,
+        softcap=bool(getattr(text, "attn_logit_softcapping", None)),
+        dtype=half if width == 2 else torch.float32,
+        head_size=shape["head_size"],
+        capability=capability,
+    )
+
+
+def _half(policy: Policy, config: RunConfig, card: Card) -> bool:
+    """Whether a run on the card computes in half precision."""
+    chosen = resolve_precision(
+        config.trainer.precision, family=policy.family, capability=card.capability
+    )
+    return not chosen.value.startswith(("32", "64"))
 
 
 def memory_warning(estimate: MemoryEstimate) -> str:
@@ -153,102 +219,19 @@ def _process_bytes(weights: int) -> int:
     return max(0, (resident_bytes() or 0) - weights) + TRAINING
 
 
-def _bytes(parameters: Any) -> int:
-    return sum(p.numel() * p.element_size() for p in parameters)
-
-
-def _rollout_bytes(model: Any, config: RunConfig) -> int:
+def _rollout_bytes(model: Any, config: RunConfig, *, halved: bool) -> int:
     """Folded copies of the layers that carry an adapter; quantised ones are left as they are."""
     found = 0
     for module in model.modules():
         base = getattr(module, "base_layer", None)
         if base is not None and base.weight.is_floating_point():
-            width = 2 if config.rollout.dtype == "bf16" else base.weight.element_size()
+            half = halved or config.rollout.dtype == "bf16"
+            width = 2 if half else base.weight.element_size()
             found += base.weight.numel() * width
     return found
 
 
-def _prompts(config: RunConfig) -> int:
-    return int(config.data.options.get("batch_size", Corpus.batch_size))
-
-
-def _rows(config: RunConfig) -> int:
-    return _prompts(config) * config.grpo.group_size
-
-
-def _tokens(config: RunConfig, *, shared_prompts: bool) -> int:
-    """Prompt and completion tokens of a step at the limits."""
-    limits, rows = config.rollout, _rows(config)
-    fronts = _prompts(config) if shared_prompts else rows
-    return fronts * limits.max_prompt_tokens + rows * limits.max_completion_tokens
-
-
 def _key_value_bytes(policy: Policy, config: RunConfig, *, engine: bool, width: int) -> int:
-    shape = _shape(policy)
-    tokens = _tokens(config, shared_prompts=engine)
+    shape = shape_of(policy)
+    tokens = step_tokens(config, shared_prompts=engine)
     return 2 * shape["layers"] * shape["key_values"] * width * tokens
-
-
-def _activation_bytes(policy: Policy, config: RunConfig, *, width: int, cpu: bool) -> int:
-    shape, limits = _shape(policy), config.rollout
-    row = limits.max_prompt_tokens + limits.max_completion_tokens
-    step = _tokens(config, shared_prompts=True)
-    tokens = min(max(config.grpo.tokens_per_micro_batch, row), step)
-    channels = 4 * shape["mlp"] + 3 * shape["queries"] + 3 * shape["key_values"]
-    layer = width * channels + NORM_BYTES * shape["hidden"]
-    logits = 4 * min(tokens * shape["vocabulary"], MAX_LOGITS)
-    if cpu:
-        layer = layer * 6 // 5
-        logits = _head_bytes(policy.model, tokens) + tokens * layer
-    scores = _score_bytes(policy, config, share=tokens / step)
-    if getattr(policy.model, "is_gradient_checkpointing", False):
-        return tokens * (shape["layers"] * shape["hidden"] * width + layer) + logits + max(scores)
-    return tokens * shape["layers"] * layer + logits + max(scores[0] * shape["layers"], scores[1])
-
-
-def _head_bytes(model: Any, tokens: int) -> int:
-    """What a head on a CPU needs while so many tokens run, see `MemoryEstimate`."""
-    head = model.get_output_embeddings()
-    weights = [p for p in head.parameters() if p.requires_grad]
-    if not weights and type(head) is torch.nn.Linear:
-        return 0
-    vocabulary = model.config.get_text_config().vocab_size
-    chunk = min(tokens, rows_at_once(vocabulary, torch.device("cpu"))) * vocabulary
-    return 4 * 4 * chunk + 2 * _bytes(weights)
-
-
-def _score_bytes(policy: Policy, config: RunConfig, *, share: float) -> tuple[int, int]:
-    """What a layer keeps of scores under a soft cap, and what it needs while it runs.
-
-    Args:
-        policy: of the run.
-        config: of the run.
-        share: of a step that is in a micro-batch.
-    """
-    model: Any = policy.model
-    text = model.config.get_text_config()
-    if not getattr(text, "attn_logit_softcapping", None):
-        return 0, 0
-    limits, group = config.rollout, config.grpo.group_size
-    first, behind = limits.max_prompt_tokens, limits.max_completion_tokens
-    pairs = _prompts(config) * max(first**2, group * behind * (first + behind))
-    scores = int(share * pairs * text.num_attention_heads)
-    if scores <= LARGE_SCORES:
-        return PAIR_BYTES * scores, PAIR_BYTES * scores
-    return 0, PAIR_BYTES * min(scores, PIECE_SCORES)
-
-
-def _shape(policy: Policy) -> dict[str, int]:
-    """The sizes that the formula names, from the model's configuration."""
-    model: Any = policy.model
-    config = model.config.get_text_config()
-    hidden, heads = config.hidden_size, config.num_attention_heads
-    channels = getattr(config, "head_dim", None) or hidden // heads
-    return {
-        "hidden": hidden,
-        "layers": config.num_hidden_layers,
-        "queries": heads * channels,
-        "key_values": (getattr(config, "num_key_value_heads", None) or heads) * channels,
-        "mlp": getattr(config, "intermediate_size", None) or 4 * hidden,
-        "vocabulary": config.vocab_size,
-    }

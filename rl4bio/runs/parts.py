@@ -12,13 +12,14 @@ from rl4bio.config.load import config_dict
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
 from rl4bio.runs.begun_answers import check_start
-from rl4bio.runs.early_checks import check_hardware, check_logging, check_packages, check_validation
+from rl4bio.runs.early_checks import check_logging, check_packages, check_validation
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder, usable_checkpoint
 
 if TYPE_CHECKING:
     import lightning as L
+    import torch
 
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
@@ -59,7 +60,9 @@ def prepare(config: RunConfig) -> Prepared:
     load_libraries()
     check_callbacks(config)
     check_logging(config)
-    check_hardware(config)
+    from rl4bio.runs.ranks import own_launch
+
+    log.info("launch: %s", own_launch(config.trainer).describe())
     scorer = None
     if config.task == "grpo":
         from rl4bio.rewards.repeats import build_scorer
@@ -106,10 +109,24 @@ def prepare_policy(
     precision, dtype = choose_precision(config, cuda=device.type == "cuda", trained=True)
     log.info("precision: %s (%s)", precision.value, precision.reason)
     policy = load_policy(
-        config.policy, dtype=dtype, precision=precision.value, vocabulary=vocabulary
+        config.policy,
+        dtype=dtype,
+        precision=precision.value,
+        vocabulary=vocabulary,
+        cuda=device.type == "cuda",
     )
     policy.backend = config.rollout.backend
+    log_kernel(policy, device)
     return policy, precision.value
+
+
+def log_kernel(policy: Policy, device: torch.device) -> None:
+    """Say what the engine's attention will run."""
+    from rl4bio.runs.memory import kernel_of
+
+    width = 2 if next(policy.model.parameters()).element_size() == 2 else 4
+    kernel = kernel_of(policy, cpu=device.type != "cuda", card=None, width=width)
+    log.info("attention of the engine: %s (%s)", kernel.value, kernel.reason)
 
 
 def bind_corpus(corpus: Corpus, policy: Policy) -> None:
@@ -249,16 +266,13 @@ def build_trainer(
     from lightning.pytorch.plugins.environments import SLURMEnvironment
 
     from rl4bio.callbacks.loggers.build import build_loggers
+    from rl4bio.runs.ranks import trainer_options
 
     section = config.trainer
-    devices: Any = section.devices if section.devices == "auto" else int(section.devices)
     val_every = section.val_every_steps
     updates = config.grpo.updates_per_rollout if config.task == "grpo" else 1
     return L.Trainer(
-        accelerator=section.accelerator,
-        devices=devices,
-        num_nodes=section.num_nodes,
-        strategy=section.strategy,
+        **trainer_options(section),
         precision=precision,  # type: ignore[arg-type]
         max_steps=section.max_steps * updates,  # Lightning counts optimiser steps
         max_epochs=-1,

@@ -7,7 +7,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -81,6 +81,8 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
     log.info("%s on %s (%s)", precision.value, device, precision.reason)
     half = HALF.get(precision.value.split("-")[0])
     mixed = precision.value.endswith("-mixed")
+    how: dict[str, Any] = {"dtype": dtype, "precision": precision.value}
+    how["cuda"] = device.type == "cuda"
     if tuned is None:
         plain = PolicyConfig(
             checkpoint=section.checkpoint,
@@ -89,11 +91,11 @@ def opened_policy(config: RunConfig, tuned: Path | None = None) -> Iterator[Poli
             date=section.date,
         )
         plain.quantization = section.quantization
-        policy = load_policy(plain, dtype=dtype, precision=precision.value)
+        policy = load_policy(plain, **how)
         if section.quantization != "none":
             freeze(policy.model)  # as under an adapter
     else:
-        policy = load_tuned(section, tuned, dtype=dtype, precision=precision.value)
+        policy = load_tuned(section, tuned, **how)
     torch.nn.Module.to(policy.model, device)  # transformers' own refuses quantised models
     policy.backend = config.rollout.backend
     with torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=mixed):

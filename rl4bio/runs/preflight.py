@@ -13,6 +13,7 @@ import torch
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import Completions, sample_completions
 from rl4bio.modules.step_advantages import advantages_over_ranks
+from rl4bio.runs.card_plan import card_plan
 from rl4bio.runs.memory import MemoryEstimate, estimate_memory, memory_warning
 from rl4bio.runs.policies import HALF, choose_precision, find_device
 from rl4bio.sections import RunConfig
@@ -72,14 +73,24 @@ def preview(
 
 def memory_of(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> MemoryEstimate:
     """The memory that a run on these samples needs of its device, before it has begun."""
-    longest = heapq.nlargest(LONGEST, samples, key=lambda one: len(str(one.prompt)))
     with placed(policy, config):
         return estimate_memory(
             policy,
             config,
             cpu=find_device(config.trainer.accelerator).type == "cpu",
-            longest=max(policy.count_tokens(one.prompt) for one in longest),
+            longest=longest_prompt(policy, samples),
         )
+
+
+def longest_prompt(policy: Policy, samples: Sequence[Sample]) -> int:
+    """Tokens of the longest prompt."""
+    longest = heapq.nlargest(LONGEST, samples, key=lambda one: len(str(one.prompt)))
+    return max(policy.count_tokens(one.prompt) for one in longest)
+
+
+def plan_for(policy: Policy, samples: Sequence[Sample], config: RunConfig, card: str) -> list[str]:
+    """Lines that say whether the run would fit a card; see `card_plan`."""
+    return card_plan(policy, config, card, longest=longest_prompt(policy, samples))
 
 
 def sample(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> Completions:

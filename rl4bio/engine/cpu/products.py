@@ -13,6 +13,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ def settle_products() -> str:
     """
     choice, reason = faster_products()
     if choice == "oneDNN":
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        _switch().fp32_precision = "bf16"
     return f"{choice} ({reason})"
 
 
@@ -40,7 +41,7 @@ def faster_products() -> tuple[str, str]:
     """The library, MKL or oneDNN, and the reason."""
     if not torch.backends.mkldnn.is_available():
         return "MKL", "this build of torch has no oneDNN"
-    if torch.backends.mkldnn.matmul.fp32_precision not in ("none", "ieee"):
+    if _switch().fp32_precision not in ("none", "ieee"):
         return "MKL", "torch.backends.mkldnn.matmul.fp32_precision is set already"
     if has_bfloat16_tiles():
         return "MKL", "oneDNN would round to bfloat16 on this CPU"
@@ -50,6 +51,10 @@ def faster_products() -> tuple[str, str]:
     if gain < LEAST_GAIN:
         return "MKL", f"oneDNN takes {1 / gain:.2f} of its time"
     return "oneDNN", f"{gain:.1f} times faster here, with the same rounding"
+
+
+def _switch() -> Any:
+    return torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
 
 def has_bfloat16_tiles() -> bool:
@@ -104,9 +109,9 @@ def shortest(function: Callable[[], Tensor]) -> float:
 @contextmanager
 def through_onednn() -> Iterator[None]:
     """Inside, float32 products go through oneDNN, which may use bfloat16 for them."""
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    before = _switch().fp32_precision
+    _switch().fp32_precision = "bf16"
     try:
         yield
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = before
+        _switch().fp32_precision = before

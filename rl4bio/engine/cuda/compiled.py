@@ -97,6 +97,8 @@ class _CompiledLayer:
             enter_compiled(self.number)
             try:
                 return self.run(self.twin, *args, **options)
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:  # compilers raise what they like; what is wrong comes again
                 _give_up(getattr(error, "inner_exception", error))
         return self.plain(*args, **options)

@@ -4,12 +4,11 @@ Everything that changes from token to token lives in tensors that the step itsel
 clock, the tokens, their positions. Attention runs over a bucket of the own length (a multiple of
 64) with what lies ahead masked, so there is one graph for each bucket. Weights' copies and buffers
 live as long as the rollout, and so do its graphs. On a CPU the same steps are simply called, which
-is how they are tested; the recording itself has not been run on a GPU yet.
+is how they are tested; the recording (`graphs`) has not been run on a GPU yet.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -17,14 +16,13 @@ import torch
 from torch import Tensor
 
 from rl4bio.engine.cuda.compiled import compiled_layers
+from rl4bio.engine.cuda.graphs import can_record, recorded
 from rl4bio.engine.key_values import DecodeAttention
 from rl4bio.engine.layer_states import LayerStates
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.packed_logprobs import Halves
 from rl4bio.engine.record import Decoded, Record
 from rl4bio.engine.sampling import sample_tokens
-
-log = logging.getLogger("rl4bio")
 
 BUCKET = 64
 """Own tokens that attention runs over are rounded up to a multiple of this."""
@@ -120,34 +118,19 @@ class StaticLoop:
             self.advance()
 
         self.layout.enter(bucket)
-        if self.token.device.type != "cuda" or not self.may_record:
+        if not self.may_record or not can_record(self.token.device):
             return plain
-        kept = [t.clone() for t in self._state]
-        try:
-            return self._record(plain)
-        except RuntimeError as error:
-            log.info("engine: no CUDA graph (%s); steps are launched", str(error).splitlines()[0])
+        graph = recorded(plain, self._state, self.pool)
+        if graph is None:
             return plain
-        finally:  # warming up has moved the clock
-            for tensor, before in zip(self._state, kept, strict=True):
-                tensor.copy_(before)
+        self.pool = graph.pool()
+        replay: Callable[[], None] = graph.replay
+        return replay
 
     @property
     def _state(self) -> list[Tensor]:
         record = self.record
         return [self.layout.clock, self.token, self.position, record.tokens, record.logprobs]
-
-    def _record(self, plain: Callable[[], None]) -> Callable[[], None]:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries allocate their workspaces in the first call
-            plain()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
-            plain()
-        self.pool = graph.pool()
-        return graph.replay
 
     def advance(self) -> None:
         """Feed the last tokens, sample the next ones and note them; no look at any value."""

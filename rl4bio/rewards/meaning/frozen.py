@@ -14,6 +14,7 @@ from typing import Any, Literal
 import rl4bio
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
 from rl4bio.files.model_folder import NO_CODE, check_model_folder
+from rl4bio.hardware import own_cuda
 
 Head = Literal["encoder", "pair", "causal"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -64,7 +65,7 @@ def resolve_device(device: Device) -> Any:
         raise ConfigError("device: cuda is not available on this machine; use auto or cpu")
     if device == "cpu" or not available:
         return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cuda", own_cuda())
 
 
 def packaged_encoder() -> str:

@@ -1,0 +1,44 @@
+"""In which phase of a step the memory ran out: what lowers it differs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+REMEDIES = {
+    "rollout": "lower rollout.max_completion_tokens, data.options.batch_size or grpo.group_size",
+    "reference": "lower grpo.tokens_per_micro_batch or rollout.max_prompt_tokens, or set "
+    "grpo.kl_coef=0",
+    "update": "lower grpo.tokens_per_micro_batch (the result stays the same) or "
+    "rollout.max_completion_tokens, or set policy.gradient_checkpointing=true",
+}
+"""Of each phase the three settings that take most of its memory."""
+
+
+def phase(name: str) -> Callable[[F], F]:
+    """Let a method of a module say where it was when the memory ran out.
+
+    Args:
+        name: of the phase, a key of `REMEDIES`.
+    """
+
+    def decorate(method: F) -> F:
+        @functools.wraps(method)
+        def run(self: Any, *args: Any, **options: Any) -> Any:
+            try:
+                return method(self, *args, **options)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                full = not isinstance(error, RuntimeError) or "can't allocate" in str(error)
+                told = getattr(error, "__notes__", None)
+                if (full or isinstance(error, torch.OutOfMemoryError)) and not told:
+                    error.add_note(f"in the {name} of {self.place}; {REMEDIES[name]}")
+                raise
+
+        return run  # type: ignore[return-value]
+
+    return decorate

@@ -1,0 +1,89 @@
+"""Whether a run would fit a card, and what makes it fit; no card is needed to say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rl4bio.hardware import CARDS, Card, resolve_precision
+from rl4bio.modules.policy import Policy
+from rl4bio.runs.activations import prompts_of
+from rl4bio.runs.memory import MemoryEstimate, estimate_memory
+from rl4bio.sections import RunConfig
+
+OVERHEAD_GIB = 1.5
+"""CUDA itself and the allocator's gaps."""
+SHOWN = 3
+
+
+def card_plan(policy: Policy, config: RunConfig, name: str, *, longest: int) -> list[str]:
+    """Lines for people: what the card would run, what it takes, and what lowers that.
+
+    Args:
+        policy: as it will be trained, on any device.
+        config: of the run.
+        name: of the card, a key of `CARDS`.
+        longest: tokens of the longest prompt.
+
+    Raises:
+        ConfigError: the configured precision does not run on the card.
+    """
+    card = CARDS[name]
+
+    def estimate(changed: RunConfig) -> MemoryEstimate:
+        return estimate_memory(policy, changed, longest=longest, card=card)
+
+    found = estimate(config)
+    precision = resolve_precision(
+        config.trainer.precision, family=policy.family, capability=card.capability
+    )
+    lines = [
+        f"{name}: {precision.value} ({precision.reason})",
+        found.describe(),
+        verdict(found, card),
+    ]
+    if room(found, card) < 0:
+        lines += [
+            f"  {change}: {total / 2**30:.1f} GiB" for total, change in remedies(config, estimate)
+        ]
+    return lines
+
+
+def room(found: MemoryEstimate, card: Card) -> float:
+    """GiB that the card has to spare."""
+    return card.memory_gib - OVERHEAD_GIB - found.most / 2**30
+
+
+def verdict(found: MemoryEstimate, card: Card) -> str:
+    """Whether it fits, in one line."""
+    left = room(found, card)
+    of = f"{card.memory_gib:g} GiB, of which CUDA takes some {OVERHEAD_GIB:g}"
+    if left >= 0:
+        return f"fits: {left:.1f} GiB to spare ({of})"
+    return f"does not fit: {-left:.1f} GiB too much ({of}); changes that help, each alone"
+
+
+def remedies(
+    config: RunConfig, estimate: Callable[[RunConfig], MemoryEstimate]
+) -> list[tuple[int, str]]:
+    """Bytes and text of the changes that lower the memory most, the best first."""
+    grpo, limits = config.grpo, config.rollout
+    half_batch = max(1, prompts_of(config) // 2)
+    options = {**config.data.options, "batch_size": half_batch}
+    changes = {
+        f"grpo.tokens_per_micro_batch={grpo.tokens_per_micro_batch // 2}": replace(
+            config, grpo=replace(grpo, tokens_per_micro_batch=grpo.tokens_per_micro_batch // 2)
+        ),
+        "policy.gradient_checkpointing=true": replace(
+            config, policy=replace(config.policy, gradient_checkpointing=True)
+        ),
+        f"rollout.max_completion_tokens={limits.max_completion_tokens // 2}": replace(
+            config,
+            rollout=replace(limits, max_completion_tokens=limits.max_completion_tokens // 2),
+        ),
+        f"data.options.batch_size={half_batch}": replace(
+            config, data=replace(config.data, options=options)
+        ),
+    }
+    found = [(estimate(changed).most, text) for text, changed in changes.items()]
+    return sorted(found)[:SHOWN]

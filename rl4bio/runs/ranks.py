@@ -1,0 +1,195 @@
+"""What Lightning and torch are told of a `Launch`."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+)
+from lightning.pytorch.strategies import DDPStrategy
+
+from rl4bio.errors import RankError
+from rl4bio.hardware import check_code, settle_cuda
+from rl4bio.runs.launch import Launch, plan_launch
+from rl4bio.sections.run import TrainerConfig
+
+JOIN = timedelta(minutes=10)
+"""How long processes wait for all others to be there."""
+STEP = timedelta(minutes=30)
+"""How long they wait for one another in a run: a step may take minutes."""
+SEEN_WITHIN_S = 60
+"""After which a folder made on one machine must be seen on all."""
+OUTSIDE = ("torchrun", "slurm", "mpi")
+"""Launchers that have started all processes themselves."""
+_MADE = "rl4bio/folder"
+
+
+class KnownRanks(ClusterEnvironment):
+    """Processes that a launcher has started and numbered."""
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__()
+        self.launch = launch
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    @property
+    def main_address(self) -> str:
+        if self.launch.launcher == "slurm" and "MASTER_ADDR" not in os.environ:
+            hosts = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST")
+            return SLURMEnvironment.resolve_root_node_address(hosts or "127.0.0.1")
+        return os.environ.get("MASTER_ADDR", "127.0.0.1")
+
+    @property
+    def main_port(self) -> int:
+        if "MASTER_PORT" in os.environ:
+            return int(os.environ["MASTER_PORT"])
+        return 15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])
+
+    @staticmethod
+    def detect() -> bool:
+        return False  # given, never looked for
+
+    def world_size(self) -> int:
+        return self.launch.world
+
+    def set_world_size(self, size: int) -> None:
+        pass
+
+    def global_rank(self) -> int:
+        return self.launch.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        pass
+
+    def local_rank(self) -> int:
+        return self.launch.local_rank
+
+    def node_rank(self) -> int:
+        return self.launch.node_rank
+
+
+def own_launch(section: TrainerConfig) -> Launch:
+    """The launch that this process is part of; its CUDA device is made the current one."""
+    launch = plan_launch(
+        section,
+        os.environ,
+        cards=torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        mps=torch.backends.mps.is_available(),
+    )
+    if launch.accelerator == "gpu":
+        check_code(launch.local_rank)
+        settle_cuda(launch.local_rank)
+    return launch
+
+
+def join(section: TrainerConfig) -> None:
+    """Meet the other processes that a launcher has started, before anything is written.
+
+    Raises:
+        RankError: they have not all come.
+    """
+    launch = own_launch(section)
+    if launch.world == 1 or torch.distributed.is_initialized():
+        return
+    known = KnownRanks(launch)
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = known.main_address, str(known.main_port)
+    numbers: dict[str, int] = {"rank": launch.rank, "world_size": launch.world}
+    try:
+        with signals_end_it():
+            store, _, _ = next(torch.distributed.rendezvous("env://", **numbers, timeout=JOIN))
+            torch.distributed.init_process_group(
+                "nccl" if launch.accelerator == "gpu" else "gloo",
+                store=store,
+                timeout=STEP,
+                **numbers,  # type: ignore[arg-type]
+            )
+    except (RuntimeError, ValueError) as error:
+        raise RankError(
+            f"process {launch.rank} has not met all {launch.world} at {known.main_address}:"
+            f"{known.main_port} ({str(error).splitlines()[0]}); see the others' messages"
+        ) from error
+    atexit.register(leave)
+
+
+def leave() -> None:
+    """End the connection to the other processes."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def signals_end_it() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the process at once: no handler of Python's runs while it waits
+    for the others, and there is nothing to save."""
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = {kind: signal.signal(kind, signal.SIG_DFL) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def folder_is_made() -> None:
+    """Tell the other processes that the run's folder is there."""
+    if torch.distributed.is_initialized():
+        _store().set(_MADE, "yes")
+
+
+def wait_for_folder(file: Path) -> None:
+    """Until the first process has made the run's folder.
+
+    Args:
+        file: in it.
+
+    Raises:
+        RankError: the first process has ended, or this machine does not see the folder.
+    """
+    if torch.distributed.is_initialized():
+        try:
+            _store().wait([_MADE], JOIN)
+        except RuntimeError as error:
+            raise RankError("the first process has ended before it began to train") from error
+    until = time.monotonic() + SEEN_WITHIN_S
+    while not file.exists():
+        if time.monotonic() > until:
+            raise RankError(
+                f"{file.parent}: made by the first process, and not seen by this one; put "
+                "output_dir where all machines see it"
+            )
+        time.sleep(0.2)
+
+
+def _store() -> Any:
+    return torch.distributed.distributed_c10d._get_default_store()
+
+
+def trainer_options(section: TrainerConfig) -> dict[str, Any]:
+    """Arguments of Lightning's Trainer: what computes, how many, and who has started them."""
+    launch = own_launch(section)
+    outside = launch.launcher in OUTSIDE
+    # Named also for one process: Lightning would otherwise look around for a cluster itself.
+    environment = KnownRanks(launch) if outside else LightningEnvironment()
+    options: dict[str, Any] = {
+        "accelerator": launch.accelerator,
+        "devices": launch.devices,
+        "num_nodes": launch.nodes,
+    }
+    if launch.world == 1 and section.strategy == "auto":
+        return {**options, "strategy": "auto", "plugins": [environment]}
+    return {**options, "strategy": DDPStrategy(cluster_environment=environment, timeout=STEP)}
