@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from rl4bio.chem.measurements import Unit
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError
-from rl4bio.predictors.units import Unit
 
 if TYPE_CHECKING:
     from rl4bio.predictors.predictor import Target
@@ -44,8 +44,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--unit",
         choices=get_args(Unit),
-        default="p",
-        help="p: values are -log10 of mol/l already; else the concentration's unit (default: p)",
+        help="p: values are -log10 of mol/l already; else the concentration's unit, where no "
+        "column of units and not the label's name says it (default: p)",
+    )
+    parser.add_argument(
+        "--type",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of the measurements to take, such as IC50, where a column of types has several",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="X",
+        help="leave out molecules whose values lie more than X apart on the scale -log10 mol/l; "
+        "default: take the median of all",
     )
     parser.add_argument(
         "--drop-bad", action="store_true", help="leave out rows that cannot be read, and say so"
@@ -97,6 +111,8 @@ def affinity(arguments: argparse.Namespace) -> None:
             arguments.label,
             smiles=arguments.smiles,
             unit=arguments.unit,
+            types=arguments.type,
+            tolerance=arguments.tolerance,
             drop_bad=arguments.drop_bad,
         )
         for name, path in files.items()
@@ -106,9 +122,8 @@ def affinity(arguments: argparse.Namespace) -> None:
     for name, measured in tables.items():
         print(f"{name}: {describe(measured)}", flush=True)
         targets[name], report[name] = learn(measured, options, arguments.seeds)
-    label = unit_name(arguments.label, arguments.unit)
-    for one in targets.values():
-        one.unit = label
+    for name, measured in tables.items():
+        targets[name].unit = unit_name(arguments.label, measured.unit)
     card = write_card(output.name, targets, report, source=arguments.source)
     save_predictor(output, targets, card=card, report=report)
     size = sum(path.stat().st_size for path in output.iterdir())
@@ -119,9 +134,10 @@ def affinity(arguments: argparse.Namespace) -> None:
 def learn(measured: Measured, options: TreeOptions, seeds: int) -> tuple[Target, dict[str, Any]]:
     """A target's predictor and its report; prints the table of held-out splits."""
     from rl4bio.predictors import report
+    from rl4bio.predictors.training import check_enough, train_target
     from rl4bio.predictors.training import describe as options_of
-    from rl4bio.predictors.training import train_target
 
+    check_enough(measured.values)
     found: dict[str, Any] = {"data": facts(measured)}
     if seeds:
         scores, held = report.evaluate(measured, options, seeds=range(seeds))
@@ -175,6 +191,9 @@ def facts(measured: Measured) -> dict[str, Any]:
         "dropped": measured.dropped,
         "repeats": measured.repeats,
         "largest_gap": measured.largest_gap,
+        "left_out": measured.left_out,
+        "mixtures": len(measured.mixtures),
+        "disagreeing": measured.disagreeing,
         "median": float(sorted(measured.values)[len(measured.values) // 2]),
     }
 
@@ -183,9 +202,22 @@ def describe(measured: Measured) -> str:
     """One line of it."""
     text = f"{measured.rows:,} rows, {len(measured.molecules):,} molecules"
     if measured.repeats:
-        text += f"; {measured.repeats} repeats averaged, at most {measured.largest_gap:.2f} apart"
+        text += (
+            f"; {measured.repeats} repeats, of which the median counts, "
+            f"at most {measured.largest_gap:.2f} apart"
+        )
+    if measured.disagreeing:
+        text += f"; {measured.disagreeing} molecules left out, whose values lie farther apart"
     if measured.dropped:
         text += f"; {measured.dropped} rows dropped"
+    if measured.left_out:
+        why = ", ".join(f"{count} {reason}" for reason, count in measured.left_out.items())
+        text += f"; rows left out: {why}"
+    if measured.mixtures:
+        text += (
+            f"; {len(measured.mixtures)} rows are mixtures, of which the largest part counts, "
+            f"such as {measured.mixtures[0]}"
+        )
     return text
 
 

@@ -14,6 +14,7 @@ from rl4bio.callbacks.molecule_table import read_molecules
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.chem.diversity import internal_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
+from rl4bio.chem.identity import parent
 from rl4bio.chem.reading import Molecule
 from rl4bio.chem.reference import reference_subset
 from rl4bio.chem.tables import read_smiles_column
@@ -23,7 +24,7 @@ from rl4bio.chem.tables import read_smiles_column
 class MoleculeMonitor(pl.Callback):
     """Logs `molecules/...` of rank 0's batch every `every` steps, and at the first.
 
-    valid_fraction; unique_fraction, distinct canonical SMILES over valid molecules; of the valid
+    valid_fraction; unique_fraction, distinct parents over valid molecules; of the valid
     molecules intdiv (1 - mean pairwise Tanimoto) and snn (mean similarity to the nearest molecule
     of the reference's fixed subset). A number that is undefined, as where no molecule is valid, is
     not logged.
@@ -90,7 +91,7 @@ def batch_metrics(molecules: Sequence[Molecule], subset: Sequence[Any]) -> dict[
     fingerprints = [folded_ecfp4(molecule) for molecule in valid]
     metrics = {
         "valid_fraction": len(valid) / len(molecules),
-        "unique_fraction": unique_fraction([molecule.canonical for molecule in valid]),
+        "unique_fraction": unique_fraction([parent(molecule) for molecule in valid]),
         "intdiv": internal_diversity(fingerprints),
         "snn": snn(fingerprints, subset),
     }

@@ -2,8 +2,8 @@
 
 In the manner of the lists of Brenk (2008), Dundee, BMS and Glaxo, but only what breaks or explodes
 on the shelf or in water. Groups of drugs that are merely reactive, such as acrylamides, or
-coloured, such as azo dyes, are not on it. RDKit's FilterCatalog holds the published lists; `CATALOGS` names
-those that `Rules.catalogs` may add.
+coloured, such as azo dyes, are not on it. RDKit's FilterCatalog holds the published lists;
+`CATALOGS` names those that `Rules.catalogs` may add.
 """
 
 from __future__ import annotations

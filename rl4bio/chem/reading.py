@@ -23,7 +23,8 @@ CACHED_MEMOS = 20_000
 
 Value = TypeVar("Value")
 
-_FOREIGN = re.compile(r"[^A-Za-z0-9\[\]()=#$:/\\+\-.%@*]")
+_FOREIGN = re.compile(r"(?!->|<-|(?<=-)>)[^A-Za-z0-9\[\]()=#$:/\\+\-.%@*]")
+"""What is no SMILES, but for the arrows of RDKit's dative bonds."""
 _HEAVY_ATOM = re.compile(r"\[(?!\d*H[+\-\d:]*\])[^\]]*\]|Br|Cl|[BCNOPSFIbcnops*]")
 _SANITIZE_REASONS = {
     Chem.SanitizeFlags.SANITIZE_PROPERTIES: "valence",
@@ -128,6 +129,8 @@ def _parse(text: str, allow_dummies: bool) -> Molecule:
         return _invalid(text, _failure(text))
     if ":" in text:
         mol = _unmapped(mol)
+    if (">" in text or "<" in text) and not _binds_metals(mol):
+        return _invalid(text, "valence")
     canonical = Chem.MolToSmiles(mol)
     if "*" in canonical and not allow_dummies:
         return _invalid(text, "dummy atom")
@@ -148,6 +151,16 @@ def _parameters(*, sanitize: bool) -> Any:
     parameters.allowCXSMILES = False
     parameters.parseName = False
     return parameters
+
+
+def _binds_metals(mol: Any) -> bool:
+    """Whether dative bonds go to metals alone; elsewhere they would give carbon a fifth bond."""
+    table = Chem.GetPeriodicTable()
+    return all(
+        table.GetDefaultValence(bond.GetEndAtom().GetAtomicNum()) < 0
+        for bond in mol.GetBonds()
+        if bond.GetBondType() == Chem.BondType.DATIVE
+    )
 
 
 def _unmapped(mol: Any) -> Any:

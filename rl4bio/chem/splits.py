@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from rl4bio.chem.properties import scaffold
+from rl4bio.chem.identity import parent, parent_scaffold
 from rl4bio.chem.reading import Molecule
+from rl4bio.errors import DataError
+
+log = logging.getLogger("rl4bio")
 
 SplitKind = Literal["random", "scaffold"]
 
@@ -17,8 +23,8 @@ def split_groups(
 ) -> list[list[int]]:
     """Row numbers of the held-out parts and, last, of the rest; no group is in two parts.
 
-    A group holds the rows of one canonical SMILES (random) or of one Bemis-Murcko scaffold
-    (scaffold; acyclic molecules, which have none, are groups by canonical SMILES). Groups come in
+    A group holds the rows of one parent without stereochemistry (random) or of the Bemis-Murcko
+    scaffold of the parent (scaffold; acyclic molecules, which have none, by parent). Groups come in
     an order fixed by their names and the seed, and a part takes groups until it has its share of
     rows; a group of more than half a part's share goes to the rest, so that one large series does
     not make up a test set.
@@ -33,7 +39,7 @@ def split_groups(
         len(fractions) + 1 lists, each in the order of the rows.
     """
     names = [
-        (scaffold(molecule) if kind == "scaffold" else "") or molecule.canonical
+        (parent_scaffold(molecule) if kind == "scaffold" else "") or parent(molecule, stereo=False)
         for molecule in molecules
     ]
     return split_names(names, fractions, seed=seed, spread=kind == "scaffold")
@@ -66,3 +72,85 @@ def split_names(
         else:
             parts[place] += rows
     return [sorted(part) for part in (*parts, rest)]
+
+
+Leaks = Literal["fail", "drop", "keep"]
+"""A split that a file marks with a molecule on both sides: refuse it, leave the training rows of
+such molecules out, or take it as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """What the splits of a table hold, and what of it is in training too."""
+
+    rows: Mapping[str, int]
+    """Split -> its rows."""
+    parents: Mapping[str, frozenset[str]]
+    """Split -> parents of its molecules, without stereochemistry."""
+    scaffolds: Mapping[str, frozenset[str]] | None = None
+    """Split -> their scaffolds, "" left out; None = not looked at."""
+
+    @classmethod
+    def of(
+        cls, splits: Sequence[str], parents: Sequence[str], scaffolds: Sequence[str] | None = None
+    ) -> Overlap:
+        """Of N rows, each with its split, its parent and, where known, its scaffold."""
+
+        def by_split(values: Sequence[str]) -> dict[str, frozenset[str]]:
+            found: dict[str, set[str]] = {}
+            for split, value in zip(splits, values, strict=True):
+                found.setdefault(split, set()).update([value] if value else [])
+            return {split: frozenset(own) for split, own in found.items()}
+
+        return cls(
+            rows=Counter(splits),
+            parents=by_split(parents),
+            scaffolds=None if scaffolds is None else by_split(scaffolds),
+        )
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """Parents that are in training and in another split, or in two others."""
+        seen: set[str] = set()
+        found: set[str] = set()
+        for own in self.parents.values():
+            found |= seen & own
+            seen |= own
+        return frozenset(found)
+
+    def __str__(self) -> str:
+        """One line: rows, parents and scaffolds of each split, and what training shares."""
+        texts = []
+        for split in sorted(self.rows, key=["train", "val", "test"].index):
+            parts = [f"{self.rows[split]:,} rows", self._count(self.parents, "parents", split)]
+            if self.scaffolds is not None:
+                parts.append(self._count(self.scaffolds, "scaffolds", split))
+            texts.append(f"{split} {', '.join(parts)}")
+        return "; ".join(texts)
+
+    def _count(self, sets: Mapping[str, frozenset[str]], what: str, split: str) -> str:
+        text = f"{len(sets[split]):,} {what}"
+        if split == "train" or "train" not in sets:
+            return text
+        return f"{text} ({len(sets[split] & sets['train'])} in train)"
+
+
+def check_leaks(overlap: Overlap, leaks: Leaks, *, source: str, option: str) -> frozenset[str]:
+    """Parents whose training rows are to be left out; none where nothing leaks or all is kept.
+
+    Raises:
+        DataError: molecules are on two sides, under `fail`.
+    """
+    shared = overlap.shared
+    if not shared or leaks == "keep":
+        return frozenset()
+    what = (
+        f"{source}: {len(shared)} molecules are in two of its splits, such as {min(shared)} "
+        "(salts, isotopes, stereoisomers and other spellings count as one)"
+    )
+    if leaks == "fail":
+        raise DataError(
+            f"{what}; set {option} to drop, which leaves them out of training, or to keep"
+        )
+    log.warning("%s; left out of training (%s)", what, option)
+    return shared

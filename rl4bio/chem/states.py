@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
+from rl4bio.chem.identity import parent
+from rl4bio.chem.reading import Molecule
 from rl4bio.types import MoleculeState
 
-if TYPE_CHECKING:
-    from rl4bio.chem.reading import Molecule
+
+def same_key(molecule: Molecule, *, stereo: bool = True) -> int:
+    """The key of a valid molecule, equal for what `rl4bio.chem.identity` calls the same."""
+    return molecule_key(parent(molecule, stereo=stereo))
 
 
 def molecule_key(canonical: str) -> int:
-    """A signed 64-bit hash of a canonical SMILES, equal in every process.
+    """A signed 64-bit hash of a parent's canonical SMILES, equal in every process.
 
     Any two of a million molecules share a key with a probability of 3 in 100 million.
     """
@@ -26,17 +29,18 @@ def batch_states(
 ) -> list[MoleculeState]:
     """The state of each molecule of a batch, given the keys of those that came before it.
 
-    The second copy in a batch is a duplicate whether or not the molecule was seen.
+    Copies have one parent: salts, isotopes and other spellings are copies. The second in a batch is
+    a duplicate whether or not the molecule was seen.
     """
     here: set[str] = set()
     states: list[MoleculeState] = []
     for molecule in molecules:
-        canonical = molecule.canonical
+        name = parent(molecule)
         if not molecule.valid:
             states.append("invalid")
-        elif canonical in here:
+        elif name in here:
             states.append("duplicate")
         else:
-            states.append("seen" if seen and molecule_key(canonical) in seen else "valid")
-            here.add(canonical)
+            states.append("seen" if seen and molecule_key(name) in seen else "valid")
+            here.add(name)
     return states

@@ -21,6 +21,12 @@ from rl4bio.text.redaction import shown
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".smi", ".smiles")
 LISTED_COLUMNS = 20
+DRUG_COLUMNS = ("drug", "ligand", "molecule", "structure")
+"""Columns of molecules in tables without one of smiles, such as TDC's."""
+
+_UNNAMED = re.compile(r"|unnamed: \d+(?:_level_\d+)?")
+_SEPARATOR = re.compile(r"\"?sep=.?\"?", re.IGNORECASE)
+_COMMA_NUMBER = re.compile(r"[<>=~ ]*[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
 
 Records = Iterator[tuple[int, list[str]]]
 """Line and cells of each row that is not blank."""
@@ -64,6 +70,12 @@ class Header:
         """
         if name is None:
             alike = [n for n in self.names if "smiles" in n and "scaffold" not in n]
+            alike = alike or [n for n in self.names if n in DRUG_COLUMNS]
+            if len(alike) > 1 and "smiles" not in alike:
+                raise DataError(
+                    f"{self.path}:{self.line}: has several columns of molecules, "
+                    f"{', '.join(map(shown, alike))}; name one with {option}"
+                )
             name = alike[0] if len(alike) == 1 else "smiles"
         return self.index(name, option=option)
 
@@ -134,15 +146,22 @@ def _open(path: Path, option: str) -> tuple[Header, Records]:
             f"{path}: unknown kind of file; needs {', '.join(SUFFIXES)}, or one of them with .gz"
         )
     text = read_text(path, option=option)
-    first = text.lstrip("\r\n").partition("\n")[0]
+    skipped, text = _without_preface(text)
+    first = text.partition("\n")[0]
     if kind in (".smi", ".smiles") or (kind == ".txt" and not _names_columns(first)):
-        return Header(path=path, names=["smiles"]), _filled(path, _smi_records(text))
+        return Header(path=path, names=["smiles"]), _filled(path, _smi_records(text, skipped))
     delimiter = max(",;\t", key=first.count)
-    records = _csv_records(path, text, delimiter)
+    records = _csv_records(path, text, delimiter, skipped)
     line, cells = next(records, (1, []))
     if not cells:
         raise _no_molecule(path)
     names = [cell.strip().lower() for cell in cells]
+    kept = [place for place, name in enumerate(names) if not _UNNAMED.fullmatch(name)]
+    if kept and len(kept) < len(names):  # the index that pandas writes, or a trailing separator
+        names = [names[place] for place in kept]
+        records = ((n, [cells[place] for place in kept]) for n, cells in records)
+    if delimiter != ",":
+        records = _with_points(list(records))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{path}:{line}: two columns are called {shown(twice)}; rename one")
@@ -158,15 +177,50 @@ def _names_columns(first: str) -> bool:
     return "smiles" in first.lower()
 
 
-def _csv_records(path: Path, text: str, delimiter: str) -> Records:
-    """The header and the rows, which are as wide as it."""
+def _without_preface(text: str) -> tuple[int, str]:
+    """How many lines stand before the table, and the text from there: Excel's `sep=;`, comments,
+    blank lines. A comment that names a column of SMILES is the header; its sign goes."""
+    skipped = 0
+    while text:
+        line, newline, rest = text.partition("\n")
+        plain = line.strip()
+        if plain.startswith("#") and "smiles" in plain.lower() and re.search(r"[,;\t]", plain):
+            return skipped, text.replace("#", "", 1)
+        if plain and not plain.startswith("#") and not _SEPARATOR.fullmatch(plain):
+            break
+        skipped, text = skipped + 1, rest if newline else ""
+    return skipped, text
+
+
+def _with_points(records: list[tuple[int, list[str]]]) -> Records:
+    """Rows whose columns of numbers have decimal points where they had commas, as Excel writes them
+    beside semicolons and tabs."""
+    width = max((len(cells) for _, cells in records), default=0)
+    for place in range(width):
+        cells = [own[place].strip() for _, own in records if place < len(own)]
+        filled = [cell for cell in cells if cell]
+        commas = any("," in cell for cell in filled)
+        if commas and all(_COMMA_NUMBER.fullmatch(cell) for cell in filled):
+            for _, own in records:
+                own[place] = own[place].replace(",", ".")
+    return iter(records)
+
+
+def _csv_records(path: Path, text: str, delimiter: str, skipped: int) -> Records:
+    """The header and the rows, which are as wide as it; names of rows, as R writes them, go."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line, width = 1, 0
+    line, width = skipped + 1, 0
+    named: bool | None = None  # whether rows begin with a name that the header does not have
     try:
         for cells in reader:
-            here, line = line, reader.line_num + 1
+            here, line = line, skipped + reader.line_num + 1
             if not any(cells):
                 continue
+            if cells and cells[0].startswith("#") and width:
+                continue
+            if width and named is None:
+                named = delimiter == "\t" and len(cells) == width + 1 and cells[0].isdigit()
+            cells = cells[1:] if named else cells
             width = width or len(cells)
             if len(cells) != width:
                 raise DataError(
@@ -175,13 +229,15 @@ def _csv_records(path: Path, text: str, delimiter: str) -> Records:
                 )
             yield here, cells
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: {error}") from None
+        raise DataError(f"{path}:{skipped + reader.line_num}: {error}") from None
 
 
-def _smi_records(text: str) -> Records:
+def _smi_records(text: str, skipped: int) -> Records:
     started = False
-    for number, line in enumerate(io.StringIO(text, newline=""), start=1):
+    for number, line in enumerate(io.StringIO(text, newline=""), start=skipped + 1):
         words = line.split(None, 1)
+        if words and words[0].startswith("#"):  # a comment: no SMILES begins with a bond
+            continue
         # No SMILES holds the word: `m` stands inside brackets alone.
         if words and (started or "smiles" not in words[0].lower()):
             started = True

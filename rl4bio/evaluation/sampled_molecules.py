@@ -120,7 +120,7 @@ def describe(
         "data": f"{config.data.name} {config.data.options}",
         "reference": "none: the data hold no molecules"
         if reference is None
-        else f"training split, {len(reference.canonical)} distinct molecules; SNN and the corpus "
+        else f"training split, {len(reference.parents)} distinct molecules; SNN and the corpus "
         f"column: a fixed subset of {len(reference.subset)}",
         "sampling": f"temperature {limits.temperature:g}"
         + (f", top {limits.top_k} tokens" if limits.top_k else "")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.chem.reading import read_smiles
-from rl4bio.chem.states import batch_states, molecule_key
+from rl4bio.chem.states import batch_states, same_key
 from rl4bio.errors import ConfigError
 from rl4bio.generation.options import noise
 from rl4bio.generation.streams import Progress, opened_output
@@ -93,7 +93,7 @@ def sample_molecules(
         sums = found.logprobs.double().sum(-1).tolist()
         molecules = [read_smiles(f"{sample.prompt}{text}") for text in found.texts]
         states = batch_states(molecules, seen)
-        seen.update(molecule_key(molecule.canonical) for molecule in molecules if molecule.valid)
+        seen.update(same_key(molecule) for molecule in molecules if molecule.valid)
         yield [
             Written(
                 smiles=molecule.text,

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rl4bio.errors import DataError
+
 ARRAYS = {
     "split_feature": "int32",
     "split_threshold": "float64",
@@ -187,7 +189,16 @@ class ForestBuilder:
         self._tree_nodes.append(len(queue))
 
     def build(self) -> Forest:
-        """The forest of the members so far; ValueError where no tree has a split."""
+        """The forest of the members so far.
+
+        Raises:
+            DataError: no tree has a split.
+        """
+        if not self._splits:
+            raise DataError(
+                "no tree finds anything to tell the molecules apart by; the values do not follow "
+                "from the structures, or the molecules are too few"
+            )
         lists: dict[str, Any] = {
             "split_feature": [feature for feature, _ in self._splits],
             "split_threshold": [threshold for _, threshold in self._splits],

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl4bio.chem.features import DOMAIN_BITS, FEATURE_SETS, domain_bits, feature_rows
-from rl4bio.chem.fragments import largest_fragment
+from rl4bio.chem.identity import parent_molecule
 from rl4bio.chem.reading import Molecule
 from rl4bio.predictors.forest import Forest
 
@@ -72,10 +72,10 @@ class Target:
             raise ValueError(f"low, high: got {self.low}, {self.high}; low must be below high")
 
     def predict(self, molecules: Sequence[Molecule]) -> list[Prediction]:
-        """Predictions of valid molecules, of the largest fragment of each."""
+        """Predictions of valid molecules, of the parent of each."""
         if not molecules:
             return []
-        wholes = [largest_fragment(molecule) for molecule in molecules]
+        wholes = [parent_molecule(molecule) for molecule in molecules]
         members = self.forest.members(feature_rows(wholes, self.features))
         similarity = nearest_tanimoto(domain_bits(wholes), self.domain)
         columns = (members.mean(axis=1), members.std(axis=1), similarity)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rl4bio.chem.fragments import largest_fragment
+from rl4bio.chem.identity import other_parts, parent_molecule
+from rl4bio.chem.measurements import Unit, find_measure, on_p_scale
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.tables import Table, read_table
 from rl4bio.errors import DataError
-from rl4bio.predictors.units import MOLAR, Unit
 from rl4bio.text.redaction import shown
 
 BOUNDS = (-2.0, 20.0)
@@ -36,22 +38,41 @@ class Measured:
     repeats: int
     """Rows of a molecule that had one already, after salts lost their counter-ions."""
     largest_gap: float
-    """Largest difference between the values of one molecule, which are averaged."""
+    """Largest difference between the values of one molecule, of which the median counts."""
+    left_out: dict[str, int]
+    """Reason -> rows that measure something else, or are only bounds."""
+    mixtures: list[str]
+    """Place and SMILES of rows with several parts that are no counter-ions."""
+    disagreeing: int
+    """Molecules that were left out since their values lie farther apart than the tolerance."""
+    unit: str
+    """Of the column: p where its values are taken as they are, else that of a concentration."""
 
 
 def read_measured(
-    path: Path, label: str, *, smiles: str | None = None, unit: Unit = "p", drop_bad: bool = False
+    path: Path,
+    label: str,
+    *,
+    smiles: str | None = None,
+    unit: Unit | None = None,
+    types: Sequence[str] = (),
+    tolerance: float | None = None,
+    drop_bad: bool = False,
 ) -> Measured:
     """The measured molecules of a csv.
 
-    Of a salt or mixture the largest fragment is kept; rows of one molecule (by canonical SMILES,
-    stereochemistry included) become one with their mean.
+    Of a salt or mixture the parent is kept (`rl4bio.chem.identity`); rows of one parent,
+    stereochemistry included, become one with their median. What columns of relation, unit, type and
+    validity say is heeded (`rl4bio.chem.measurements`).
 
     Args:
         path: of a kind that rl4bio/chem/tables.py reads.
         label: column of the values.
         smiles: column of the molecules; None is `smiles`, or the only one like it.
-        unit: p where the values are pIC50, pKd or pKi; else that of a concentration.
+        unit: p where the values are pIC50, pKd or pKi, else that of a concentration; of rows whose
+            unit no column tells. None: as the label's name says, or p.
+        types: of the measurements that are wanted.
+        tolerance: molecules whose values lie farther apart are left out; None = none.
         drop_bad: leave out rows that cannot be read, instead of refusing the file.
 
     Raises:
@@ -59,15 +80,29 @@ def read_measured(
     """
     table = read_table(path, option="--data")
     places = (table.smiles_index(smiles, option="--smiles"), table.index(label, option="--label"))
+    rows = [dict(zip(table.names, cells, strict=True)) for cells in table.rows]
+    measure = find_measure(table.names, rows, label, types=types, place=str(path), option="--type")
     found: dict[str, tuple[Molecule, list[float]]] = {}
     problems: list[str] = []
+    mixtures: list[str] = []
+    units: set[str] = set()
     for row, cells in enumerate(table.rows):
+        text = cells[places[1]].strip()
+        if not measure.wants(rows[row], text):
+            continue
+        own = measure.unit(rows[row], unit)
+        if own is None:
+            continue
         try:
-            molecule = _molecule(cells[places[0]].strip(), table, row)
-            value = _value(cells[places[1]].strip(), unit, label, table, row)
+            whole = _molecule(cells[places[0]].strip(), table, row)
+            value = _value(text, own, label, table, row)
         except DataError as error:
             problems.append(str(error))
             continue
+        if other_parts(whole):
+            mixtures.append(f"{table.place(row)} {shown(whole.text)}")
+        molecule = parent_molecule(whole)
+        units.add(own)
         found.setdefault(molecule.canonical, (molecule, []))[1].append(value)
     if problems and (not drop_bad or not found):
         more = len(problems) - SHOWN_PROBLEMS
@@ -76,14 +111,25 @@ def read_measured(
             + (f"; and {more} more" if more > 0 else "")
             + "; repair them, or leave such rows out with --drop-bad"
         )
-    values = [one for _, one in found.values()]
+    gaps = [max(one) - min(one) for _, one in found.values()]
+    limit = math.inf if tolerance is None else tolerance
+    kept = [pair for pair, gap in zip(found.values(), gaps, strict=True) if gap <= limit]
+    if not kept:
+        disagree = f"{len(found)} molecules that disagree" if found else ""
+        why = ", ".join(filter(None, [measure.described(), disagree]))
+        raise DataError(f"{path}: nothing is left to learn from; left out: {why}")
+    values = [one for _, one in kept]
     return Measured(
-        molecules=[molecule for molecule, _ in found.values()],
-        values=np.array([math.fsum(one) / len(one) for one in values]),
+        molecules=[molecule for molecule, _ in kept],
+        values=np.array([statistics.median(one) for one in values]),
         rows=len(table.rows),
         dropped=len(problems),
         repeats=sum(len(one) - 1 for one in values),
         largest_gap=max((max(one) - min(one) for one in values), default=0.0),
+        left_out=dict(measure.left_out),
+        mixtures=mixtures,
+        disagreeing=len(found) - len(kept),
+        unit=unit or measure.unit_of_label() or min(units),
     )
 
 
@@ -91,18 +137,18 @@ def _molecule(text: str, table: Table, row: int) -> Molecule:
     molecule = read_smiles(text)
     if not molecule.valid:
         raise DataError(f"{table.place(row)}: {shown(text)} is no SMILES ({molecule.reason})")
-    return largest_fragment(molecule)
+    return molecule
 
 
-def _value(text: str, unit: Unit, label: str, table: Table, row: int) -> float:
+def _value(text: str, unit: str, label: str, table: Table, row: int) -> float:
     try:
         number = float(text)
     except ValueError:
         raise DataError(f"{table.place(row)}: {label} is {shown(text)}, no number") from None
-    if unit != "p":
-        if not (math.isfinite(number) and number > 0):
-            raise DataError(f"{table.place(row)}: {label} is {text}, needs a {unit} above 0")
-        number = MOLAR[unit] - math.log10(number)
+    try:
+        number = on_p_scale(number, unit)
+    except ValueError as error:
+        raise DataError(f"{table.place(row)}: {label} is {text}, {error}") from None
     if not BOUNDS[0] <= number <= BOUNDS[1]:
         raise DataError(
             f"{table.place(row)}: {label} is {text}, on the scale -log10 mol/l that is outside "

@@ -14,7 +14,7 @@ from rl4bio.chem.features import domain_bits, feature_rows
 from rl4bio.chem.splits import SplitKind, split_groups
 from rl4bio.predictors.predictor import nearest_tanimoto
 from rl4bio.predictors.records import Measured
-from rl4bio.predictors.training import FEATURES, TreeOptions, grow_forest
+from rl4bio.predictors.training import FEATURES, TreeOptions, check_enough, grow_forest
 from rl4bio.statistics.ranks import spearman
 
 TEST_SHARE = 0.2
@@ -66,6 +66,7 @@ def evaluate(
     for kind in KINDS:
         for seed in seeds:
             test, train = split_groups(measured.molecules, [TEST_SHARE], kind=kind, seed=seed)
+            check_enough(measured.values[train], held_out=f"{kind} seed {seed}")
             forest = grow_forest(rows[train], measured.values[train], options)
             members = forest.members(rows[test])
             one = HeldOut(

@@ -71,12 +71,7 @@ def train_target(
         MissingPackageError: lightgbm is not installed.
         DataError: too few molecules, or all values are equal.
     """
-    if len(molecules) < FEWEST_MOLECULES or np.ptp(values) == 0:
-        raise DataError(
-            f"{len(molecules)} molecules with values from {values.min(initial=np.inf):g} to "
-            f"{values.max(initial=-np.inf):g} are left to learn from; needs at least "
-            f"{FEWEST_MOLECULES}, not all of one value"
-        )
+    check_enough(values)
     rows = feature_rows(molecules, FEATURES) if rows is None else rows
     return Target(
         features=FEATURES,
@@ -85,6 +80,29 @@ def train_target(
         low=float(values.min()),
         high=float(values.max()),
     )
+
+
+def check_enough(values: NDArray[np.float64], *, held_out: str = "") -> None:
+    """Whether trees can be grown from values.
+
+    Args:
+        values: float64 [N].
+        held_out: the split that left them for training, for the message.
+
+    Raises:
+        DataError: they are too few, or all equal.
+    """
+    where = f"; the {held_out} split holds out the others: give more, or --seeds 0" * bool(held_out)
+    if len(values) < FEWEST_MOLECULES:
+        raise DataError(
+            f"{len(values)} molecules are left to learn from, needs at least "
+            f"{FEWEST_MOLECULES}{where}"
+        )
+    if np.ptp(values) == 0:
+        raise DataError(
+            f"all {len(values)} molecules to learn from have the value {values[0]:g}, which leaves "
+            f"nothing to learn{where}"
+        )
 
 
 def grow_forest(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.answers.kinds import asks_for_molecule
-from rl4bio.chem.states import batch_states, molecule_key
+from rl4bio.chem.states import batch_states, same_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
 from rl4bio.sections import MoleculesConfig, RunConfig
 from rl4bio.types import MoleculeState, Sample, Scorer, ScoreTable
@@ -56,8 +56,9 @@ class RepeatGuard:
 
     Where rewards of the text stand beside those of molecules, such as `structure`, it keeps what
     they give. Otherwise a text in good form that is no molecule would be worth more, and the policy
-    would learn to write such texts. Molecules are the same where their canonical SMILES are. The
-    rewards' own values stay as they are. The memory is this process's until `share` is called.
+    would learn to write such texts. Molecules are the same where their parents are
+    (`rl4bio.chem.identity`). The rewards' own values stay as they are. The memory is this process's
+    until `share` is called.
 
     Args:
         scorer: rewards of which at least one reads molecules; without memory, so for validation.
@@ -81,7 +82,7 @@ class RepeatGuard:
         table = self.scorer(completions, samples)
         molecules = read_molecules(self.scorer, completions, samples) or []
         table.states = row_states(molecules, samples, self.seen)
-        keys = [molecule_key(m.canonical) if m.valid else None for m in molecules]
+        keys = [same_key(m) if m.valid else None for m in molecules]
         for row, (state, key) in enumerate(zip(table.states, keys, strict=True)):
             repeated = state == "duplicate" and self.section.batch_repeats == "zero"
             known = key in self.seen and self.section.seen_before == "zero"

@@ -2,8 +2,10 @@
 
 Validity, unique@n, novelty, IntDiv, SNN and scaffold diversity follow MOSES (Polykovskiy et al.,
 2020, arXiv:1811.12823): IntDiv and SNN run over all valid molecules, copies included, on ECFP4 of
-1,024 bits. Two departures: unique@n is taken over all n texts, and SNN looks for the nearest
-neighbour in a fixed subset of the reference, so it is lower than against the whole of it.
+1,024 bits. Copies are those of one parent (`rl4bio.chem.identity`), which for molecules as MOSES
+has them is one canonical SMILES. Two departures: unique@n is taken over all n texts, and SNN looks
+for the nearest neighbour in a fixed subset of the reference, so it is lower than against the whole
+of it.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from dataclasses import dataclass
 from rl4bio.chem.acceptance import RULES, broken_rules
 from rl4bio.chem.diversity import internal_diversity, scaffold_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
+from rl4bio.chem.identity import parent
 from rl4bio.chem.properties import PROPERTIES
-from rl4bio.chem.reading import Molecule, canonical_smiles, read_smiles
+from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.reference import reference_subset
 from rl4bio.statistics.answers import IndexStatistic
 from rl4bio.statistics.bootstrap import Estimate, estimate, mean_statistic
@@ -36,7 +39,7 @@ class MoleculeSummary:
     """n, all texts, valid or not."""
     validity: Estimate
     unique: float
-    """Distinct canonical SMILES over valid molecules (unique@n)."""
+    """Distinct parents over valid molecules (unique@n)."""
     novelty: Estimate
     """Share of the distinct molecules that the reference does not hold."""
     internal_diversity: float
@@ -76,19 +79,19 @@ class MoleculeSummary:
 class ReferenceMolecules:
     """The molecules that others are compared with, read once for several summaries."""
 
-    canonical: frozenset[str]
+    parents: frozenset[str]
     subset: list[Molecule]
     """Of `rl4bio.chem.reference`: at most 2,000 of them."""
 
 
 def read_reference(smiles: Sequence[str]) -> ReferenceMolecules:
-    """The valid molecules of a reference, made canonical, and its fixed subset.
+    """The valid molecules of a reference, as parents, and its fixed subset.
 
     Args:
         smiles: any order; invalid ones are left out.
     """
     return ReferenceMolecules(
-        canonical=frozenset(filter(None, map(canonical_smiles, smiles))),
+        parents=frozenset(filter(None, (parent(read_smiles(text)) for text in smiles))),
         subset=reference_subset(smiles),
     )
 
@@ -121,12 +124,12 @@ def summarize_molecules(
     molecules = [read_smiles(text) for text in texts]
     valid = [molecule for molecule in molecules if molecule.valid]
     distinct: dict[str, int] = {}
-    """Canonical SMILES -> the first row that writes it."""
+    """Parent -> the first row that writes it."""
     for row, molecule in enumerate(molecules):
         if molecule.valid:
-            distinct.setdefault(molecule.canonical, row)
+            distinct.setdefault(parent(molecule), row)
     values = {name: [float(PROPERTIES[name](m)) for m in valid] for name in SHOWN_PROPERTIES}
-    known = frozenset() if reference is None else reference.canonical
+    known = frozenset() if reference is None else reference.parents
     subset = [] if reference is None else reference.subset
     fingerprints = [folded_ecfp4(molecule) for molecule in valid]
 
@@ -141,7 +144,7 @@ def summarize_molecules(
     return MoleculeSummary(
         num_molecules=len(texts),
         validity=mean([molecule.valid for molecule in molecules]),
-        unique=unique_fraction([molecule.canonical for molecule in valid]),
+        unique=unique_fraction([parent(molecule) for molecule in valid]),
         novelty=mean([smiles not in known for smiles in distinct] if known else []),
         internal_diversity=internal_diversity(fingerprints),
         snn=snn(fingerprints, [folded_ecfp4(molecule) for molecule in subset]),

@@ -33,7 +33,7 @@ INVALID = {
     "\ud800": "characters",  # a lone surrogate cannot even be encoded
     "CCO>>CC=O": "characters",
     "C~C": "characters",
-    "[Fe]<-N": "characters",
+    "C<-N": "valence",  # a dative bond to carbon
     "[C,N]": "characters",
     "CC<": "characters",
     "*": "dummy atom",

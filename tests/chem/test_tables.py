@@ -64,7 +64,7 @@ def test_what_follows_a_smiles_is_not_read(name: str, tmp_path: Path) -> None:
 def test_a_header_of_a_txt_is_known_by_its_words(tmp_path: Path) -> None:
     assert table(tmp_path, "a.txt", "structure\nCCO\n").names == ["structure"]
     assert table(tmp_path, "a.txt", "no\tSMILES\n1\tCCO\n").names == ["no", "smiles"]
-    assert table(tmp_path, "a.txt", "\tSMILES\n1\tCCO\n").names == ["", "smiles"]
+    assert table(tmp_path, "a.txt", "\tSMILES\n1\tCCO\n").names == ["smiles"]
     assert table(tmp_path, "a.txt", "CCO\tethanol\n").names == ["smiles"]
 
 
@@ -80,7 +80,7 @@ def test_the_column_of_the_molecules(tmp_path: Path) -> None:
     path.write_text("canonical_smiles,smiles\nC,CC\nC,\n")
     assert column(path) == [(2, "CC"), (3, "")]
     path.write_text("a_smiles,b_smiles\nC,CC\n")
-    with pytest.raises(DataError, match=r"a\.csv:1: has no column 'smiles' \(the column\); did"):
+    with pytest.raises(DataError, match=r"a\.csv:1: has several columns of molecules, .*; name"):
         column(path)
 
 
@@ -136,3 +136,32 @@ def test_real_files(shared_data: Path) -> None:
     index = found.smiles_index(None, option="")
     assert [cells[index] for cells in found.rows] == [text for _, text in column(path)]
     assert found.place(74_999) == f"{path}:75001"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "names", "rows"),
+    [
+        # pandas' index, with and without a name; a separator at the end of each line
+        ("a.csv", ",Drug_ID,Drug,Y\n0,x,CCO,1\n", ["drug_id", "drug", "y"], ["x", "CCO", "1"]),
+        ("a.csv", "Unnamed: 0,smiles\n0,CCO\n", ["smiles"], ["CCO"]),
+        ("a.csv", "smiles,y,\nCCO,1,\n", ["smiles", "y"], ["CCO", "1"]),
+        # the names of rows that R writes without a header
+        ("a.tsv", "smiles\ty\n1\tCCO\t5\n", ["smiles", "y"], ["CCO", "5"]),
+        # Excel: its own line, decimal commas; a comma in a name stays
+        ("a.csv", "sep=;\nsmiles;y;n\nCCO;7,5;a,b\n", ["smiles", "y", "n"], ["CCO", "7.5", "a,b"]),
+        ("a.csv", "# from 2024\n\nsmiles,y\nCCO,1\n", ["smiles", "y"], ["CCO", "1"]),
+        ("a.csv", "#SMILES,ID\nCCO,1\n", ["smiles", "id"], ["CCO", "1"]),
+        ("a.smi", "# drugs\nCCO ethanol\n", ["smiles"], ["CCO"]),
+    ],
+)
+def test_tables_as_programs_save_them(
+    name: str, content: str, names: list[str], rows: list[str], tmp_path: Path
+) -> None:
+    found = table(tmp_path, name, content)
+    assert (found.names, found.rows) == (names, [rows])
+    assert found.lines == [content.rstrip("\n").count("\n") + 1]
+
+
+def test_a_column_of_drugs_is_one_of_molecules(tmp_path: Path) -> None:
+    (path := tmp_path / "a.csv").write_text("Drug_ID,Drug,Y\nx,CCO,1\n")
+    assert column(path) == [(2, "CCO")]

@@ -21,7 +21,7 @@ def test_repeats_are_averaged_and_salts_lose_their_ions(tmp_path: Path) -> None:
     path = write(tmp_path, "CCN,5", "NCC,6", "Cl.CCN,7.5", "CCO,4", "C[C@H](N)O,3", "C[C@@H](N)O,2")
     found = read_measured(path, "pIC50")
     assert [molecule.canonical for molecule in found.molecules][:2] == ["CCN", "CCO"]
-    assert found.values.tolist() == [(5 + 6 + 7.5) / 3, 4, 3, 2]  # mirror images stay apart
+    assert found.values.tolist() == [6, 4, 3, 2]  # mirror images stay apart
     assert (found.rows, found.repeats, found.largest_gap, found.dropped) == (6, 2, 2.5, 0)
 
 
@@ -88,3 +88,34 @@ def test_the_real_tables(shared_data: Path) -> None:
     assert egfr.rows == 5568
     assert len(egfr.molecules) == 5568 - egfr.repeats
     assert abs(egfr.values - nm.values).max() < 1e-3
+
+
+def test_what_measures_something_else_is_left_out_and_counted(tmp_path: Path) -> None:
+    header = "smiles;Standard Type;Standard Relation;Standard Value;Standard Units"
+    rows = [
+        "CCO;IC50;'=';100;nM",
+        "OCC;IC50;'=';1;uM",
+        "CCN;IC50;'>';10000;nM",
+        "CCC;Inhibition;'=';37;%",
+        "CCCC;IC50;'=';3;ug.mL-1",
+    ]
+    path = write(tmp_path, *rows, header=header)
+    with pytest.raises(
+        DataError, match=r"IC50 \(4 rows\), Inhibition \(1 rows\); choose with --type"
+    ):
+        read_measured(path, "Standard Value")
+    found = read_measured(path, "Standard Value", types=["IC50"])
+    assert [molecule.canonical for molecule in found.molecules] == ["CCO"]
+    assert found.values.tolist() == [pytest.approx(6.5)]  # of 7 and 6
+    assert sum(found.left_out.values()) == 3
+    with pytest.raises(DataError, match=r"left to learn from.*1 molecules that disagree"):
+        read_measured(path, "Standard Value", types=["IC50"], tolerance=0.5)
+
+
+def test_a_counter_ion_is_no_drug_and_a_mixture_is_shown(tmp_path: Path) -> None:
+    pamoic = "O=C(O)c1cc2ccccc2c(Cc2c(O)c(C(=O)O)cc3ccccc23)c1O"
+    path = write(tmp_path, f"CN1CCCN=C1C=Cc1cccs1.{pamoic},4", "Oc1ccccc1C.CCCCN,5")
+    found = read_measured(path, "pic50")
+    assert [m.canonical for m in found.molecules] == ["CN1CCCN=C1C=Cc1cccs1", "Cc1ccccc1O"]
+    assert len(found.mixtures) == 1
+    assert "t.csv:3" in found.mixtures[0]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from rl4bio.chem.randomize import randomized_smiles
+from rl4bio.chem.splits import Leaks
 from rl4bio.chem.tables import read_table
 from rl4bio.chem.tokens import END, split_smiles
 from rl4bio.data.base import Corpus, Split, check_limits, check_shares
@@ -27,6 +28,7 @@ from rl4bio.data.smiles.context import (
     prefix_of,
 )
 from rl4bio.data.smiles.fit import UnknownTokens, draw_splits, fit_vocabulary, short_rows
+from rl4bio.data.smiles.looks import BadRows, check_split, look_at
 from rl4bio.data.smiles.rows import (
     WITHOUT_VALUE,
     SmilesRow,
@@ -77,6 +79,10 @@ class SmilesCorpus(Corpus):
     unknown_tokens: UnknownTokens = "fail"
     """Molecules with tokens that a SMILES model does not know: stop and say which, drop them, or
     take away their stereochemistry and drop what still does not fit. Nothing is changed unasked."""
+    bad_rows: BadRows = "warn"
+    """Rows that are no molecules: warn, or refuse where most are; drop them; or keep them."""
+    leaks: Leaks = "fail"
+    """A molecule in two splits of the file: fail, drop it from training, or keep it."""
     context: str = START
     """Where a string starts: start (the model's start token), first_token (of the row), or literal
     tokens such as C; rows that do not begin with those are left out and counted."""
@@ -196,10 +202,8 @@ class SmilesCorpus(Corpus):
 
     def _read(self, path: Path) -> list[SmilesRow]:
         """The rows that the options pick, tokenized and split; what is left out is logged."""
-        if path.is_dir():
-            table = saved_table(path)
-        else:
-            table = read_table(path, option="data.options.source")
+        option = "data.options.source"
+        table = saved_table(path) if path.is_dir() else read_table(path, option=option)
         labels = split_labels(table, self.split_column)
         left_out: Counter[str] = Counter()
         rows = pick_rows(
@@ -222,8 +226,9 @@ class SmilesCorpus(Corpus):
             raise DataError(f"{path}: none of {len(table.rows)} rows is left ({why})")
         tokenize_rows(table, rows)
         rows = short_rows(rows, self.max_tokens or math.inf, source=str(path))
+        rows = look_at(rows, source=str(path), bad_rows=self.bad_rows)
         self._divide(rows, marked=labels is not None)
-        return rows
+        return check_split(rows, source=str(path), marked=labels is not None, leaks=self.leaks)
 
     def _divide(self, rows: list[SmilesRow], *, marked: bool) -> None:
         default = 0.0 if marked else 0.1
@@ -273,11 +278,8 @@ class SmilesCorpus(Corpus):
 
     def _prompts(self) -> list[Sample]:
         """One prompt, or many with the recorded shares of first tokens; the same in all splits."""
-        prefixes = (
-            [literal_of(self.context)]
-            if self.first_tokens is None
-            else in_proportion(self.first_tokens)
-        )
+        shares = self.first_tokens
+        prefixes = [literal_of(self.context)] if shares is None else in_proportion(shares)
         return [
             Sample(uid=str(number), prompt=prefix, extra=self._extra(prefix, [], ""))
             for number, prefix in enumerate(prefixes)

@@ -25,14 +25,14 @@ away their stereochemistry and leave out those that still have some."""
 def draw_splits(rows: Sequence[SmilesRow], fractions: Mapping[Split, float], *, seed: int) -> None:
     """Mark a seeded share of the molecules of `train` or of no split as val and as test.
 
-    Equal molecules, stereoisomers among them, come into the same split. A fraction above 0 gives
-    at least one molecule.
+    Molecules of one parent (other spellings, salts, isotopes, stereoisomers) come into the same
+    split. A fraction above 0 gives at least one molecule.
 
     Raises:
         DataError: no molecule would be left for training.
     """
     free = [row for row in rows if row.split in (None, "train")]
-    keys = [without_stereo(row.text) for row in free]
+    keys = [row.parent or row.text for row in free]
     order = list(dict.fromkeys(keys))
     random.Random(f"{seed}/split").shuffle(order)
     marks: dict[str, Split] = {}

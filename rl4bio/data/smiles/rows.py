@@ -46,6 +46,8 @@ class SmilesRow:
     num_tokens: int = 0
     tokens: frozenset[str] = frozenset()
     """Of text and scaffold."""
+    parent: str = ""
+    """Without stereochemistry (`rl4bio.chem.identity`); "" where the text is no molecule."""
 
 
 def saved_table(folder: Path) -> Table:

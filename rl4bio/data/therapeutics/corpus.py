@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from rl4bio.answers.bins import bin_of, bin_text
 from rl4bio.answers.forms import TAGS
+from rl4bio.chem.splits import Leaks, Overlap, check_leaks
 from rl4bio.data.base import Corpus, Split, check_limits, check_shares
 from rl4bio.data.therapeutics.prompts import (
     Form,
@@ -29,6 +30,7 @@ from rl4bio.data.therapeutics.splits import (
     in_order,
     label_facts,
     merge_copies,
+    warn_of_bins,
 )
 from rl4bio.data.therapeutics.tasks import build_entries, find_template
 from rl4bio.errors import ConfigError
@@ -73,6 +75,9 @@ class TherapeuticsCorpus(Corpus):
     bad_rows: Literal["fail", "drop"] = "fail"
     """Rows that cannot be used (a SMILES that RDKit does not read, an empty input): refuse the
     file, or leave them out and count them. Rows without a label are always left out."""
+    leaks: Leaks = "fail"
+    """Of splits that a table gives: fail where an item is in two of them under another salt or
+    spelling, drop it from training, or keep it."""
     max_train: int | None = None
     max_test: int | None = None
     """Seeded subsets over all tasks; None = all. Scales and shares come from all training items."""
@@ -156,15 +161,20 @@ class TherapeuticsCorpus(Corpus):
                 bare += records
             else:
                 tasks.setdefault(entry.task, []).extend(records)
-        tasks = {name: merge_copies(own, left_out[name]) for name, own in tasks.items()}
+        tolerances = {entry.task: entry.tolerance for entry in self._entries}
+        tasks = {
+            name: merge_copies(own, left_out[name], tolerance=tolerances[name])
+            for name, own in tasks.items()
+        }
         divide(
             tasks,
             test_fraction=self.test_fraction,
             val_fraction=self.val_fraction,
             seed=self.seed,
         )
-        for name, own in tasks.items():
-            _log_task(name, own, left_out[name])
+        for name in tasks:
+            tasks[name] = _without_leaks(name, tasks[name], self.leaks)
+            _log_task(name, tasks[name], left_out[name])
         return self._cut(tasks, bare)
 
     def _cut(
@@ -175,11 +185,14 @@ class TherapeuticsCorpus(Corpus):
         if self.task == "questions":
             shown_in["test"] = []  # a prompt without input would be in training and in test
         facts: dict[str, LabelFacts] = {}
-        scales = {entry.task: entry.scale for entry in self._entries}
+        scales = {entry.task: entry.ends for entry in self._entries}
+        transformed = {e.task: e.scale is not None or e.unit is not None for e in self._entries}
         for name, own in tasks.items():
             train = [record for record in own if record.split == "train"]
             shared = balanced(train, seed=self.seed) if self._balances(train) else train
             facts[name] = label_facts(shared, scale=scales[name])
+            values = [record.value for record in shared]
+            warn_of_bins(name, facts[name], values, chosen=transformed[name])
             for record in own:
                 shown_in[str(record.split)].append(record)
         train = in_order(shown_in["train"], seed=self.seed)[: self.max_train]
@@ -263,3 +276,24 @@ def _log_task(task: str, records: Sequence[TherapeuticsRecord], left_out: Counte
     level = logging.WARNING if {*left_out} & {UNUSABLE, CONTRADICTING} else logging.INFO
     parts = [f"{sizes[split]} {split}" for split in ("train", "val", "test")]
     log.log(level, "%s: %s; left out: %s", task, ", ".join(parts), why or "none")
+
+
+def _without_leaks(
+    task: str, records: list[TherapeuticsRecord], leaks: Leaks
+) -> list[TherapeuticsRecord]:
+    """The items without what leaks, after the policy; a line states what the splits share.
+
+    Raises:
+        DataError: a table's own split has an item on two sides, under `fail`.
+    """
+    if not records[0].template.molecules:
+        return records
+    overlap = Overlap.of(
+        [str(record.split) for record in records],
+        [record.same for record in records],
+        [record.core for record in records],
+    )
+    log.info("%s: %s", task, overlap)
+    source = f"{records[0].place.rpartition(':')[0]}: task {task}"
+    dropped = check_leaks(overlap, leaks, source=source, option="data.options.leaks")
+    return [r for r in records if not (r.split == "train" and r.same in dropped)]

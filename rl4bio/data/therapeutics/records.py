@@ -6,11 +6,12 @@ import functools
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rl4bio.chem.properties import scaffold
+from rl4bio.chem.identity import parent, parent_scaffold
+from rl4bio.chem.measurements import Measure, find_measure, on_p_scale
 from rl4bio.chem.reading import read_smiles
 from rl4bio.data.base import Split
 from rl4bio.data.smiles.rows import SPLITS
@@ -39,8 +40,12 @@ class TherapeuticsRecord:
     key: str
     """The inputs with molecules as canonical SMILES: equal for copies of an item."""
     group: str
-    """What the splits keep together: the scaffold or the canonical SMILES of the first molecule, or
-    all inputs where there is no molecule."""
+    """What the splits keep together: the first molecule's parent or scaffold; all inputs where
+    there is no molecule."""
+    same: str = ""
+    """The inputs with molecules as their parents: equal where splits must not part two items."""
+    core: str = ""
+    """Scaffold of the first molecule's parent, "" where it has none."""
     answer: str = ""
     """A or B, canonical SMILES, or "" where the label is a number or there is none."""
     value: float = math.nan
@@ -103,11 +108,12 @@ def read_entry(
     rows = read_table_rows(entry, seed)
     columns = Columns(rows, entry, template, way)
     letters = read_letters(rows, columns.label, entry) if template.kind == "option" else {}
+    measure = _find_measure(rows, columns) if template.kind == "bin" else None
     records: list[TherapeuticsRecord] = []
     problems: list[str] = []
     for row in rows:
         try:
-            records.append(_read_row(row, columns, letters, form))
+            records.append(_read_row(row, columns, letters, measure, form))
         except _LeftOut as why:
             left_out[str(why)] += 1
         except ValueError as error:
@@ -118,16 +124,20 @@ def read_entry(
         except DataError as error:
             advice = "correct the rows, or set data.options.bad_rows to drop to leave them out"
             raise DataError(f"{error}; {advice}") from None
-    if problems:
-        left_out[UNUSABLE] += len(problems)
+    left_out += Counter({UNUSABLE: len(problems)})
     if not records:
-        reason = problems[0] if problems else f"no label in column {columns.label!r}"
+        others = ", ".join(why for why in left_out if why != "without a label")
+        reason = problems[0] if problems else others or f"no label in column {columns.label!r}"
         raise DataError(f"{entry.source}: no row of {entry.task} can be used: {reason}")
     return records
 
 
 def _read_row(
-    row: Row, columns: Columns, letters: Mapping[str, str], form: Form
+    row: Row,
+    columns: Columns,
+    letters: Mapping[str, str],
+    measure: Measure | None,
+    form: Form,
 ) -> TherapeuticsRecord:
     """One record.
 
@@ -140,20 +150,21 @@ def _read_row(
     label = row.fields.get(columns.label) if columns.label else None
     if columns.label and not plain_label(label):
         raise _LeftOut("without a label")
+    if measure is not None and (reason := measure.refusal(row.fields, str(label))):
+        raise _LeftOut(reason)
     inputs = {
         placeholder: clean(row.fields.get(column), column)
         for placeholder, column in columns.inputs.items()
     }
     template.fill(inputs)
-    keys: dict[str, str] = {}
-    group = ""
-    for placeholder, text in inputs.items():
-        keys[placeholder] = text
-        if placeholder in template.molecules:
-            by_scaffold = columns.way == "scaffold" and not group
-            column = columns.inputs[placeholder]
-            keys[placeholder], core = _named(column, text, by_scaffold=by_scaffold)
-            group = group or core or keys[placeholder]
+    keys, parents = dict(inputs), dict(inputs)
+    core, group = "", ""
+    for placeholder in template.molecules:
+        column = columns.inputs[placeholder]
+        keys[placeholder], parents[placeholder], own = _named(column, inputs[placeholder])
+        if not group:
+            core = own
+            group = (core if columns.way == "scaffold" else "") or parents[placeholder]
     key = "\n".join(f"{name}: {text}" for name, text in keys.items())
     record = TherapeuticsRecord(
         template=template,
@@ -162,9 +173,13 @@ def _read_row(
         place=row.place,
         key=key,
         group=group or key,
+        same="\n".join(parents.values()),
+        core=core,
         split=split,
     )
     _read_label(record, label, columns.label, letters)
+    if measure is not None:
+        record.value = _rescaled(record.value, row, columns, measure)
     if columns.reasoning and not is_missing(row.fields.get(columns.reasoning)):
         record.reasoning = clean(row.fields[columns.reasoning], columns.reasoning)
         write_completion(record.answer or "000", form, reasoning=record.reasoning)
@@ -185,17 +200,17 @@ def _split_of(row: Row, columns: Columns) -> Split | None:
     return split
 
 
-def _named(column: str, text: str, *, by_scaffold: bool = False) -> tuple[str, str]:
+def _named(column: str, text: str) -> tuple[str, str, str]:
     """`_molecule`, with the column in its message."""
     try:
-        return _molecule(text, by_scaffold)
+        return _molecule(text)
     except ValueError as error:
         raise ValueError(f"{column}: {error}") from None
 
 
 @functools.lru_cache(maxsize=CACHED_NAMES)
-def _molecule(text: str, by_scaffold: bool) -> tuple[str, str]:
-    """Canonical SMILES, and the scaffold where it is asked for and there is one.
+def _molecule(text: str) -> tuple[str, str, str]:
+    """Canonical SMILES; the parent without stereochemistry; its scaffold, "" where there is none.
 
     Raises:
         ValueError: RDKit cannot read the text.
@@ -203,7 +218,7 @@ def _molecule(text: str, by_scaffold: bool) -> tuple[str, str]:
     molecule = read_smiles(text, allow_dummies=True)
     if not molecule.valid:
         raise ValueError(f"{shown(text)} is no molecule ({molecule.reason})")
-    return molecule.canonical, scaffold(molecule) if by_scaffold else ""
+    return molecule.canonical, parent(molecule, stereo=False), parent_scaffold(molecule)
 
 
 def _read_label(
@@ -225,4 +240,61 @@ def _read_label(
         if not math.isfinite(record.value):
             raise ValueError(f"{column} is {shown(label)}, needs a number")
     elif column:
-        record.answer, _ = _named(column, clean(label, column))
+        record.answer, *_ = _named(column, clean(label, column))
+
+
+def _find_measure(rows: Sequence[Row], columns: Columns) -> Measure:
+    """What the columns of a table of numbers say of them.
+
+    Raises:
+        DataError: the numbers are of several types or units, and none was chosen.
+    """
+    entry = columns.entry
+    cells = [row.fields for row in rows]
+    measure = find_measure(
+        list(dict.fromkeys(name for own in cells for name in own)),
+        cells,
+        columns.label,
+        types=[entry.type] if entry.type else [],
+        place=str(entry.source),
+        option=f"the option type of task {entry.task}",
+    )
+    own = measure.columns.get("unit")
+    if own and entry.unit is None:
+        units = Counter(
+            str(row[own])
+            for row in cells
+            if not is_missing(row.get(own))
+            and plain_label(row.get(columns.label))
+            and not measure.refusal(row, str(row[columns.label]))
+        )
+        if len(units) > 1:
+            listed = ", ".join(f"{unit} ({count} rows)" for unit, count in units.most_common(6))
+            raise DataError(
+                f"{entry.source}: column {own!r} of task {entry.task} has the units {listed}; set "
+                "unit to nM or the like, which puts all on the scale -log10 mol/l, or keep one unit"
+            )
+    return measure
+
+
+def _rescaled(value: float, row: Row, columns: Columns, measure: Measure) -> float:
+    """The label on the scale of the task.
+
+    Raises:
+        ValueError: it has no logarithm.
+        _LeftOut: its unit is none of amount.
+    """
+    entry = columns.entry
+    if entry.unit is not None:
+        unit = measure.unit(row.fields, entry.unit)
+        if unit is None:
+            raise _LeftOut("in a unit that is not of amount")
+        try:
+            return on_p_scale(value, unit)
+        except ValueError as error:
+            raise ValueError(f"{columns.label} is {value:g}, {error}") from None
+    if entry.scale == "log10":
+        if value <= 0:
+            raise ValueError(f"{columns.label} is {value:g}; scale log10 needs numbers above 0")
+        return math.log10(value)
+    return value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import math
 import random
 import statistics
 from collections import Counter
@@ -15,6 +17,12 @@ from rl4bio.data.base import Split
 from rl4bio.data.therapeutics.records import TherapeuticsRecord
 from rl4bio.errors import DataError
 
+log = logging.getLogger("rl4bio")
+
+WIDE = 100.0
+"""The 95th percentile over the 5th from which labels ask for a logarithm."""
+FEW_BINS = 20.0
+"""Mean absolute error of a constant, in bins, below which it is nearly perfect."""
 CONTRADICTING = "whose copies differ in the label"
 
 
@@ -31,9 +39,14 @@ class LabelFacts:
 
 
 def merge_copies(
-    records: Sequence[TherapeuticsRecord], left_out: Counter[str]
+    records: Sequence[TherapeuticsRecord],
+    left_out: Counter[str],
+    *,
+    tolerance: float | None = None,
 ) -> list[TherapeuticsRecord]:
     """Each item once, as its alphabetically first copy; those whose labels differ not at all.
+
+    Numbers become their median where they differ by at most the tolerance.
 
     Of copies that a file marks as several splits, one in test goes before one in val, and that
     before one in train.
@@ -41,19 +54,29 @@ def merge_copies(
     Args:
         records: of one task.
         left_out: reason -> count, which is added to.
+        tolerance: of numbers; None: a tenth of their range.
     """
+    values = [record.value for record in records if math.isfinite(record.value)]
+    if tolerance is None:
+        tolerance = (max(values) - min(values)) / 10 if values else 0.0
     copies: dict[str, list[TherapeuticsRecord]] = {}
     for record in records:
         copies.setdefault(record.key, []).append(record)
     kept: list[TherapeuticsRecord] = []
     rank = {"test": 0, "val": 1, "train": 2, None: 2}
     for own in copies.values():
-        if len({record.label for record in own}) > 1 and own[0].template.kind != "design":
+        kind = own[0].template.kind
+        own_values = [record.value for record in own]
+        repeated = kind == "bin" and max(own_values) - min(own_values) <= tolerance
+        if len({r.label for r in own}) > 1 and kind != "design" and not repeated:
             left_out[CONTRADICTING] += len(own)
             continue
         if len(own) > 1:
             left_out["that are copies"] += len(own) - 1
-        kept.append(min(own, key=lambda r: (rank[r.split], *r.inputs.values(), r.reasoning)))
+        first = min(own, key=lambda r: (rank[r.split], *r.inputs.values(), r.reasoning))
+        if repeated:
+            first.value = statistics.median(own_values)
+        kept.append(first)
     return kept
 
 
@@ -171,3 +194,32 @@ def label_facts(
     middle = statistics.median_low(bins)
     mae = statistics.fmean(abs(number - middle) for number in bins)
     return LabelFacts(scale={"low": low, "high": high}, constant={"bin": middle, "mae": mae})
+
+
+def warn_of_bins(task: str, facts: LabelFacts, values: Sequence[float], *, chosen: bool) -> None:
+    """Warn where the bins of a task hardly tell its labels apart.
+
+    Args:
+        task: its name.
+        facts: of its training items.
+        values: their labels.
+        chosen: whether the task names a scale or a unit.
+    """
+    if not facts.constant:
+        return
+    ordered = sorted(values)
+    low, high = (ordered[int(share * (len(ordered) - 1))] for share in (0.05, 0.95))
+    wide = ordered[0] > 0 and high > WIDE * low and not chosen
+    if wide or facts.constant["mae"] < FEW_BINS:
+        log.warning(
+            "%s: bins on a linear scale say little of labels from %g to %g, nine tenths of them "
+            "from %.3g to %.3g: always answering %03d is off by %.1f of 1000 bins; set the task's "
+            "scale to log10 or [low, high], or its unit (nM, ...) for -log10 mol/l",
+            task,
+            ordered[0],
+            ordered[-1],
+            low,
+            high,
+            facts.constant["bin"],
+            facts.constant["mae"],
+        )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rl4bio.chem.measurements import Unit
 from rl4bio.data.therapeutics.prompts import TaskKind, Template, parse_template
 from rl4bio.registry import build_dataclass, did_you_mean
 from rl4bio.text.redaction import shown
@@ -38,8 +39,17 @@ class TherapeuticsTask:
     """A template of one's own, in place of the one under the task's name."""
     positive: Any = 1
     """The label whose answer is (B); the other one is (A)."""
-    scale: list[float] | None = None
-    """Labels of bin 000 and bin 1000; None: least and greatest of the training split."""
+    scale: Any = None
+    """Labels [low, high] of bin 000 and bin 1000; None: least and greatest of the training split;
+    log10: the same of the labels' logarithms, for numbers over many powers of ten."""
+    unit: Unit | None = None
+    """Of concentrations, such as nM: labels become -log10 of mol/l (pIC50), and so do those that a
+    column of units gives in another one. None: numbers are taken as they are."""
+    type: str | None = None
+    """Of the measurements to take, such as IC50, where a column of types has several."""
+    tolerance: float | None = None
+    """Repeated measurements of one item become their median where they differ by at most this, on
+    the scale of the labels, and are left out otherwise; None: a tenth of the labels' range."""
     split: SplitWay | None = None
     """As the corpus's `split`; train, val or test make the whole table that part."""
     split_column: str | None = None
@@ -50,10 +60,27 @@ class TherapeuticsTask:
             raise ValueError("task: is empty; name a task such as BBB_Martins")
         if self.source is not None and not self.source.strip():
             raise ValueError("source: is empty; give a file, or null for a prompt without input")
-        if self.scale is not None:
-            ends = self.scale
-            if len(ends) != 2 or not all(map(math.isfinite, ends)) or not ends[0] < ends[1]:
-                raise ValueError(f"scale: got {ends}, needs [low, high] with low below high")
+        if self.scale == "log10":
+            if self.unit is not None:
+                raise ValueError("scale: log10 stands beside unit, which is a logarithm already")
+        elif self.scale is not None and not _are_ends(self.scale):
+            raise ValueError(
+                f"scale: got {self.scale}, needs [low, high] with low below high, or log10"
+            )
+        elif self.scale is not None:
+            self.scale = [float(end) for end in self.scale]
+        if self.tolerance is not None and not self.tolerance >= 0:
+            raise ValueError(f"tolerance: got {self.tolerance}, needs at least 0")
+
+    @property
+    def ends(self) -> list[float] | None:
+        """The labels of bin 000 and bin 1000, where they are given."""
+        return None if self.scale == "log10" else self.scale
+
+
+def _are_ends(scale: Any) -> bool:
+    numbers = isinstance(scale, list) and all(type(end) in (int, float) for end in scale)
+    return numbers and len(scale) == 2 and math.isfinite(sum(scale)) and scale[0] < scale[1]
 
 
 def find_template(
@@ -119,6 +146,6 @@ def build_entries(tasks: Sequence[Any]) -> list[TherapeuticsTask]:
 
 def _check_alike(one: TherapeuticsTask, other: TherapeuticsTask, where: str) -> None:
     """Tables of one task share what their samples have in common."""
-    for name in ("template", "kind", "scale"):
+    for name in ("template", "kind", "scale", "unit", "tolerance"):
         if getattr(one, name) != getattr(other, name):
             raise ValueError(f"{where}.{name}: differs from that of the other table of {one.task}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rl4bio.chem.reading import Molecule, read_smiles
-from rl4bio.chem.states import molecule_key
+from rl4bio.chem.states import same_key
 from rl4bio.errors import ConfigError
 from rl4bio.rewards.molecules.base import MoleculeReward, input_molecule
 from rl4bio.rewards.molecules.known import read_known
@@ -14,10 +14,11 @@ from rl4bio.types import Sample
 
 @dataclass(kw_only=True)
 class NoveltyReward(MoleculeReward):
-    """1 if the molecule's canonical SMILES is not in a reference set, else 0.
+    """1 if the molecule is not in a reference set, else 0.
 
-    Only the very same molecule counts, stereochemistry and charges included; `similarity` with
-    bounds is for near copies. The file is read once a process, before the first completion.
+    Only the same molecule counts, whatever its salt, isotopes or protons (`rl4bio.chem.identity`);
+    `similarity` with bounds is for near copies. The file is read once a process, before the first
+    completion.
     """
 
     file: str | None = None
@@ -26,7 +27,10 @@ class NoveltyReward(MoleculeReward):
     column: str | None = None
     """Of the .csv, in any case; None: smiles, or else the only column with smiles in its name."""
     canonical: bool = False
-    """The file's SMILES are RDKit's canonical ones: take them as they are, which is far quicker."""
+    """The file's SMILES are RDKit's canonical ones, without salts, isotopes and charges: take them
+    as they are, which is far quicker."""
+    stereo: bool = True
+    """Whether a stereoisomer is another molecule."""
     smiles: list[str] = field(default_factory=list)
     """More molecules of the reference set."""
     input: bool = False
@@ -39,28 +43,38 @@ class NoveltyReward(MoleculeReward):
                 "file: needs the reference set, as file, as a list smiles, or as input: true"
             )
         found = [read_smiles(text) for text in self.smiles]
+        if self.canonical and not self.stereo:
+            raise ConfigError(
+                "canonical: takes the file as it is; it does not go with stereo: false"
+            )
         for index, molecule in enumerate(found):
             if not molecule.valid:
                 raise ConfigError(
                     f"smiles[{index}]: {molecule.text[:80]!r} is no SMILES ({molecule.reason})"
                 )
-        self._listed = frozenset(molecule_key(molecule.canonical) for molecule in found)
+        self._listed = frozenset(self._key(molecule) for molecule in found)
+
+    def _key(self, molecule: Molecule) -> int:
+        return same_key(molecule, stereo=self.stereo)
+
+    def _known(self, file: str) -> frozenset[int]:
+        return read_known(file, column=self.column, canonical=self.canonical, stereo=self.stereo)
 
     def prepare(self) -> None:
         if self.file is not None:
-            read_known(self.file, column=self.column, canonical=self.canonical)
+            self._known(self.file)
 
     def raw_for(self, molecule: Molecule, sample: Sample) -> float:
         given = input_molecule(sample) if self.input else None
-        if given is not None and molecule.canonical == given.canonical:
+        if given is not None and self._key(molecule) == self._key(given):
             return 0.0
         return self.raw(molecule)
 
     def raw(self, molecule: Molecule) -> float:
-        key = molecule_key(molecule.canonical)
+        key = self._key(molecule)
         if key in self._listed:
             return 0.0
         if self.file is None:
             return 1.0
-        known = read_known(self.file, column=self.column, canonical=self.canonical)
+        known = self._known(self.file)
         return float(key not in known)

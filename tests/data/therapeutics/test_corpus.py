@@ -217,7 +217,7 @@ class TestOptions:
             ({"task": "hERG", "sauce": "x"}, r"tasks\[0\]\.sauce: unknown option; did you mean"),
             ({"task": "hERG", "source": "x", "kind": "bin"}, r"tasks\[0\]\.kind: got 'bin', but"),
             ({"task": "ESOL", "source": "x", "kind": "design"}, r"tasks\[0\]\.kind: got 'design'"),
-            ({"task": "ESOL", "source": "x", "scale": [1, 1]}, r"tasks\[0\]\.scale: got \[1\.0, 1"),
+            ({"task": "ESOL", "source": "x", "scale": [1, 1]}, r"tasks\[0\]\.scale: got \[1, 1"),
             (
                 {"task": "hERG", "source": "x", "inputs": {"Drug SMILE": "s"}},
                 r"tasks\[0\]\.inputs: hERG has no input 'Drug SMILE'; did you mean 'Drug SMILES'",

@@ -1,0 +1,97 @@
+"""What columns say of a value, in the words of ChEMBL, BindingDB and PubChem."""
+
+from __future__ import annotations
+
+import pytest
+
+from rl4bio.chem.measurements import Measure, find_measure, on_p_scale, read_unit
+from rl4bio.errors import DataError
+
+CHEMBL = ["smiles", "standard type", "standard relation", "standard value", "standard units"]
+
+
+def rows(*cells: str) -> list[dict[str, object]]:
+    return [dict(zip(CHEMBL, row.split("|"), strict=True)) for row in cells]
+
+
+def find(
+    table: list[dict[str, object]], label: str = "standard value", **options: object
+) -> Measure:
+    names = list(table[0])
+    return find_measure(names, table, label, place="t.csv", option="--type", **options)  # type: ignore[arg-type]
+
+
+def test_several_types_are_a_question() -> None:
+    table = rows("C|IC50|'='|5|nM", "CC|IC50|=|6|nM", "N|Ki|=|7|nM", "O|Inhibition|=|50|%")
+    with pytest.raises(DataError, match=r"'standard type'.*IC50 \(2 rows\), Ki \(1 rows\).*--type"):
+        find(table)
+    chosen = find(table, types=["ic50"])
+    assert [chosen.wants(row, str(row["standard value"])) for row in table] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert chosen.left_out == {"of another type (column 'standard type')": 2}
+    with pytest.raises(DataError, match="--type names none of the types"):
+        find(table, types=["EC50"])
+
+
+@pytest.mark.parametrize("relation", ["'>'", "<", ">=", "~", ">>", "<="])
+def test_bounds_are_left_out(relation: str) -> None:
+    table = rows(f"C|IC50|{relation}|5|nM", "CC|IC50|'='|6|nM")
+    measure = find(table)
+    assert [measure.wants(row, str(row["standard value"])) for row in table] == [False, True]
+    assert measure.described() == "1 that are bounds (column 'standard relation')"
+
+
+def test_bounds_in_the_cells_as_bindingdb_writes_them() -> None:
+    table: list[dict[str, object]] = [{"ic50 (nm)": v} for v in (" >10000", "<0.1", "25")]
+    measure = find(table, "IC50 (nM)")
+    assert [measure.wants(row, str(row["ic50 (nm)"])) for row in table] == [False, False, True]
+    assert measure.unit(table[2], None) == "nM"
+
+
+def test_doubts_and_repeats_of_the_curators() -> None:
+    table: list[dict[str, object]] = [
+        {
+            "pchembl value": "6",
+            "data validity comment": "Outside typical range",
+            "potential duplicate": "0",
+        },
+        {
+            "pchembl value": "6",
+            "data validity comment": "Manually validated",
+            "potential duplicate": "1",
+        },
+        {"pchembl value": "6", "data validity comment": "", "potential duplicate": "0"},
+    ]
+    measure = find(table, "pChEMBL Value")
+    assert [measure.wants(row, "6") for row in table] == [False, False, True]
+    assert measure.is_p
+    assert measure.unit({"pchembl value": "6"}, None) == "p"
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        *(("nM", "nM"), ("µM", "uM"), ("umol/L", "uM"), ("MICROMOLAR", "uM"), ("mM", "mM")),
+        *(("M", "M"), ("%", None), ("ug.mL-1", None), ("hr", None)),
+    ],
+)
+def test_units(text: str, unit: str | None) -> None:
+    assert read_unit(text) == unit
+
+
+def test_a_row_has_the_unit_of_its_own_column() -> None:
+    table = rows("C|IC50|=|5|uM", "CC|IC50|=|6|%", "N|IC50|=|6|")
+    measure = find(table)
+    assert [measure.unit(row, "nM") for row in table] == ["uM", None, "nM"]
+    assert measure.left_out == {"in a unit that is not of amount (column 'standard units')": 1}
+
+
+def test_the_scale_by_hand() -> None:
+    assert on_p_scale(10, "uM") == pytest.approx(5)
+    assert on_p_scale(7.5, "p") == 7.5
+    with pytest.raises(ValueError, match="needs a nM above 0"):
+        on_p_scale(0, "nM")
