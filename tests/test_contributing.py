@@ -56,8 +56,11 @@ def test_corpus(example: ModuleType, tmp_path: Path) -> None:
 @pytest.mark.parametrize("example", ["truncation"], indirect=True)
 def test_callback(example: ModuleType) -> None:
     logged = {}
-    module = SimpleNamespace(log=lambda name, value, **_: logged.update({name: float(value)}))
-    outputs = {"rollout": SimpleNamespace(truncated=torch.tensor([True, False, False, False]))}
+    module = SimpleNamespace(
+        iteration=1, log=lambda name, value, **_: logged.update({name: float(value)})
+    )
+    truncated = torch.tensor([True, False, False, False])
+    outputs = {"rollout": SimpleNamespace(truncated=truncated), "scores": None}
     example.TruncationMonitor().on_train_batch_end(None, module, outputs, None, 0)
     assert logged == {"rollout/truncated_fraction": 0.25}
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from rl4bio.callbacks.outputs import log_table, say, step_of
+from rl4bio.callbacks.outputs import log_table, say
+from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.text.redaction import one_line
 from rl4bio.types import Rollout, Scores
 
 
 @dataclass(eq=False)
-class CompletionTable(pl.Callback):
+class CompletionTable(StepCallback):
     """Sends a table of completions to W&B or TensorBoard, and prints one now and then."""
 
     every: int = 10
@@ -36,25 +37,17 @@ class CompletionTable(pl.Callback):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: got {getattr(self, name)}, needs at least {least}")
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Show rank 0's completions; the first step is always shown."""
-        rollout = outputs.get("rollout") if outputs else None
-        if rollout is None or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
-        scores, step = outputs["scores"], step_of(trainer, pl_module)
-        if self.every and (step % self.every == 0 or step == 1):
-            columns, rows = self._table(rollout, scores, step)
-            log_table(trainer, "completions", columns, rows, step)
-        if self.print_every and (step % self.print_every == 0 or step == 1):
+        rollout, scores, number = step.rollout, step.scores, step.number
+        if self.every and (number % self.every == 0 or number == 1):
+            columns, rows = self._table(rollout, scores, number)
+            log_table(trainer, "completions", columns, rows, number)
+        if self.print_every and (number % self.print_every == 0 or number == 1):
             # Another row each time, so that not always the same place of a group is seen.
-            say(trainer, self.describe(rollout, scores, step, step % len(rollout.completions)))
+            say(trainer, self.describe(rollout, scores, number, number % len(rollout.completions)))
 
     def _table(
         self, rollout: Rollout, scores: Scores, step: int

@@ -10,13 +10,14 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from rl4bio.callbacks.outputs import rows_of_ranks, step_of
+from rl4bio.callbacks.outputs import rows_of_ranks
+from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.storage import write_atomic
 from rl4bio.types import Scores
 
 
 @dataclass(eq=False)
-class CompletionWriter(pl.Callback):
+class CompletionWriter(StepCallback):
     """Writes `step-000012.jsonl` with the completions of step 12, in one piece.
 
     Those of all ranks, one rank after the other.
@@ -28,24 +29,13 @@ class CompletionWriter(pl.Callback):
 
     folder: str
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Write the step's file.
 
         Raises:
             StorageError: the folder is missing, read-only or full.
         """
-        rollout = outputs.get("rollout") if outputs else None
-        if rollout is None:
-            return
-        scores, experience = outputs["scores"], outputs.get("experience")
-        step = step_of(trainer, pl_module)
+        rollout, scores, experience = step.rollout, step.scores, step.experience
         parts = {name: values.tolist() for name, values in scores.parts.items()}
         totals = scores.total.tolist()
         advantages = experience.advantages.tolist() if experience is not None else None
@@ -67,8 +57,8 @@ class CompletionWriter(pl.Callback):
         rows = rows_of_ranks(trainer, own)
         if not trainer.is_global_zero:
             return
-        lines = [json.dumps({"id": f"{step}/{n}", **row}) for n, row in enumerate(rows)]
-        write_atomic(Path(self.folder) / f"step-{step:06d}.jsonl", "\n".join(lines) + "\n")
+        lines = [json.dumps({"id": f"{step.number}/{n}", **row}) for n, row in enumerate(rows)]
+        write_atomic(Path(self.folder) / f"step-{step.number:06d}.jsonl", "\n".join(lines) + "\n")
 
 
 def _molecule_columns(scores: Scores, row: int) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from rl4bio.callbacks.outputs import log_histogram, over_ranks, quantiles, say, step_of
+from rl4bio.callbacks.outputs import log_histogram, over_ranks, quantiles, say
+from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.functional.kl import kl_terms
 
 _LOG = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def completion_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tenso
 
 
 @dataclass(eq=False)
-class KLMonitor(pl.Callback):
+class KLMonitor(StepCallback):
     """Logs each completion's divergence from the reference; may stop a run that drifts away.
 
     It reads the log-probabilities that the step computed, so it needs `grpo.kl_coef` above 0 (or
@@ -57,32 +57,28 @@ class KLMonitor(pl.Callback):
         self._above = False
         self._blind = False
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Log, then compare with the limits; every rank sees the same values and decides alike."""
-        experience = outputs.get("experience") if outputs else None
+        experience = step.experience
         if experience is None or experience.ref_logprobs is None:
-            if not self._blind:
-                self._blind = True
-                say(trainer, "kl_monitor: this run computes no reference, so there is no KL to log")
+            self.on_other_step(trainer, module)
             return
         rollout = experience.rollout
         own = completion_kl(rollout.logprobs, experience.ref_logprobs, rollout.completion_mask)
-        values = over_ranks(pl_module, own)
+        values = over_ranks(module, own)
         mean = float(values.nanmean())
         metrics = {"kl/completion_mean": mean, **quantiles("kl/completion", values)}
         for name, value in metrics.items():
-            pl_module.log(name, value, rank_zero_only=True)
-        step = step_of(trainer, pl_module)
-        if step % self.histogram_every == 0:
-            log_histogram(trainer, "kl/completion", values, step)
-        self._compare(trainer, mean, step)
+            module.log(name, value, rank_zero_only=True)
+        if step.number % self.histogram_every == 0:
+            log_histogram(trainer, "kl/completion", values, step.number)
+        self._compare(trainer, mean, step.number)
+
+    def on_other_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Say once that there is nothing to log."""
+        if not self._blind:
+            self._blind = True
+            say(trainer, "kl_monitor: this run computes no reference, so there is no KL to log")
 
     def _compare(self, trainer: pl.Trainer, mean: float, step: int) -> None:
         above = self.warn_above is not None and mean > self.warn_above

@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from rl4bio.callbacks.molecule_table import read_molecules
-from rl4bio.callbacks.outputs import step_of
+from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.chem.diversity import internal_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
 from rl4bio.chem.identity import parent
@@ -21,7 +21,7 @@ from rl4bio.chem.tables import read_smiles_column
 
 
 @dataclass(eq=False)
-class MoleculeMonitor(pl.Callback):
+class MoleculeMonitor(StepCallback):
     """Logs `molecules/...` of rank 0's batch every `every` steps, and at the first.
 
     valid_fraction; unique_fraction, distinct parents over valid molecules; of the valid
@@ -59,25 +59,15 @@ class MoleculeMonitor(pl.Callback):
             texts = [sample.reference for sample in samples if sample.reference]
         self._subset = [folded_ecfp4(molecule) for molecule in reference_subset(texts)]
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Log the step's numbers."""
-        rollout = outputs.get("rollout") if outputs else None
-        if rollout is None or not trainer.is_global_zero:
+        number = step.number
+        if not trainer.is_global_zero or (number % self.every and number != 1):
             return
-        step = step_of(trainer, pl_module)
-        if step % self.every and step != 1:
-            return
-        metrics = batch_metrics(read_molecules(rollout), self._subset or [])
+        metrics = batch_metrics(read_molecules(step.rollout), self._subset or [])
         # Not through the module, whose log would repeat the numbers at every step in between.
         for logger in trainer.loggers:
-            logger.log_metrics({f"molecules/{k}": v for k, v in metrics.items()}, step)
+            logger.log_metrics({f"molecules/{k}": v for k, v in metrics.items()}, number)
 
 
 def batch_metrics(molecules: Sequence[Molecule], subset: Sequence[Any]) -> dict[str, float]:

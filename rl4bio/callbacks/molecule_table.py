@@ -9,13 +9,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 from torch import Tensor
 
 from rl4bio.answers.design import written_smiles
-from rl4bio.callbacks.outputs import rows_of_ranks, step_of
+from rl4bio.callbacks.outputs import rows_of_ranks
+from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
 from rl4bio.errors import StorageError
@@ -28,7 +28,7 @@ FILE_NAME = "molecules.csv"
 
 
 @dataclass(eq=False)
-class MoleculeTable(pl.Callback):
+class MoleculeTable(StepCallback):
     """Appends rank 0's molecules of each step to `molecules.csv`, on the disk at once.
 
     Columns: step, smiles, canonical, state (valid, invalid, duplicate, seen), total, reward_<name>
@@ -43,32 +43,20 @@ class MoleculeTable(pl.Callback):
     def __post_init__(self) -> None:
         self._columns: list[str] | None = None
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Append the step's rows.
 
         Raises:
             StorageError: the file cannot be read or written.
         """
-        rollout = outputs.get("rollout") if outputs else None
-        if rollout is None:
-            return
         path = Path(self.path or Path(trainer.default_root_dir) / FILE_NAME)
-        step, scores = step_of(trainer, pl_module), outputs["scores"]
-        experience = outputs.get("experience")
-        prior = None if experience is None else experience.ref_logprobs
-        columns, own = molecule_rows(step, rollout, scores, prior)
+        prior = None if step.experience is None else step.experience.ref_logprobs
+        columns, own = molecule_rows(step.number, step.rollout, step.scores, prior)
         rows = rows_of_ranks(trainer, own)
         if not trainer.is_global_zero:
             return
         if self._columns is None:
-            rewind(path, step, columns)
+            rewind(path, step.number, columns)
             self._columns = columns
         with storage_errors(path), path.open("ab") as stream:
             stream.write(csv_text(rows).encode())

@@ -12,11 +12,12 @@ from rl4bio.answers.forms import TAGS, answer_behind, opening, plain_samples
 from rl4bio.answers.kinds import answer_lead
 from rl4bio.answers.reasoning import corrects_itself, count_words, reasoning_of
 from rl4bio.callbacks.outputs import over_ranks
+from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.types import PromptBatch, Sample
 
 
 @dataclass(eq=False)
-class ReasoningSigns(pl.Callback):
+class ReasoningSigns(StepCallback):
     """Logs how much completions reason at every step, and what that adds at every validation.
 
     `rollout/reasoning_words_mean` and `rollout/self_correction_fraction` are of the sampled
@@ -36,26 +37,16 @@ class ReasoningSigns(pl.Callback):
             raise ValueError(f"max_answer_tokens: got {self.max_answer_tokens}, needs at least 1")
         self._found: dict[str, list[float]] = {}
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Log the signs in the step's completions, of all ranks together."""
-        rollout = outputs.get("rollout") if outputs else None
-        if rollout is None:
-            return
-        said = [reasoning_of(text) for text in rollout.completions]
+        said = [reasoning_of(text) for text in step.rollout.completions]
         signs = {
             "rollout/reasoning_words_mean": [float(count_words(text)) for text in said],
             "rollout/self_correction_fraction": [float(corrects_itself(text)) for text in said],
         }
         for key, values in signs.items():
-            mean = float(over_ranks(pl_module, torch.tensor(values)).mean())
-            pl_module.log(key, mean, rank_zero_only=True)
+            mean = float(over_ranks(module, torch.tensor(values)).mean())
+            module.log(key, mean, rank_zero_only=True)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._found = {}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import lightning.pytorch as pl
 
-from rl4bio.callbacks.outputs import log_histogram, over_ranks, quantiles, step_of
+from rl4bio.callbacks.outputs import log_histogram, over_ranks, quantiles
+from rl4bio.callbacks.step import Step, StepCallback
 
 
 @dataclass(eq=False)
-class RewardHistogram(pl.Callback):
+class RewardHistogram(StepCallback):
     """Logs quantiles of each reward and of the total at every step, and now and then histograms.
 
     The quantiles (`reward/<name>_p05`, `_p50`, `_p95`) are scalars, so metrics.csv has them too;
@@ -25,24 +25,14 @@ class RewardHistogram(pl.Callback):
         if self.every < 1:
             raise ValueError(f"every: got {self.every}, needs at least 1")
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Log the rewards of the step, of all ranks together."""
-        scores = outputs.get("scores") if outputs else None
-        if scores is None:
-            return
-        step = step_of(trainer, pl_module)
+        scores = step.scores
         for name, own in {**scores.parts, "total": scores.total}.items():
-            values = over_ranks(pl_module, own)
+            values = over_ranks(module, own)
             metrics = quantiles(f"reward/{name}", values)
             metrics[f"reward/{name}_unscored_fraction"] = float(values.isnan().float().mean())
             for key, value in metrics.items():
-                pl_module.log(key, value, rank_zero_only=True)
-            if step % self.every == 0:
-                log_histogram(trainer, f"reward/{name}", values, step)
+                module.log(key, value, rank_zero_only=True)
+            if step.number % self.every == 0:
+                log_histogram(trainer, f"reward/{name}", values, step.number)

@@ -263,7 +263,6 @@ def build_trainer(
 ) -> L.Trainer:
     """The Trainer; clipping, accumulation and checkpoints are ours, so its own are off."""
     import lightning as L
-    from lightning.pytorch.plugins.environments import SLURMEnvironment
 
     from rl4bio.callbacks.loggers.build import build_loggers
     from rl4bio.runs.ranks import trainer_options
@@ -287,7 +286,5 @@ def build_trainer(
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        # Signals and checkpoints are ours; its own handler would write and read pickles.
-        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
         default_root_dir=folder.root,
     )
