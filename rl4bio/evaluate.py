@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="print every mode and every difference, not the main one",
+        help="print every mode and all differences, not the main one",
     )
     return run_command(evaluate, parser, argv)
 

@@ -127,6 +127,40 @@ def test_a_wrong_command_would_be_found() -> None:
         load_config("rl4bio:pubmedqa_nano", ["grpo.group_sise=3"])
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_traces")
+def test_who_reads_own_reward_alone_sees_it_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two blocks of how_to.md as they stand: the file saved, the command given, two steps."""
+    from rl4bio.fit import main
+
+    text = (ROOT / "docs" / "how_to.md").read_text("utf-8").partition("## A reward of")[2]
+    (_, source), (_, command) = FENCE.findall(text)[:2]
+    assert len(source.strip().splitlines()) <= 20
+    monkeypatch.chdir(tmp_path)
+    Path("my_rewards.py").write_text(source)
+    _, _, *words = shlex.split(command)
+    assert main(words) == 0  # the dry run
+    small = ["trainer.max_steps=2", "trainer.num_threads=1", "data.options.batch_size=2"]
+    assert main([*(word for word in words if word != "--dry-run"), *small]) == 0
+    page = (tmp_path / "runs" / "pubmedqa_nano" / "report.html").read_text("utf-8")
+    assert "Reward: short_thought" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", named((p, t) for p, t in blocks("python") if p.name == "README.md"
+                                       and p.parent == ROOT and "rl4bio:" in t))  # fmt: skip
+def test_python_of_the_readme_runs(text: str, tmp_path: Path) -> None:
+    """With a tenth of the steps and the items."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    text = re.sub(r'("max_\w+": \d)0', r"\1", text)
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_site_builds(tmp_path: Path) -> None:
     pytest.importorskip("material")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}

@@ -106,9 +106,10 @@ def test_a_tuned_model_that_always_says_yes(
 ) -> None:
     output = tmp_path / "out"
     tuned = str(folders["tuned"])
-    code = main(["--config", str(config), "--tuned", tuned, "--output", str(output)])
+    code = main(["--config", str(config), "--tuned", tuned, "--output", str(output), "--full"])
     printed = capsys.readouterr()
     assert code == 0, printed.err
+    assert printed.out.startswith("tuned is right in 7 of 12, base in 0; better than chance")
     summary, items = read(output)
     rows = {(row["model"], row["mode"]): row["metrics"] for row in summary["rows"]}
     tagged = "tagged prompt, generated"
@@ -303,7 +304,7 @@ def test_a_run_that_went_on_from_an_adapter_has_a_row_of_it(
     start = str(folders["adapter"])
     arguments = ["--config", str(config), "--adapter", start, "--output", str(output), *QUICK]
     arguments += [f"policy.adapter.path={start}", "evaluation.modes=[greedy, logprob]"]
-    assert main(arguments) == 0
+    assert main([*arguments, "--full"]) == 0
     printed = capsys.readouterr().out
     summary, items = read(output)
     models = [row["model"] for row in summary["rows"] if row["mode"] != "constant"]

@@ -182,7 +182,10 @@ def test_open_questions_are_scored_by_rewards(
     assert summary["paired"]["table"] == {"higher_base": 0, "higher_tuned": 3, "equal": 0}
     assert summary["paired"]["p_value"] == 0.25  # 2 / 2^3
     assert all(item["gold"].startswith("deficiency") for item in items)
-    assert "higher total reward: base 0, tuned 3, equal 0" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.startswith("tuned has the higher reward in 3 of 3, base in 0; the difference")
+    assert len(printed.splitlines()) <= 40
+    assert "log-prob" not in printed
 
 
 def test_a_split_of_both_kinds_has_a_report_each(

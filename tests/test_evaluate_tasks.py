@@ -111,7 +111,7 @@ def test_tasks_that_ask_for_reasoning(
     output = tmp_path / "out"
     modes = "evaluation.modes=[greedy,direct,logprob,no_reasoning]"
     arguments = ["--config", str(config), "--tuned", str(parrot), "--output", str(output), modes]
-    assert main(arguments) == 0, capsys.readouterr().err
+    assert main([*arguments, "--full"]) == 0, capsys.readouterr().err
     assert sorted(path.name for path in output.iterdir()) == [
         "BBB_Martins",
         "Lipophilicity_AstraZeneca",

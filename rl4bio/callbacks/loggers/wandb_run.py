@@ -7,6 +7,7 @@ import logging
 import netrc
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, A
         "name": str(run_config.get("name", run_dir.name)),
         "project": config.project,
         "entity": config.entity,
+        "group": os.environ.get("WANDB_RUN_GROUP"),  # W&B itself reads it once a process
         "id": wandb_id(config, run_dir),  # Lightning adds resume="allow"
         "save_dir": str(run_dir),
         "config": masked(run_config),
@@ -100,8 +102,13 @@ def end_wandb(logger: WandbLogger, status: str) -> None:
     """Close the run, so that a later one in this process is another; failed ones say so."""
     experiment = logger._experiment
     if experiment is not None and hasattr(experiment, "finish"):
+        folder, offline = Path(experiment.dir).parent, bool(getattr(experiment, "offline", False))
         experiment.finish(exit_code=0 if status == "FINISHED" else 1)
         logger._experiment = None
+        if offline:
+            print(
+                f"W&B was offline; upload: wandb sync {shlex.quote(str(folder))}", file=sys.stderr
+            )
 
 
 def wandb_offline(mode: str) -> bool:

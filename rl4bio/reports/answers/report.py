@@ -10,6 +10,8 @@ from rl4bio.reports.answers.cases import Case, Reply, judgement
 from rl4bio.reports.answers.paired_words import paired_notes, reasoning_line
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow, table_cells
 from rl4bio.reports.answers.verdict import verdict
+from rl4bio.reports.html import dot_plot as dots_of
+from rl4bio.reports.html.dot_plot import Dot, dot_plot
 from rl4bio.reports.html.page import (
     RESEARCH_USE,
     block,
@@ -22,16 +24,20 @@ from rl4bio.reports.html.page import (
     reward_table,
     text,
 )
+from rl4bio.statistics.bootstrap import Estimate
 from rl4bio.statistics.compare import PairedComparison, error_table
 from rl4bio.text.shared import shared_spans
 
-STYLE = """
+STYLE = (
+    dots_of.STYLE
+    + """
 .answer { border-left: .35rem solid var(--edge); padding-left: .8rem; min-width: 0; }
 .answer.right { border-color: var(--right); } .answer.wrong { border-color: var(--wrong); }
 .question { white-space: pre-line; overflow-wrap: anywhere; }
 .badge { font-weight: 600; } .right .badge { color: var(--right); }
 .wrong .badge { color: var(--wrong); }
 """
+)
 
 _OUTCOMES = {
     "base wrong, tuned right": (False, True),
@@ -77,6 +83,7 @@ def html_report(
         [
             f"<h1>{text(title)}</h1>",
             f'<p class="verdict">{text(verdict(rows, comparisons, before))}</p>',
+            _picture(rows),
             RESEARCH_USE,
             *([f"<p>{local_link(training, 'How it was trained')}</p>"] if training else []),
             "<h2>Results</h2>",
@@ -114,6 +121,24 @@ def _how_to_read(rows: Sequence[ResultRow]) -> str:
     if "self_correction" in more:
         lines.append("Self-corrections: share of completions with a phrase such as 'wait, no'.")
     return " ".join([*lines, "Brackets: 95% bootstrap intervals over questions."])
+
+
+def _picture(rows: Sequence[ResultRow]) -> str:
+    """Accuracy of each model in the main mode, or its total reward; the constant answer a line."""
+    main = [row for row in rows if row.mode == rows[0].mode]
+    constant = next((row for row in rows if row.mode == "constant"), None)
+    if not math.isnan(rows[0].metrics.accuracy.value):
+        dots = [Dot(name=row.model, value=_percent(row.metrics.accuracy)) for row in main]
+        line = None
+        if constant is not None:
+            line = Dot(name=constant.model, value=_percent(constant.metrics.accuracy))
+        return dot_plot("Accuracy, %", dots, line=line)
+    totals = {r.model: r.metrics.rewards["total"] for r in main if "total" in r.metrics.rewards}
+    return dot_plot("Total reward", [Dot(name=name, value=v) for name, v in totals.items()])
+
+
+def _percent(share: Estimate) -> Estimate:
+    return Estimate(value=100 * share.value, low=100 * share.low, high=100 * share.high)
 
 
 def _metric_table(rows: Sequence[ResultRow]) -> str:

@@ -28,7 +28,7 @@ def verdict(
     found = {row.model: row for row in rows if row.mode == mode}
     compared = comparisons.get(mode)
     constant = [row for row in rows if row.mode == "constant" and _right(row) is not None]
-    behind = "".join(f"; {row.model} {_right(row)}" for row in constant[:1])
+    behind = "".join(f"; {row.model} in {_right(row)}" for row in constant[:1])
     if compared is None or "tuned" not in found or before not in found:
         right = _right(rows[0])
         if right is None:

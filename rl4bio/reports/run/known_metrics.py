@@ -127,6 +127,19 @@ MOLECULES = (
         smooth=False,
     ),
 )
+SPREAD = tuple(
+    Metric(
+        key=f"reward/total_p{quantile:02d}",
+        title=f"Total reward, {label}",
+        meaning="Of the completions of a step, by the callback reward_histogram: what the best and "
+        "the worst of them earn.",
+        floor=None,
+        chart="Spread of the total reward",
+        label=label,
+        smooth=False,
+    )
+    for quantile, label in ((95, "95 % quantile"), (50, "median"), (5, "5 % quantile"))
+)
 UPDATE = (
     Metric(
         key="train/entropy",

@@ -13,6 +13,7 @@ from rl4bio.reports.run.known_metrics import (
     LOSS,
     MOLECULES,
     ROLLOUT,
+    SPREAD,
     UPDATE,
     Metric,
     with_and_without,
@@ -87,6 +88,7 @@ def _rewards(config: dict[str, Any], logged: set[str]) -> list[Metric]:
             for name in parts
         ),
         *(m for name in parts if f"val/{name}{BARE}" in logged for m in with_and_without(name)),
+        *SPREAD,
     ]
 
 

@@ -47,3 +47,16 @@ def test_another_project_is_another_run(tmp_path: Path) -> None:
     assert wandb_id(OFFLINE, tmp_path) == first
     other = LoggingConfig(loggers=["wandb"], mode="offline", project="other")
     assert wandb_id(other, tmp_path) != first
+
+
+def test_an_offline_run_says_how_to_upload_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The folder that is named is there; the run is in the group that was asked for."""
+    monkeypatch.setenv("WANDB_RUN_GROUP", "toy-seeds")
+    loggers = build_loggers(OFFLINE, tmp_path, {"name": "toy"})
+    with run_end(loggers, stopped=lambda: False):
+        assert loggers[1].experiment.group == "toy-seeds"  # type: ignore[attr-defined]
+    found = re.search(r"upload: wandb sync (\S+)", capfd.readouterr().err)
+    assert found is not None
+    assert list(Path(found[1]).glob("*.wandb"))
