@@ -6,12 +6,14 @@ import json
 import logging
 import netrc
 import os
+import queue
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -21,10 +23,14 @@ from rl4bio.callbacks.loggers.masking import mask_text, masked
 from rl4bio.errors import ConfigError, MissingPackageError
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import write_json
+from rl4bio.text.redaction import mask_secrets
 
 _LOG = logging.getLogger(__name__)
 
 ID_FILE = "wandb.json"
+LIMIT_S = 15.0
+"""For each call of W&B; after the first that fails nothing more is sent."""
+T = TypeVar("T")
 
 
 def wandb_id(config: LoggingConfig, run_dir: Path) -> str:
@@ -42,6 +48,7 @@ def wandb_id(config: LoggingConfig, run_dir: Path) -> str:
 
 
 def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) -> Logger:
+    """The run in W&B; offline where it cannot be reached, a warning where it fails altogether."""
     try:
         import wandb
     except ModuleNotFoundError as error:
@@ -57,15 +64,13 @@ def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, A
         "save_dir": str(run_dir),
         "config": masked(run_config),
         # Its copy of the console would hold completions and whatever else is printed.
-        "settings": wandb.Settings(console="off", silent=True, init_timeout=30),
+        "settings": wandb.Settings(console="off", silent=True, init_timeout=LIMIT_S),
     }
     logger = _wandb_logger(offline=offline, **options)
     try:
         with _masked_arguments(run_config):
             _ = logger.experiment  # begins the run, on rank 0
-    except wandb.errors.Error as error:
-        if offline:
-            raise
+    except (wandb.errors.Error, OSError, TimeoutError) as error:
         _LOG.warning(
             "W&B cannot be reached (%s); logging offline to %s, `wandb sync` uploads it later",
             str(error).partition("\n")[0],
@@ -73,12 +78,66 @@ def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, A
         )
         logger = _wandb_logger(offline=True, **options)
         with _masked_arguments(run_config):
-            _ = logger.experiment
+            logger.attempt(lambda: logger.experiment)
     return logger
 
 
-def _wandb_logger(**options: Any) -> WandbLogger:
-    logger = WandbLogger(**options)
+class WandbRun(WandbLogger):
+    """A logger that costs a warning where W&B fails, and sends no step twice."""
+
+    sent_to = 0
+    """Steps up to this one were sent before the run was taken up again."""
+    _failed = False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if step is None or step > self.sent_to:
+            self.attempt(super().log_metrics, metrics, step)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.attempt(super().finalize, status)
+
+    def attempt(self, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
+        """Call W&B; after its first failure nothing more is sent."""
+        if self._failed:
+            return
+        try:
+            within(LIMIT_S, call, *arguments, **named)
+        except Exception as error:  # its own, and those of sockets and threads
+            self._failed = True
+            _LOG.warning(
+                "W&B fails (%s); training goes on, metrics.csv has everything",
+                mask_secrets(str(error).partition("\n")[0] or type(error).__name__),
+            )
+
+
+def within(seconds: float, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """The value of a call that may hang; a thread of its own is left behind where it does.
+
+    Raises:
+        TimeoutError: it took longer; or whatever it raises.
+    """
+    results: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put((True, call(*arguments, **named)))
+        except BaseException as error:
+            results.put((False, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        good, value = results.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if not good:
+        raise value
+    return value
+
+
+def _wandb_logger(**options: Any) -> WandbRun:
+    logger = WandbRun(**options)
     # Lightning passes it whether it is asked for or not, and W&B answers with a warning.
     logger._wandb_init.pop("anonymous", None)
     return logger
@@ -100,7 +159,9 @@ def end_wandb(logger: WandbLogger, status: str) -> None:
     """Close the run, so that a later one in this process is another; failed ones say so."""
     experiment = logger._experiment
     if experiment is not None and hasattr(experiment, "finish"):
-        experiment.finish(exit_code=0 if status == "FINISHED" else 1)
+        code = 0 if status == "FINISHED" else 1
+        attempt = getattr(logger, "attempt", lambda call, **named: call(**named))
+        attempt(experiment.finish, exit_code=code)
         logger._experiment = None
 
 
