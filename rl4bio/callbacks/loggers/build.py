@@ -167,7 +167,8 @@ def build_loggers(
     if "tensorboard" in config.loggers:
         loggers.append(_tensorboard(run_dir))
     if "wandb" in config.loggers:
-        loggers.append(start_wandb(config, run_dir, run_config))
+        watched = start_wandb(config, run_dir, run_config)
+        loggers += [] if watched is None else [watched]
     if "mlflow" in config.loggers:
         loggers.append(_mlflow(config, run_dir, run_config))
     return loggers

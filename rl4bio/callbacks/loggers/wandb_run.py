@@ -28,7 +28,7 @@ from rl4bio.text.redaction import mask_secrets
 _LOG = logging.getLogger(__name__)
 
 ID_FILE = "wandb.json"
-LIMIT_S = 15.0
+LIMIT_S = 12.0
 """For each call of W&B; after the first that fails nothing more is sent."""
 T = TypeVar("T")
 
@@ -41,14 +41,22 @@ def wandb_id(config: LoggingConfig, run_dir: Path) -> str:
         stored = json.loads(path.read_text("utf-8"))
         if {key: stored.get(key) for key in place} == place and stored.get("id"):
             return str(stored["id"])
+    return new_wandb_id(config, run_dir)
+
+
+def new_wandb_id(config: LoggingConfig, run_dir: Path) -> str:
+    """Another id for the folder's run."""
     new = secrets.token_hex(4)
     if getattr(rank_zero_only, "rank", 0) == 0:
-        write_json(path, {**place, "id": new})
+        place = {"entity": config.entity, "project": config.project}
+        write_json(run_dir / ID_FILE, {**place, "id": new})
     return new
 
 
-def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) -> Logger:
-    """The run in W&B; offline where it cannot be reached, a warning where it fails altogether."""
+def start_wandb(
+    config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]
+) -> Logger | None:
+    """The run in W&B; offline where it cannot be reached, None where it fails altogether."""
     try:
         import wandb
     except ModuleNotFoundError as error:
@@ -76,10 +84,12 @@ def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, A
             str(error).partition("\n")[0],
             run_dir / "wandb",
         )
+        # Its service takes the id of the run that did not begin for one that is in use.
+        options["id"] = new_wandb_id(config, run_dir)
         logger = _wandb_logger(offline=True, **options)
         with _masked_arguments(run_config):
             logger.attempt(lambda: logger.experiment)
-    return logger
+    return None if logger.failed else logger
 
 
 class WandbRun(WandbLogger):
@@ -87,7 +97,8 @@ class WandbRun(WandbLogger):
 
     sent_to = 0
     """Steps up to this one were sent before the run was taken up again."""
-    _failed = False
+    failed = False
+    """Whether W&B has failed; nothing is sent any more."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -100,12 +111,12 @@ class WandbRun(WandbLogger):
 
     def attempt(self, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
         """Call W&B; after its first failure nothing more is sent."""
-        if self._failed:
+        if self.failed:
             return
         try:
             within(LIMIT_S, call, *arguments, **named)
         except Exception as error:  # its own, and those of sockets and threads
-            self._failed = True
+            self.failed = True
             _LOG.warning(
                 "W&B fails (%s); training goes on, metrics.csv has everything",
                 mask_secrets(str(error).partition("\n")[0] or type(error).__name__),

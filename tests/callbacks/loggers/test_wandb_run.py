@@ -1,49 +1,55 @@
-"""A run folder is one run in W&B, however often it is resumed."""
+"""A logger that fails or hangs costs a warning and seconds, and gets no step twice."""
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
+import logging
+import time
 
 import pytest
 
-from rl4bio.callbacks.loggers.build import build_loggers, run_end
-from rl4bio.callbacks.loggers.wandb_run import wandb_id
-from rl4bio.sections import LoggingConfig
-
-OFFLINE = LoggingConfig(loggers=["wandb"], mode="offline")
+from rl4bio.callbacks.loggers import wandb_run
+from rl4bio.callbacks.loggers.build import go_back
+from rl4bio.callbacks.loggers.wandb_run import WandbRun, within
 
 
-def test_a_resumed_run_is_the_same_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Two real offline runs of one folder, the second after the end of the first."""
-    ids = []
-    for step in (1, 2):
-        loggers = build_loggers(OFFLINE, tmp_path, {"name": "toy", "steps": step})
-        with run_end(loggers, stopped=lambda: False):
-            loggers[1].log_metrics({"reward/total_mean": 0.5}, step=step)
-            ids.append(loggers[1].experiment.id)  # type: ignore[attr-defined]
-    assert ids[0] == ids[1] == json.loads((tmp_path / "wandb.json").read_text())["id"]
-    folders = [path.name for path in (tmp_path / "wandb").glob("offline-run-*")]
-    assert folders
-    # W&B numbers the folders of one run that begin in the same second.
-    assert all(re.search(rf"-{ids[0]}(-\d+)?$", name) for name in folders)
-    assert "anonymous" not in "".join(capfd.readouterr())
+@pytest.fixture
+def logger(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> WandbRun:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    return WandbRun(save_dir=str(tmp_path), project="p", offline=True)
 
 
-def test_a_failed_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    codes = []
-    loggers = build_loggers(OFFLINE, tmp_path, {"name": "toy"})
-    run = loggers[1].experiment  # type: ignore[attr-defined]
-    finish = run.finish
-    monkeypatch.setattr(run, "finish", lambda exit_code: (codes.append(exit_code), finish()))
-    with pytest.raises(OSError, match="disk"), run_end(loggers, stopped=lambda: False):
-        raise OSError("disk")
-    assert codes == [1]
+def test_a_call_that_hangs_is_left() -> None:
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
+        within(0.2, time.sleep, 30)
+    assert time.monotonic() - started < 5
+    assert within(5, max, 1, 2) == 2
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 / 0)
 
 
-def test_another_project_is_another_run(tmp_path: Path) -> None:
-    first = wandb_id(OFFLINE, tmp_path)
-    assert wandb_id(OFFLINE, tmp_path) == first
-    other = LoggingConfig(loggers=["wandb"], mode="offline", project="other")
-    assert wandb_id(other, tmp_path) != first
+def test_after_a_failure_nothing_is_sent(
+    logger: WandbRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wandb_run, "LIMIT_S", 0.2)
+    logging.getLogger("rl4bio").propagate = True
+    with caplog.at_level(logging.WARNING):
+        logger.attempt(time.sleep, 30)
+        logger.attempt(pytest.fail, "called again")
+        logger.log_metrics({"a": 1.0}, 1)
+    assert logger.failed
+    assert caplog.text.count("W&B fails (no answer within 0.2 s); training goes on") == 1
+
+
+def test_steps_that_were_sent_are_not_sent_again(
+    logger: WandbRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+    monkeypatch.setattr(
+        "lightning.pytorch.loggers.WandbLogger.log_metrics",
+        lambda self, metrics, step: sent.append(step),
+    )
+    go_back(logger, 2, sent_to=4)
+    for step in (3, 4, 5):
+        logger.log_metrics({"a": 1.0}, step)
+    assert sent == [5]
