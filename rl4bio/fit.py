@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from rl4bio.cli import add_config_arguments, run_command, set_run_folder
 from rl4bio.config.load import config_dict, load_config, to_yaml
 from rl4bio.runs.begun_answers import write_out
-from rl4bio.runs.claim import find_moved, nothing_to_do, stored_config
+from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_config
 from rl4bio.runs.log import close_logging, log_to, quiet_libraries, stage
 from rl4bio.runs.parts import (
     build_callbacks,
@@ -92,6 +92,7 @@ def fit(arguments: argparse.Namespace) -> int:
         return 0
     policy, data, precision, scorer = prepare(config)
     warn_of_memory(config, policy, data)
+    check_room(config, policy)
     module = build_module(config, policy, scorer)
     folder = open_folder(config, resume=arguments.resume)
     try:
