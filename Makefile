@@ -8,14 +8,15 @@ CONFIG ?= configs/pubmedqa_nano.yaml
 QED_STEPS ?= 50
 ALBUTEROL_STEPS ?= 40
 BENCH ?=
+FAULTS ?=
 PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check docs demo demo-qa bench clean
+.PHONY: help setup test test-faults check docs demo demo-qa bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
-		while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+		while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP)  ## create .venv and install rl4bio with its tested versions
 
@@ -29,6 +30,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest -q $(PARALLEL)
+
+test-faults: setup  ## the long faults: 300 kills, 50 signals, 200 hangs (FAULTS="--kills 20 --seed 1")
+	$(BIN)/python -m tests.test_faults.table $(FAULTS)
 
 check: setup  ## lint, check the format and the types, run the tests
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from rl4bio.config.load import config_dict, load_config, stage_configs, to_yaml
 from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
 from rl4bio.runs.begun_answers import write_out
+from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_config
 from rl4bio.runs.launch import find_task
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
 from rl4bio.runs.parts import (
@@ -33,7 +34,6 @@ from rl4bio.runs.parts import (
     prepare,
     scores_molecules,
 )
-from rl4bio.runs.paths import with_absolute_paths
 from rl4bio.runs.slurm import leave_out_foreign_checkpoints, requeue, started_again
 from rl4bio.sections import RunConfig
 from rl4bio.signals import ENDING, LISTENER, stopped_by
@@ -123,6 +123,7 @@ def fit(arguments: argparse.Namespace) -> int:
         return fit_chain(config, arguments)
     policy, data, precision, scorer = prepare(config)
     warn_of_memory(config, policy, data)
+    check_room(config, policy)
     module = build_module(config, policy, scorer)
     folder = open_folder(config, resume=arguments.resume)
     try:
@@ -132,25 +133,6 @@ def fit(arguments: argparse.Namespace) -> int:
         if folder.made and not module.iteration:
             forget(folder, error)
         raise
-
-
-def nothing_to_do(config: RunConfig, arguments: argparse.Namespace) -> str:
-    """What to say where the run is finished; "" where it may begin or go on.
-
-    Raises:
-        StorageError, ConfigError: the name is taken, or the folder is another run's.
-    """
-    output_dir, stored = Path(config.output_dir), to_yaml(with_absolute_paths(config))
-    folder = RunFolder(output_dir / config.name)
-    if arguments.restart:
-        if first_process() and (aside := folder.set_aside()) is not None:
-            print(f"starting over; the earlier run is kept in {aside}")
-        return ""
-    if done := folder.complete(stored, resume=arguments.resume):
-        return done
-    if first_process():
-        RunFolder.check_free(output_dir, config.name, stored, resume=arguments.resume)
-    return ""
 
 
 def forget(folder: RunFolder, error: BaseException) -> None:
@@ -189,8 +171,9 @@ def train(
             state = checkpoint_state(checkpoint.resume_from)
             data.draws, step = int(state["draws"]), int(state["iteration"])
         if arguments.resume and trainer.is_global_zero:
+            sent_to = max(getattr(logger, "newest", 0) for logger in trainer.loggers)
             for logger in trainer.loggers:
-                go_back(logger, step)
+                go_back(logger, step, sent_to)
             folder.go_back(step)
         again = shlex.join(["--config", arguments.config, *arguments.overrides, "--resume"])
         LISTENER.on_leave = functools.partial(say_stopped, checkpoint, again)
@@ -267,7 +250,7 @@ def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
 
     output_dir = Path(config.output_dir)
     if first_process():
-        stored = to_yaml(with_absolute_paths(config))  # so that it holds from every folder
+        stored = stored_config(config)
         folder = RunFolder.open(output_dir, config.name, stored, resume=resume)
         folder_is_made()
     else:
@@ -291,16 +274,6 @@ def checkpoint_state(checkpoint: str) -> dict[str, Any]:
     from rl4bio.storage import load_checkpoint_folder
 
     return load_checkpoint_folder(Path(checkpoint))[1]
-
-
-def find_moved(config: RunConfig, arguments: argparse.Namespace) -> None:
-    """Let a run folder's own config.yaml mean the folder that it is in, which may have moved."""
-    path = Path(arguments.config).absolute()
-    given = {text.lstrip("-").partition("=")[0] for text in arguments.overrides}
-    if path.name != "config.yaml" or given & {"name", "output_dir"}:
-        return
-    if (path.parent / "checkpoints").is_dir() and (path.parent / ".lock").exists():
-        config.output_dir, config.name = str(path.parent.parent), path.parent.name
 
 
 def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
@@ -76,11 +76,14 @@ def log_histogram(trainer: pl.Trainer, name: str, values: Tensor, step: int) -> 
     if not trainer.is_global_zero or not len(known):
         return
     for logger in trainer.loggers:
+        if step <= getattr(logger, "sent_to", 0):
+            continue
         if isinstance(logger, WandbLogger):
             import wandb
 
             shown = wandb.Histogram(known.tolist())
-            logger.experiment.log({name: shown, "trainer/global_step": step})
+            row = {name: shown, "trainer/global_step": step}
+            attempt(logger, lambda run=logger, row=row: run.experiment.log(row))
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_histogram(name, known, step)
 
@@ -96,16 +99,25 @@ def log_table(
     if not trainer.is_global_zero or not rows:
         return
     for logger in trainer.loggers:
+        if step <= getattr(logger, "sent_to", 0):
+            continue
         if isinstance(logger, WandbLogger):
-            logger.log_text(
-                key=name, columns=list(columns), data=[list(r) for r in rows], step=step
-            )
+            table = {"key": name, "columns": list(columns), "data": [list(r) for r in rows]}
+            attempt(logger, logger.log_text, **table, step=step)
         elif isinstance(logger, TensorBoardLogger):
             # Four blanks make Markdown show model text as it is.
             lines = [f"    {c}: {v!r}" for row in rows for c, v in zip(columns, row, strict=True)]
             logger.experiment.add_text(name, "\n".join(lines), step)
         elif isinstance(logger, MLflowRun):
             logger.log_table(name, columns, rows)
+
+
+def attempt(logger: Any, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
+    """Call a logger, by its own `attempt` where it has one, which no failure leaves."""
+    if hasattr(logger, "attempt"):
+        logger.attempt(call, *arguments, **named)
+    else:
+        call(*arguments, **named)
 
 
 def say(trainer: pl.Trainer, text: str) -> None:

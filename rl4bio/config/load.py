@@ -28,6 +28,7 @@ from rl4bio.errors import ConfigError, DataError
 from rl4bio.registry import option_hint
 from rl4bio.rewards import REWARDS
 from rl4bio.sections import RunConfig, require
+from rl4bio.text.redaction import remember_secrets
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -50,6 +51,8 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> RunCo
         check_tree(tree.value)
         config = _typed(tree.value)
         check_numbers(config_dict(config))
+        check_masked(config_dict(config))
+        remember_secrets(config_dict(config))
         folder = None if file is None else file.parent
         config.plugins = import_plugins(config.plugins, folder)
         check_run(config)
@@ -85,6 +88,18 @@ def stage_configs(config: RunConfig) -> list[RunConfig]:
 def config_dict(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain dicts, lists and scalars."""
     return dataclasses.asdict(config)
+
+
+def check_masked(value: Any, key: str = "") -> None:
+    """Refuse a value that was masked when a run stored its configuration."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            check_masked(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for number, child in enumerate(value):
+            check_masked(child, f"{key}.{number}")
+    elif isinstance(value, str) and (value == "***" or "://***@" in value):
+        raise ConfigError(f"{key}: its secret is masked in a stored file; add {key}=... here")
 
 
 def to_yaml(config: RunConfig) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rl4bio.callbacks.progress_line import aside
 from rl4bio.runs.launch import process_rank
+from rl4bio.text.redaction import mask_secrets
 
 log = logging.getLogger("rl4bio")
 
@@ -24,6 +25,13 @@ class TerminalHandler(logging.StreamHandler):
     def emit(self, record: logging.LogRecord) -> None:
         with aside():
             super().emit(record)
+
+
+class MaskedFormatter(logging.Formatter):
+    """Lines without secrets, those of libraries and tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask_secrets(super().format(record))
 
 
 def first_process() -> bool:
@@ -45,7 +53,7 @@ def set_up_logging() -> None:
     log.propagate = False
     terminal = TerminalHandler()
     terminal.setLevel(logging.WARNING)
-    terminal.setFormatter(logging.Formatter("rl4bio: %(message)s"))
+    terminal.setFormatter(MaskedFormatter("rl4bio: %(message)s"))
     kept = logging.handlers.MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)
     log.handlers = [terminal, kept]
     logging.getLogger().addHandler(kept)
@@ -95,7 +103,7 @@ def quiet_libraries() -> None:
 def log_to(file: Path) -> None:
     """Send the log to a file, what was kept so far first."""
     to_file = logging.FileHandler(file, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter(_FORMAT))
+    to_file.setFormatter(MaskedFormatter(_FORMAT))
     for logger in (log, logging.getLogger()):
         for handler in list(logger.handlers):
             if _is_ours(handler):
@@ -133,7 +141,7 @@ log = logging.getLogger("rl4bio")
 def show_progress() -> None:
     """The package's log on stderr, so that an hour of evaluation is not silent."""
     terminal = logging.StreamHandler()
-    terminal.setFormatter(logging.Formatter("rl4bio: %(message)s"))
+    terminal.setFormatter(MaskedFormatter("rl4bio: %(message)s"))
     log.handlers = [terminal]
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import netrc
 import os
 import re
 from collections.abc import Mapping
@@ -10,8 +12,25 @@ from typing import Any
 
 MAX_SHOWN_CHARACTERS = 2_000
 
-_SECRET_NAME = re.compile(r"(_KEY|_TOKEN|SECRET\w*|PASSWORD\w*)$", re.IGNORECASE)
-_TOKEN_SHAPE = re.compile(r"\bhf_[A-Za-z0-9]{16,}|\bsk-[A-Za-z0-9_-]{20,}|(?<=://)[^/@\s]{1,400}@")
+_SECRET_NAME = re.compile(
+    r"(_KEY|TOKEN|SECRET\w*|PASSWORD\w*|PASSWD|PASSPHRASE|PASS|CREDENTIALS?)$", re.IGNORECASE
+)
+SECRET_KEY = re.compile(
+    r"(^|_)(key|token|secret|password|passphrase|authorization)$", re.IGNORECASE
+)
+"""Keys of a configuration whose text is a secret."""
+_TOKEN_SHAPE = re.compile(
+    r"\bhf_[A-Za-z0-9]{16,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}"
+    r"|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bxox[a-z]-[\w-]{10,}|\bAKIA[A-Z0-9]{12,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|(?<=bearer )[\w.~+/=-]{8,}|(?<=://)[^/@\s]{1,400}@"
+    r"|(?<=token=)[^&\s'\"#]+|(?<=[?&]key=)[^&\s'\"#]+|(?<=api_key=)[^&\s'\"#]+"
+    r"|(?<=secret=)[^&\s'\"#]+|(?<=password=)[^&\s'\"#]+|(?<=signature=)[^&\s'\"#]+",
+    re.IGNORECASE,
+)
+"""Tokens of the Hub, OpenAI, GitHub, GitLab, Slack and AWS, JSON web tokens, bearers, and what
+stands in a URL as a user or behind the name of a secret."""
+_remembered: set[str] = set()
 _SHORTEST_SECRET = 6
 """Shorter values ("1", "none") are ordinary words; masking them would spoil every message."""
 
@@ -28,18 +47,37 @@ def mask_secrets(text: str, environment: Mapping[str, str] | None = None) -> str
     Args:
         text: any text.
         environment: variables named *_KEY, *_TOKEN, *SECRET* or *PASSWORD* give the secrets; by
-            default the process's own. Known token shapes and `user:password@` of a URL are
-            masked too.
+            default the process's own. What was remembered, the passwords in .netrc, known shapes
+            of tokens and `user:password@` of a URL are masked too.
     """
     variables = os.environ if environment is None else environment
-    secrets = {
-        value
-        for name, value in variables.items()
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
-    }
+    found = {value for name, value in variables.items() if _SECRET_NAME.search(name)}
+    found |= _remembered | _netrc_passwords(variables.get("NETRC", "~/.netrc"))
+    secrets = {value for value in found if len(value) >= _SHORTEST_SECRET}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return _TOKEN_SHAPE.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+
+
+def remember_secrets(config: Any, key: str = "") -> None:
+    """Have the secrets of a configuration (texts under SECRET_KEY) masked from now on."""
+    if isinstance(config, Mapping):
+        for name, child in config.items():
+            remember_secrets(child, str(name))
+    elif isinstance(config, list | tuple):
+        for child in config:
+            remember_secrets(child, key)
+    elif isinstance(config, str) and SECRET_KEY.search(key):
+        _remembered.add(config)
+
+
+@functools.lru_cache(maxsize=4)
+def _netrc_passwords(place: str) -> frozenset[str]:
+    try:
+        hosts = netrc.netrc(os.path.expanduser(place)).hosts.values()
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return frozenset()
+    return frozenset(password for _, _, password in hosts if password)
 
 
 def one_line(text: str, limit: int = MAX_SHOWN_CHARACTERS) -> str:

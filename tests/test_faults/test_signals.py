@@ -42,7 +42,7 @@ def test_at_any_time(fit: Callable[..., Ended], tmp_path: Path, rng: random.Rand
     runs = tmp_path / "runs"
     assert fit("name=whole", STEPS).code == 0
     wanted = truth(runs / "whole")
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         name = f"name=parts{number}"
 
         def send(child: int, number: int = number) -> None:
@@ -103,8 +103,7 @@ def test_a_step_that_does_not_end(fit: Callable[..., Ended], tmp_path: Path, end
     assert differences(truth(runs / "whole"), truth(runs / "parts")) == []
 
 
-@pytest.mark.parametrize("works", [True, False])
-@pytest.mark.parametrize("array", [True, False])
+@pytest.mark.parametrize(("works", "array"), [(True, True), (False, False)])
 def test_slurm_takes_its_time_away(
     fit: Callable[..., Ended], tmp_path: Path, works: bool, array: bool
 ) -> None:

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
-from rl4bio.callbacks.loggers.wandb_run import end_wandb, start_wandb
+from rl4bio.callbacks.loggers.wandb_run import WandbRun, end_wandb, start_wandb
 from rl4bio.errors import MissingPackageError
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import storage_errors, sync_file, write_atomic
@@ -84,6 +84,11 @@ class MetricsCSV(Logger):
             stream.write(self._text([row]).encode())
         self._last = row
 
+    @property
+    def newest(self) -> int:
+        """The step of the last row; 0 where there is none."""
+        return int(self._last.get("step", 0))
+
     @rank_zero_only
     def rewind(self, step: int) -> None:
         """Drop the rows after a step, which a resumed run is about to repeat."""
@@ -125,13 +130,21 @@ class MetricsCSV(Logger):
         return stream.getvalue()
 
 
-def go_back(logger: Logger, step: int) -> None:
+def go_back(logger: Logger, step: int, sent_to: int = 0) -> None:
     """Have a logger forget what comes after a step, which a resumed run is about to repeat.
 
-    metrics.csv drops the rows; TensorBoard hides the older values. W&B and MLflow keep both.
+    metrics.csv drops the rows; TensorBoard hides the older values. W&B and MLflow keep what they
+    have: the steps that they got are not sent again.
+
+    Args:
+        logger: of the run.
+        step: the run goes on behind it.
+        sent_to: the last step that was logged before.
     """
     if isinstance(logger, MetricsCSV):
         logger.rewind(step)
+    elif isinstance(logger, WandbRun | MLflowRun):
+        logger.sent_to = sent_to
     elif isinstance(logger, TensorBoardLogger):
         logger._kwargs.setdefault("purge_step", step + 1)
 
@@ -154,7 +167,8 @@ def build_loggers(
     if "tensorboard" in config.loggers:
         loggers.append(_tensorboard(run_dir))
     if "wandb" in config.loggers:
-        loggers.append(start_wandb(config, run_dir, run_config))
+        watched = start_wandb(config, run_dir, run_config)
+        loggers += [] if watched is None else [watched]
     if "mlflow" in config.loggers:
         loggers.append(_mlflow(config, run_dir, run_config))
     return loggers

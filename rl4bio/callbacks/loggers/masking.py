@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rl4bio.text.redaction import mask_secrets
-
-_SECRET_KEY = re.compile(r"(^|_)(key|token|secret|password)$", re.IGNORECASE)
+from rl4bio.text.redaction import SECRET_KEY, mask_secrets
 
 
 def masked(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with secrets as ***: by the name of their key, or by their shape."""
     return {
-        str(key): "***" if _SECRET_KEY.search(str(key)) and value else _masked(value)
+        str(key): "***" if _is_secret(str(key), value) else _masked(value)
         for key, value in config.items()
     }
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    return bool(SECRET_KEY.search(key)) and isinstance(value, str) and value != ""
 
 
 def _masked(value: Any) -> Any:
@@ -41,5 +42,5 @@ def _secrets(value: Any, key: str = "") -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for child in value:
             yield from _secrets(child, key)
-    elif isinstance(value, str) and _SECRET_KEY.search(key):
+    elif isinstance(value, str) and SECRET_KEY.search(key):
         yield value

@@ -76,6 +76,8 @@ class MLflowRun(Logger):
         self._waiting: deque[Any] = deque(maxlen=_MAX_WAITING_METRICS)
         self._retry_at = 0.0
         self._warned = False
+        self.sent_to = 0
+        """Steps up to this one were sent before the run was taken up again."""
 
     @property
     def name(self) -> str:
@@ -151,6 +153,8 @@ class MLflowRun(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Send the metrics of a step, with those that had to wait."""
+        if step is not None and step <= self.sent_to:
+            return
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)

@@ -6,13 +6,15 @@ import json
 import logging
 import netrc
 import os
+import queue
 import secrets
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -22,10 +24,14 @@ from rl4bio.callbacks.loggers.masking import mask_text, masked
 from rl4bio.errors import ConfigError, MissingPackageError
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import write_json
+from rl4bio.text.redaction import mask_secrets
 
 _LOG = logging.getLogger(__name__)
 
 ID_FILE = "wandb.json"
+LIMIT_S = 12.0
+"""For each call of W&B; after the first that fails nothing more is sent."""
+T = TypeVar("T")
 
 
 def wandb_id(config: LoggingConfig, run_dir: Path) -> str:
@@ -36,13 +42,22 @@ def wandb_id(config: LoggingConfig, run_dir: Path) -> str:
         stored = json.loads(path.read_text("utf-8"))
         if {key: stored.get(key) for key in place} == place and stored.get("id"):
             return str(stored["id"])
+    return new_wandb_id(config, run_dir)
+
+
+def new_wandb_id(config: LoggingConfig, run_dir: Path) -> str:
+    """Another id for the folder's run."""
     new = secrets.token_hex(4)
     if getattr(rank_zero_only, "rank", 0) == 0:
-        write_json(path, {**place, "id": new})
+        place = {"entity": config.entity, "project": config.project}
+        write_json(run_dir / ID_FILE, {**place, "id": new})
     return new
 
 
-def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]) -> Logger:
+def start_wandb(
+    config: LoggingConfig, run_dir: Path, run_config: Mapping[str, Any]
+) -> Logger | None:
+    """The run in W&B; offline where it cannot be reached, None where it fails altogether."""
     try:
         import wandb
     except ModuleNotFoundError as error:
@@ -59,28 +74,83 @@ def start_wandb(config: LoggingConfig, run_dir: Path, run_config: Mapping[str, A
         "save_dir": str(run_dir),
         "config": masked(run_config),
         # Its copy of the console would hold completions and whatever else is printed.
-        "settings": wandb.Settings(console="off", silent=True, init_timeout=30),
+        "settings": wandb.Settings(console="off", silent=True, init_timeout=LIMIT_S),
     }
     logger = _wandb_logger(offline=offline, **options)
     try:
         with _masked_arguments(run_config):
             _ = logger.experiment  # begins the run, on rank 0
-    except wandb.errors.Error as error:
-        if offline:
-            raise
+    except (wandb.errors.Error, OSError, TimeoutError) as error:
         _LOG.warning(
             "W&B cannot be reached (%s); logging offline to %s, `wandb sync` uploads it later",
             str(error).partition("\n")[0],
             run_dir / "wandb",
         )
+        # Its service takes the id of the run that did not begin for one that is in use.
+        options["id"] = new_wandb_id(config, run_dir)
         logger = _wandb_logger(offline=True, **options)
         with _masked_arguments(run_config):
-            _ = logger.experiment
-    return logger
+            logger.attempt(lambda: logger.experiment)
+    return None if logger.failed else logger
 
 
-def _wandb_logger(**options: Any) -> WandbLogger:
-    logger = WandbLogger(**options)
+class WandbRun(WandbLogger):
+    """A logger that costs a warning where W&B fails, and sends no step twice."""
+
+    sent_to = 0
+    """Steps up to this one were sent before the run was taken up again."""
+    failed = False
+    """Whether W&B has failed; nothing is sent any more."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if step is None or step > self.sent_to:
+            self.attempt(super().log_metrics, metrics, step)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.attempt(super().finalize, status)
+
+    def attempt(self, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
+        """Call W&B; after its first failure nothing more is sent."""
+        if self.failed:
+            return
+        try:
+            within(LIMIT_S, call, *arguments, **named)
+        except Exception as error:  # its own, and those of sockets and threads
+            self.failed = True
+            _LOG.warning(
+                "W&B fails (%s); training goes on, metrics.csv has everything",
+                mask_secrets(str(error).partition("\n")[0] or type(error).__name__),
+            )
+
+
+def within(seconds: float, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """The value of a call that may hang; a thread of its own is left behind where it does.
+
+    Raises:
+        TimeoutError: it took longer; or whatever it raises.
+    """
+    results: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put((True, call(*arguments, **named)))
+        except BaseException as error:
+            results.put((False, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        good, value = results.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if not good:
+        raise value
+    return value
+
+
+def _wandb_logger(**options: Any) -> WandbRun:
+    logger = WandbRun(**options)
     # Lightning passes it whether it is asked for or not, and W&B answers with a warning.
     logger._wandb_init.pop("anonymous", None)
     return logger
@@ -103,7 +173,9 @@ def end_wandb(logger: WandbLogger, status: str) -> None:
     experiment = logger._experiment
     if experiment is not None and hasattr(experiment, "finish"):
         folder, offline = Path(experiment.dir).parent, bool(getattr(experiment, "offline", False))
-        experiment.finish(exit_code=0 if status == "FINISHED" else 1)
+        code = 0 if status == "FINISHED" else 1
+        attempt = getattr(logger, "attempt", lambda call, **named: call(**named))
+        attempt(experiment.finish, exit_code=code)
         logger._experiment = None
         if offline:
             print(

@@ -3,5 +3,5 @@
 frames    messages over a socket
 orphans   what a guest has started, wherever it went
 server    the guest's side: imports the reward once, and forks a worker that scores
-guest     our side: batches, deadlines, another worker where one is lost, the policy on errors
+guest     our side of a reward: batches, another worker where one is lost, the policy on errors
 """

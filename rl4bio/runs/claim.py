@@ -1,0 +1,89 @@
+"""Whether a run of a name may begin, goes on, or has nothing to do; before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rl4bio.config.load import config_dict
+from rl4bio.config.yaml_reader import dump_yaml
+from rl4bio.errors import StorageError
+from rl4bio.runs.log import first_process
+from rl4bio.runs.paths import with_absolute_paths
+from rl4bio.sections import RunConfig
+from rl4bio.storage import RunFolder, require_free_space
+
+if TYPE_CHECKING:
+    from rl4bio.modules.policy import Policy
+
+
+def nothing_to_do(config: RunConfig, arguments: argparse.Namespace) -> str:
+    """What to say where the run is finished; "" where it may begin or go on.
+
+    Raises:
+        StorageError, ConfigError: the name is taken, or the folder is another run's.
+    """
+    output_dir, stored = Path(config.output_dir), stored_config(config)
+    check_writable(output_dir)
+    folder = RunFolder(output_dir / config.name)
+    if arguments.restart:
+        if first_process() and (aside := folder.set_aside()) is not None:
+            print(f"starting over; the earlier run is kept in {aside}")
+        return ""
+    if done := folder.complete(stored, resume=arguments.resume):
+        return done
+    if first_process():
+        RunFolder.check_free(output_dir, config.name, stored, resume=arguments.resume)
+    return ""
+
+
+def stored_config(config: RunConfig) -> str:
+    """The configuration as a run keeps it: it holds from every folder, without its secrets."""
+    from rl4bio.callbacks.loggers.masking import masked
+
+    return dump_yaml(masked(config_dict(with_absolute_paths(config))))
+
+
+def find_moved(config: RunConfig, arguments: argparse.Namespace) -> None:
+    """Let a run folder's own config.yaml mean the folder that it is in, which may have moved."""
+    path = Path(arguments.config).absolute()
+    given = {text.lstrip("-").partition("=")[0] for text in arguments.overrides}
+    if path.name != "config.yaml" or given & {"name", "output_dir"}:
+        return
+    if (path.parent / "checkpoints").is_dir() and (path.parent / ".lock").exists():
+        config.output_dir, config.name = str(path.parent.parent), path.parent.name
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse an output folder that cannot be made or written, before anything is loaded.
+
+    Raises:
+        StorageError: names the file or folder in the way.
+    """
+    place = nearest(folder)
+    if not place.is_dir():
+        raise StorageError(f"{place}: is a file; choose another output_dir")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StorageError(f"{place}: cannot be written; choose another output_dir")
+
+
+def check_room(config: RunConfig, policy: Policy) -> None:
+    """Refuse a run whose checkpoints and model will not fit on the disk.
+
+    A checkpoint has the trained weights and two moments of each in float32; one more than are kept
+    is on the disk while it is written.
+
+    Raises:
+        StorageError: says how much is free and how much is needed.
+    """
+    trained = 4 * sum(p.numel() for p in policy.trainable_parameters())
+    checkpoints = (config.trainer.keep_checkpoints + 1) * 3 * trained
+    require_free_space(nearest(Path(config.output_dir)), checkpoints + trained)
+
+
+def nearest(folder: Path) -> Path:
+    """A folder, or the nearest of its parents that is there."""
+    place = folder.expanduser().absolute()
+    return next(path for path in (place, *place.parents) if path.exists())
