@@ -182,6 +182,9 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
     except OmegaConfBaseException as error:
         key = f".{error.full_key}" if error.full_key else ""
         reason = str(error).partition("\n")[0]
+        given = options.get(str(error.full_key))
+        if "is not a ListConfig" in reason and isinstance(given, str):
+            reason = f"got {given!r}, needs a list: write [{', '.join(given.split())}]"
         raise ConfigError(f"{where}{key}: {reason}") from None
     try:
         return cls(**{key: getattr(checked, key) for key in options})

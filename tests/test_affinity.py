@@ -97,7 +97,7 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int)
         (["--members", "0"], 2, "--members: got 0"),
         (["--unit", "ng"], 2, "argument --unit: invalid choice"),
         (["--label", "pkd"], 3, r"has no column 'pkd' \(--label\)"),
-        (["--label", "ic50_nm"], 3, "is --unit p right"),
+        (["--label", "ic50_nm", "--unit", "p"], 3, "is --unit p right"),
         (["--data", "other=none.csv"], 3, "none.csv: cannot be read"),
     ],
 )

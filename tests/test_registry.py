@@ -62,7 +62,7 @@ REFUSED = [
         {"size": 1, "kind": "wide"},
         "parts[0].options.kind: Invalid value 'wide', expected one",
     ),
-    ("mine", {"size": 1, "words": "a"}, "parts[0].options.words: Invalid value assigned"),
+    ("mine", {"size": 1, "words": "a"}, "parts[0].options.words: got 'a', needs a list"),
     ("mine", {"size": 0}, "parts[0].options.size: got 0, needs at least 1"),
 ]
 

@@ -7,6 +7,8 @@ unless it is asked not to. Tautomers are different molecules. Metal complexes ke
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
 from typing import Any
 
@@ -15,6 +17,8 @@ from rdkit import Chem, rdBase
 from rl4bio.chem.fragments import drug_part, uncharged, without_isotopes
 from rl4bio.chem.properties import scaffold
 from rl4bio.chem.reading import Molecule, read_smiles
+
+log = logging.getLogger("rl4bio")
 
 _DECORATED = re.compile(r"\.|\[[^\]]*[\d+-][^\]]*\]|\[H\]|\[(?:Li|Na|K|Rb|Cs)\]")
 """Fragments, isotopes, charges, hydrogens and alkali metals; all else is its own parent."""
@@ -50,6 +54,23 @@ def parent_molecule(molecule: Molecule) -> Molecule:
 def parent_scaffold(molecule: Molecule) -> str:
     """Bemis-Murcko scaffold of a valid molecule's parent, "" where acyclic; no stereochemistry."""
     return scaffold(read_smiles(parent(molecule, stereo=False), allow_dummies=True))
+
+
+@functools.lru_cache(maxsize=1000)
+def canonical_scaffold(text: str) -> str:
+    """A scaffold as MolGPT's files write it: canonical, aromatic, without stereochemistry.
+
+    A text that is no molecule stays as it is. Where the spelling changes, a line says so.
+    """
+    molecule = read_smiles(text, allow_dummies=True)
+    if not molecule.valid:
+        return text
+    flat = Chem.Mol(molecule.mol)
+    Chem.RemoveStereochemistry(flat)
+    found = str(Chem.MolToSmiles(flat))
+    if found != text:
+        log.info("the scaffold %s is written %s, as in the model's training", text, found)
+    return found
 
 
 def other_parts(molecule: Molecule) -> list[str]:

@@ -24,11 +24,18 @@ def read_smarts(text: str) -> Any:
     return pattern
 
 
-def has_pattern(molecule: Molecule, smarts: str) -> bool:
-    """Whether a valid molecule contains the pattern; remembered in its memo."""
-    key = f"smarts {smarts}"
+def has_pattern(molecule: Molecule, smarts: str, *, stereo: bool = False) -> bool:
+    """Whether a valid molecule contains the pattern; remembered in its memo.
+
+    Args:
+        molecule: a valid one.
+        smarts: of the pattern.
+        stereo: whether the stereochemistry that the pattern spells must be there.
+    """
+    key = f"smarts {stereo:d} {smarts}"
     if key not in molecule.memo:
-        molecule.memo[key] = molecule.mol.HasSubstructMatch(read_smarts(smarts))
+        pattern = read_smarts(smarts)
+        molecule.memo[key] = molecule.mol.HasSubstructMatch(pattern, useChirality=stereo)
     return bool(molecule.memo[key])
 
 

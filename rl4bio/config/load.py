@@ -140,7 +140,15 @@ def _check_rewards(config: RunConfig) -> None:
     guarded = False
     for index, reward in enumerate(config.rewards):
         where = f"rewards[{index}]"
-        guarded |= REWARDS.build(reward.name, reward.options, where=where).reads_molecules
+        reads_molecules = REWARDS.build(reward.name, reward.options, where=where).reads_molecules
+        guarded |= reads_molecules
+        require(
+            not (reads_molecules and reward.weight < 0),
+            f"{where}.weight",
+            f"got {reward.weight}, but {reward.name!r} is 0 for what is no molecule, which would "
+            "then pay more than a molecule; give it a transform that falls, such as {kind: "
+            "reverse_sigmoid, low: 1, high: 3}, and a weight above 0",
+        )
         first = first_of.setdefault(reward.name, index)
         require(
             first == index,

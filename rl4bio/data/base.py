@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class Corpus:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size: got {self.batch_size}, needs at least 1")
+        self.scaffold_limit: float = math.inf
+        """Most tokens of a scaffold that the policy takes; set before `bind`."""
 
     def samples(self, split: Split) -> Sequence[Sample]:
         """All samples of a split, in a fixed order. Raises DataError for files that do not read."""

@@ -1,4 +1,4 @@
-"""The files of a molecule evaluation: molecules.csv, top.csv, summary.json, report.html."""
+"""The files of a molecule evaluation: tables, structures, a summary, a page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rl4bio.chem.reading import Molecule
 from rl4bio.evaluation.outputs import finite
-from rl4bio.reports.molecules.records import MoleculeRecord, records_csv, top_records
+from rl4bio.reports.molecules.records import MoleculeRecord, records_csv, records_sdf, top_records
 from rl4bio.reports.molecules.report import LISTED, molecule_report
 from rl4bio.reports.molecules.table import NOTE
 from rl4bio.statistics.molecules import MoleculeSummary
@@ -26,14 +26,14 @@ def write_molecule_outputs(
     corpus: Sequence[Molecule],
     seed: int,
 ) -> None:
-    """Write the four files; each appears whole or not at all.
+    """Write the five files; each appears whole or not at all.
 
     Args:
         folder: made where it is missing.
         title: heading of the report.
         facts: what was evaluated and how, name -> value.
         summaries: of every model and, where there is one, of the corpus.
-        records: every molecule of each model; top.csv holds the best of the last.
+        records: every molecule of each model; top.csv and top.sdf hold the best of the last.
         corpus: molecules of the corpus for the distributions; may be empty.
         seed: of the random molecules that are drawn.
 
@@ -45,7 +45,9 @@ def write_molecule_outputs(
     everything = [record for own in records.values() for record in own]
     write_atomic(folder / "molecules.csv", records_csv(everything))
     last = list(records.values())[-1]
-    write_atomic(folder / "top.csv", records_csv(top_records(last, LISTED)))
+    best = top_records(last, LISTED)
+    write_atomic(folder / "top.csv", records_csv(best))
+    write_atomic(folder / "top.sdf", records_sdf(best))
     page = molecule_report(
         title=title,
         facts=facts,

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rl4bio.chem.identity import canonical_scaffold
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.states import batch_states, same_key
+from rl4bio.chem.tokens import END
 from rl4bio.errors import ConfigError
 from rl4bio.generation.options import noise
 from rl4bio.generation.streams import Progress, opened_output
@@ -117,6 +119,8 @@ def read_context(policy: Policy, context: str) -> str:
             "--context: this model has no start token, so each string must begin with a given "
             "one; the published MolGPT is sampled with --context C"
         )
+    if END in context:
+        raise ConfigError(f"--context: {context[:80]!r} ends the string; leave {END!r} out")
     try:
         tokens = len(policy.encode_prompt(context))
     except ValueError as error:
@@ -175,6 +179,7 @@ def read_scaffold(policy: Policy, text: str | None) -> str:
     molecule = read_smiles(text)
     if text and not molecule.valid:
         raise ConfigError(f"--scaffold: {text[:80]!r} is no molecule ({molecule.reason})")
+    text = canonical_scaffold(text)
     try:
         encode_scaffold(policy.tokenizer, text, length)
     except ValueError as error:

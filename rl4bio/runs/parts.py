@@ -135,6 +135,8 @@ def bind_corpus(corpus: Corpus, policy: Policy) -> None:
         log.info("%s", begun)
     start = policy.tokenizer.bos_token_id is not None
     positions = policy.max_positions
+    if scaffold_tokens := getattr(policy.model.config, "scaffold_length", 0):
+        corpus.scaffold_limit = scaffold_tokens
     corpus.bind(
         policy.tokenizer.get_vocab(),
         max_tokens=None if positions is None else positions - start,

@@ -49,7 +49,7 @@ def build(folder: Path, *, seed: int, vocabulary: list[str] = TOKENS) -> Path:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     rows = "".join(f"{smiles},train\n" for smiles in CORPUS)
-    (tmp_path / "molecules.csv").write_text(f"smiles,split\n{rows}OCC,test\n")
+    (tmp_path / "molecules.csv").write_text(f"smiles,split\n{rows}CCCO,test\n")
     path = tmp_path / "config.yaml"
     path.write_text(
         f"""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from rl4bio.chem.identity import canonical_scaffold
 from rl4bio.chem.randomize import randomized_smiles
 from rl4bio.chem.splits import Leaks
 from rl4bio.chem.tables import read_table
@@ -27,7 +28,13 @@ from rl4bio.data.smiles.context import (
     literal_of,
     prefix_of,
 )
-from rl4bio.data.smiles.fit import UnknownTokens, draw_splits, fit_vocabulary, short_rows
+from rl4bio.data.smiles.fit import (
+    UnknownTokens,
+    divide,
+    fit_vocabulary,
+    short_rows,
+    short_scaffolds,
+)
 from rl4bio.data.smiles.looks import BadRows, check_split, look_at
 from rl4bio.data.smiles.rows import (
     WITHOUT_VALUE,
@@ -122,7 +129,7 @@ class SmilesCorpus(Corpus):
 
     @property
     def _fixed_scaffold(self) -> str:
-        return "" if self.scaffold in (None, ROW) else str(self.scaffold)
+        return "" if self.scaffold in (None, ROW) else canonical_scaffold(str(self.scaffold))
 
     @property
     def conditions(self) -> list[str]:
@@ -144,14 +151,15 @@ class SmilesCorpus(Corpus):
         """
         if not all(map(is_token, vocabulary)):
             return
-        rows = [] if self.source is None else self._all()
         self._known = frozenset(vocabulary)
         self._limit = min(self._limit, max_tokens or math.inf)
         self._check_prompts(self._known)
         if self.source is None:
             return
+        rows = self._all()
+        kept = short_scaffolds(rows, self.scaffold_limit, source=self.source)
         self._rows = fit_vocabulary(
-            rows, self._known, limit=self._limit, policy=self.unknown_tokens, source=self.source
+            kept, self._known, limit=self._limit, policy=self.unknown_tokens, source=self.source
         )
         if self._rows != rows:
             self._splits.clear()
@@ -227,21 +235,11 @@ class SmilesCorpus(Corpus):
         tokenize_rows(table, rows)
         rows = short_rows(rows, self.max_tokens or math.inf, source=str(path))
         rows = look_at(rows, source=str(path), bad_rows=self.bad_rows)
-        self._divide(rows, marked=labels is not None)
-        return check_split(rows, source=str(path), marked=labels is not None, leaks=self.leaks)
-
-    def _divide(self, rows: list[SmilesRow], *, marked: bool) -> None:
-        default = 0.0 if marked else 0.1
+        default = 0.1 if labels is None else 0.0
         wanted: dict[Split, float | None] = {"val": self.val_fraction, "test": self.test_fraction}
-        fractions = {
-            split: default if fraction is None else fraction
-            for split, fraction in wanted.items()
-            if all(row.split != split for row in rows)
-        }
-        if rows and any(fractions.values()):
-            draw_splits(rows, fractions, seed=self.seed)
-        for row in rows:
-            row.split = row.split or "train"
+        shares = {k: default if share is None else share for k, share in wanted.items()}
+        divide(rows, shares, seed=self.seed)
+        return check_split(rows, source=str(path), marked=labels is not None, leaks=self.leaks)
 
     def _samples(self, rows: Sequence[SmilesRow]) -> list[Sample]:
         found: list[Sample] = []
@@ -273,7 +271,7 @@ class SmilesCorpus(Corpus):
         if self.properties or self.targets:
             extra["properties"] = list(properties or self.targets.values())
         if self.scaffold is not None:
-            extra["scaffold"] = scaffold if self.scaffold == ROW else self.scaffold
+            extra["scaffold"] = scaffold if self.scaffold == ROW else self._fixed_scaffold
         return extra
 
     def _prompts(self) -> list[Sample]:

@@ -22,6 +22,21 @@ UnknownTokens = Literal["fail", "drop", "strip_stereo"]
 away their stereochemistry and leave out those that still have some."""
 
 
+def divide(rows: Sequence[SmilesRow], shares: Mapping[Split, float], *, seed: int) -> None:
+    """Give every row a split: its own, or one that is drawn where the file has no such rows.
+
+    Args:
+        rows: of the whole file.
+        shares: of the molecules, for val and for test.
+        seed: of the draw.
+    """
+    missing = {k: v for k, v in shares.items() if all(row.split != k for row in rows)}
+    if rows and any(missing.values()):
+        draw_splits(rows, missing, seed=seed)
+    for row in rows:
+        row.split = row.split or "train"
+
+
 def draw_splits(rows: Sequence[SmilesRow], fractions: Mapping[Split, float], *, seed: int) -> None:
     """Mark a seeded share of the molecules of `train` or of no split as val and as test.
 
@@ -113,6 +128,24 @@ def stripped(row: SmilesRow) -> SmilesRow:
         num_tokens=len(tokens),
         tokens=frozenset([*tokens, *split_smiles(scaffold)]),
     )
+
+
+def short_scaffolds(rows: Sequence[SmilesRow], limit: float, *, source: str) -> list[SmilesRow]:
+    """The rows whose scaffold has at most `limit` tokens; a warning counts the others."""
+    lengths = {text: len(split_smiles(text)) for text in {row.scaffold for row in rows}}
+    kept = [row for row in rows if lengths[row.scaffold] <= limit]
+    if len(kept) < len(rows):
+        first = next(row for row in rows if lengths[row.scaffold] > limit)
+        log.warning(
+            "%d of %d molecules of %s have a scaffold of more than the %d tokens that the model "
+            "takes, such as line %d, and are left out",
+            len(rows) - len(kept),
+            len(rows),
+            source,
+            limit,
+            first.line,
+        )
+    return kept
 
 
 def short_rows(rows: Sequence[SmilesRow], limit: float, *, source: str) -> list[SmilesRow]:

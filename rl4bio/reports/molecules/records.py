@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
+from rl4bio.chem.structure_file import write_sdf
 from rl4bio.statistics.molecules import SHOWN_PROPERTIES
 from rl4bio.text.redaction import number_cell, one_line, safe_cell
 from rl4bio.types import MoleculeState, ScoreTable
@@ -73,6 +74,13 @@ def top_records(records: Sequence[MoleculeRecord], size: int) -> list[MoleculeRe
     if scored:
         return sorted(scored, key=lambda record: -record.total)[:size]
     return sorted(distinct, key=lambda record: -PROPERTIES["qed"](record.molecule))[:size]
+
+
+def records_sdf(records: Sequence[MoleculeRecord]) -> str:
+    """The valid molecules as an SDF, with what records_csv says of them."""
+    valid = [record for record in records if record.molecule.valid]
+    rows = csv.DictReader(io.StringIO(records_csv(valid)))
+    return write_sdf([record.molecule for record in valid], list(rows))
 
 
 def records_csv(records: Sequence[MoleculeRecord]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from rl4bio.chem.acceptance import broken_rules
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule
 from rl4bio.reports.html import charts, pareto_chart
@@ -151,7 +152,14 @@ def best_and_random(records: Sequence[MoleculeRecord], *, model: str, seed: int)
 def _caption(record: MoleculeRecord) -> str:
     molecule = record.molecule
     parts = [] if math.isnan(record.total) else [f"reward {record.total:.3f}"]
+    own = {"QED": "", "SA": ""}
+    for column, title in quantity_titles(quantity_columns(f"raw_{n}" for n in record.raw)).items():
+        value = record.raw[column.removeprefix("raw_")]
+        if math.isfinite(value) and title not in own:
+            parts.append(f"{title} {value:.2f}")
     parts += [f"QED {PROPERTIES['qed'](molecule):.2f}", f"SA {PROPERTIES['sa'](molecule):.1f}"]
+    broken = broken_rules(molecule)
+    parts += [f"refused for {', '.join(broken)}"] if broken else []
     return " · ".join(parts)
 
 

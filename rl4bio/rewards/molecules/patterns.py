@@ -24,6 +24,8 @@ class SmartsReward(MoleculeReward):
     may_hang: ClassVar[bool] = True  # a pattern of wildcards on a grid of rings takes hours
     present: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    stereo: bool = True
+    """Whether stereochemistry that a SMARTS spells, such as [C@H], must be there."""
     mode: Literal["all", "any", "share"] = "all"
     """1 if all conditions hold; 1 if at least one holds; or the share that holds."""
 
@@ -39,8 +41,8 @@ class SmartsReward(MoleculeReward):
                     raise ConfigError(f"{name}[{index}]: {error}; repair it") from None
 
     def raw(self, molecule: Molecule) -> float:
-        kept = [has_pattern(molecule, text) for text in self.present]
-        kept += [not has_pattern(molecule, text) for text in self.absent]
+        kept = [has_pattern(molecule, text, stereo=self.stereo) for text in self.present]
+        kept += [not has_pattern(molecule, text, stereo=self.stereo) for text in self.absent]
         return sum(kept) / len(kept)
 
     def value(self, raw: float) -> float:
