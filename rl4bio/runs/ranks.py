@@ -111,9 +111,7 @@ def join(section: TrainerConfig) -> None:
     numbers: dict[str, int] = {"rank": launch.rank, "world_size": launch.world}
     try:
         with signals_end_it():
-            store, _, _ = next(
-                torch.distributed.rendezvous("env://", **numbers, timeout=JOIN)
-            )
+            store, _, _ = next(torch.distributed.rendezvous("env://", **numbers, timeout=JOIN))
             torch.distributed.init_process_group(
                 "nccl" if launch.accelerator == "gpu" else "gloo",
                 store=store,
