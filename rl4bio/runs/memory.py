@@ -61,9 +61,10 @@ class MemoryEstimate:
         rollout       packed copies of all other layers, and a step's logits three times
         key_values    4 bytes a number in any precision
         activations   of the fullest micro-batch, 6/5 of the above with 30 h, for attention without
-                      a fused kernel and holes in the heap, and a layer's once more, while its gradients are made; no logits
-                      under a frozen head, whose vocabulary goes by in tiles; under a trained one
-                      those of a chunk, four times, and two gradients of it beside the kept one
+                      a fused kernel and holes in the heap, and a layer's once more, while its
+                      gradients are made; no logits under a frozen head, whose vocabulary goes by in
+                      tiles; under a trained one those of a chunk, four times, and two gradients of
+                      it beside the kept one
     """
 
     process: int = 0
