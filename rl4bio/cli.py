@@ -224,7 +224,7 @@ def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
     if _out_of_memory(error):
         hint = "; ".join(getattr(error, "__notes__", ())) or _MEMORY_HINT
         return EXIT_OUT_OF_MEMORY, _error_line("memory", f"{reason}; {hint}")
-    if type(error).__name__ in _RANK_FAILURES:
+    if _lost_a_rank(error):
         return EXIT_RANK_FAILURE, _error_line(
             "rank", f"{reason}; another process of the run has failed, see its messages"
         )
@@ -235,6 +235,13 @@ def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
 
 def _error_line(kind: str, message: str) -> str:
     return f"rl4bio: error[{kind}]: {one_line(mask_secrets(message))}"
+
+
+def _lost_a_rank(error: BaseException) -> bool:
+    """Whether another process is gone; gloo, on CPUs, says so in a plain RuntimeError."""
+    if type(error).__name__ in _RANK_FAILURES:
+        return True
+    return isinstance(error, RuntimeError) and "gloo/transport" in str(error)
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -82,6 +82,7 @@ ENDINGS = [
     (StorageError("full"), 7, "rl4bio: error[storage]: full"),
     (OSError(errno.ENOSPC, "No space left"), 7, "rl4bio: error[storage]: OSError: "),
     (DistBackendError("reset"), 8, "rl4bio: error[rank]: DistBackendError: reset; another process"),
+    (RuntimeError("[/x/gloo/transport/tcp/pair.cc:537] Read error"), 8, "rl4bio: error[rank]: Run"),
     (MemoryError(), 9, "rl4bio: error[memory]: MemoryError; lower grpo.tokens_per_micro_batch"),
     (OutOfMemoryError("CUDA"), 9, "rl4bio: error[memory]: OutOfMemoryError: CUDA; lower"),
     (noted(MemoryError(), "in the update; do"), 9, "rl4bio: error[memory]: MemoryError; in the up"),

@@ -227,3 +227,17 @@ def test_a_refusal_of_the_first_process_ends_the_others(
     assert "a run of this name exists" in told
     assert second == 8, other
     assert {path: path.stat().st_mtime for path in runs["slurm"].iterdir()} == before
+
+
+def test_a_process_that_dies_takes_the_other_with_it(config: Path) -> None:
+    fit = ["rl4bio", "fit", "--config", str(config), "name=dies", "trainer.max_steps=500"]
+    first, second = slurm(fit)
+    metrics_file = config.parent / "runs" / "dies" / "metrics.csv"
+    until = time.monotonic() + 120
+    while not (metrics_file.exists() and metrics_file.read_text().count("\n") > 1):
+        assert time.monotonic() < until, "it does not begin"
+        time.sleep(0.5)
+    second.kill()
+    ((code, err),) = ended([first], 60)
+    assert code == 8, err
+    assert "error[rank]" in err.strip().splitlines()[-1]

@@ -60,10 +60,11 @@ class MemoryEstimate:
         head          the packed copy of frozen layers, such as the head, kept between rollouts
         rollout       packed copies of all other layers, and a step's logits three times
         key_values    4 bytes a number in any precision
-        activations   6/5 of the above with 30 h, for attention without a fused kernel and holes in
-                      the heap, and a layer's once more, while its gradients are made; no logits
-                      under a frozen head, whose vocabulary goes by in tiles; under a trained one
-                      those of a chunk, four times, and two gradients of it beside the kept one
+        activations   of the fullest micro-batch, 6/5 of the above with 30 h, for attention without
+                      a fused kernel and holes in the heap, and a layer's once more, while its
+                      gradients are made; no logits under a frozen head, whose vocabulary goes by in
+                      tiles; under a trained one those of a chunk, four times, and two gradients of
+                      it beside the kept one
     """
 
     process: int = 0
@@ -159,7 +160,7 @@ def estimate_memory(
         reference=weights if copied else 0,
         rollout=_rollout_bytes(policy.model, config, halved=halved) if engine else 0,
         key_values=_key_value_bytes(policy, config, engine=engine, width=4 if cpu else width),
-        activations=activation_bytes(policy, config, full=False, **states),
+        activations=activation_bytes(policy, config, full=cpu, **states),
         fullest=activation_bytes(policy, config, full=True, **states),
         attention="" if cpu else kernel.value,
     )
@@ -204,10 +205,10 @@ def memory_warning(estimate: MemoryEstimate) -> str:
     Of another device nothing is known here.
     """
     held, left = resident_bytes(), available_bytes()
-    if not estimate.process or held is None or left is None or estimate.total - held <= left:
+    if not estimate.process or held is None or left is None or estimate.most - held <= left:
         return ""
     return (
-        f"this run needs about {estimate.total / 2**30:.1f} GiB and can have "
+        f"this run needs about {estimate.most / 2**30:.1f} GiB and can have "
         f"{(held + left) / 2**30:.1f}, so the system may end it without a word; lower "
         "grpo.tokens_per_micro_batch, data.options.batch_size, grpo.group_size or the token limits"
     )
