@@ -25,6 +25,7 @@ from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_config
+from rl4bio.runs.endings import next_commands, say_stopped, say_where
 from rl4bio.runs.launch import find_task
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
 from rl4bio.runs.parts import (
@@ -34,7 +35,7 @@ from rl4bio.runs.parts import (
     prepare,
     scores_molecules,
 )
-from rl4bio.runs.slurm import leave_out_foreign_checkpoints, requeue, started_again
+from rl4bio.runs.slurm import leave_out_foreign_checkpoints, started_again
 from rl4bio.sections import RunConfig
 from rl4bio.signals import ENDING, LISTENER, stopped_by
 from rl4bio.storage import RunFolder
@@ -43,7 +44,6 @@ from rl4bio.text.redaction import mask_secrets
 if TYPE_CHECKING:
     import lightning as L
 
-    from rl4bio.callbacks.checkpoint import RunCheckpoint
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
     from rl4bio.modules.policy import Policy
@@ -213,34 +213,6 @@ def warn_of_memory(config: RunConfig, policy: Policy, data: PromptDataModule) ->
     log.info("%s", memory.describe())
     if text := memory_warning(memory):
         log.warning("%s", text)
-
-
-def say_stopped(checkpoint: RunCheckpoint, again: str, number: int) -> None:
-    """Queue the job again where SLURM wants it so; how the run goes on."""
-    if said := requeue(number):
-        log.info("%s", said)
-        print(said, file=sys.stderr)
-    if checkpoint.saved_step:
-        say_where(f"stopped after step {checkpoint.saved_step}", again)
-
-
-def say_where(what: str, again: str) -> None:
-    """How an unfinished run goes on."""
-    line = f"{what}; continue with: rl4bio fit {again}"
-    log.info("%s", line)
-    print(line, file=sys.stderr)
-
-
-def next_commands(folder: RunFolder, *, molecules: bool) -> str:
-    """What people do with a finished run, ready to be copied."""
-    run = shlex.quote(str(folder.root))
-    target = shlex.quote(f"{folder.root}-merged")
-    found = [f"evaluate --run {run}", f"generate --run {run}{' --num 100' * molecules}"]
-    if not molecules:
-        found[1] += " --chat"
-    if folder.adapter.is_dir():
-        found.append(f"export --run {run} --output {target}")
-    return "next: " + "\n      ".join(f"rl4bio {command}" for command in found)
 
 
 def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:

@@ -145,3 +145,13 @@ class ControlTokens:
                         f"{what} holds {token!r}, a control token of the model ({around}); remove "
                         "it from the text"
                     )
+
+
+def has_system_role(tokenizer: Any) -> bool:
+    """Whether the chat template renders a system turn at all (Gemma 2 raises, others drop it)."""
+    probe = "systemprobe"
+    turns = [{"role": "system", "content": probe}, {"role": "user", "content": "hello"}]
+    try:
+        return probe in tokenizer.apply_chat_template(turns, tokenize=False)
+    except Exception:  # jinja2 errors of the template itself
+        return False

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.errors import RewardError
 from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
@@ -165,19 +164,6 @@ class GRPOLightningModule(RewardValidation):
             scores = pool.submit(self.score, rollout)
             ref_logprobs = self.reference_logprobs(rollout)
             return scores.result(), ref_logprobs
-
-    def check_scored(self, rollout: Rollout, scores: Scores) -> None:
-        """Stop where a step has no reward at all.
-
-        Raises:
-            RewardError: no completion of the step could be scored, on any rank.
-        """
-        if not float(self.global_sum((~scores.total.isnan()).sum().float())):
-            raise RewardError(
-                f"none of the {len(scores.total)} completions of {self.place} could be "
-                f"scored by {', '.join(scores.parts)}; do the samples have what these rewards need "
-                f"(first sample: {rollout.samples[0].uid})?"
-            )
 
     @phase("reference")
     def reference_logprobs(self, rollout: Rollout) -> Tensor | None:

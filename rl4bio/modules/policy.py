@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rl4bio.errors import ModelError
 from rl4bio.hardware import model_family
-from rl4bio.modules.chat_template import ControlTokens, fold_system, template_ids
+from rl4bio.modules.chat_template import ControlTokens, fold_system, has_system_role, template_ids
 from rl4bio.modules.conditions import condition_tensors
 from rl4bio.modules.opening import split_start, template_opening, turn_start
 from rl4bio.modules.positions import changes_within, usable_positions
@@ -281,16 +281,6 @@ def puts_blank_first(tokenizer: Any) -> bool:
         return False
     ids = tokenizer("x", add_special_tokens=False)["input_ids"]
     return bool(ids) and tokenizer.convert_ids_to_tokens(ids[0]).startswith(BLANKS)
-
-
-def has_system_role(tokenizer: Any) -> bool:
-    """Whether the chat template renders a system turn at all (Gemma 2 raises, others drop it)."""
-    probe = "systemprobe"
-    turns = [{"role": "system", "content": probe}, {"role": "user", "content": "hello"}]
-    try:
-        return probe in tokenizer.apply_chat_template(turns, tokenize=False)
-    except Exception:  # jinja2 errors of the template itself
-        return False
 
 
 @contextlib.contextmanager

@@ -1,16 +1,17 @@
-"""Validation by rewards: greedy completions of the validation prompts."""
+"""What needs a scorer beside the gradient: steps without any reward, and validation by rewards."""
 
 from __future__ import annotations
 
+from rl4bio.errors import RewardError
 from rl4bio.modules.backends import Sampler
 from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.step_metrics import validation_sums
 from rl4bio.sections import RolloutConfig
-from rl4bio.types import PromptBatch, Scorer
+from rl4bio.types import PromptBatch, Rollout, Scorer, Scores
 
 
 class RewardValidation(PolicyModule):
-    """The validation hooks of a module that has a scorer."""
+    """The checks and validation hooks of a module that has a scorer."""
 
     scorer: Scorer
     rollout: RolloutConfig
@@ -20,6 +21,19 @@ class RewardValidation(PolicyModule):
     def unguarded(self) -> Scorer:
         """The scorer without a memory of what training has seen."""
         return getattr(self.scorer, "scorer", self.scorer)
+
+    def check_scored(self, rollout: Rollout, scores: Scores) -> None:
+        """Stop where a step has no reward at all.
+
+        Raises:
+            RewardError: no completion of the step could be scored, on any rank.
+        """
+        if not float(self.global_sum((~scores.total.isnan()).sum().float())):
+            raise RewardError(
+                f"none of the {len(scores.total)} completions of {self.place} could be "
+                f"scored by {', '.join(scores.parts)}; do the samples have what these rewards need "
+                f"(first sample: {rollout.samples[0].uid})?"
+            )
 
     def on_validation_epoch_start(self) -> None:
         self._validation: dict[str, list[float]] = {}

@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from rl4bio.hardware import resolve_4bit_dtype, resolve_attention, resolve_precision
+from rl4bio.modules.chat_template import has_system_role
 from rl4bio.modules.loading import load_policy
-from rl4bio.modules.policy import Policy, has_system_role
+from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.types import Message

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from rl4bio.errors import ConfigError, ModelError
 from rl4bio.modules import loading
+from rl4bio.modules.chat_template import has_system_role
 from rl4bio.modules.loading import load_policy, load_tuned, read_family
-from rl4bio.modules.policy import Policy, evaluating, fold_system, has_system_role
+from rl4bio.modules.policy import Policy, evaluating, fold_system
 from rl4bio.modules.saving import write_policy
 from rl4bio.sections import AdapterConfig, PolicyConfig
 from rl4bio.types import Message

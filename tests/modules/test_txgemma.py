@@ -12,9 +12,10 @@ import torch
 
 from rl4bio.answers.bins import bin_text, read_bin
 from rl4bio.answers.forms import answer_of
+from rl4bio.modules.chat_template import has_system_role
 from rl4bio.modules.demonstrations import encode_demonstrations
 from rl4bio.modules.loading import load_policy
-from rl4bio.modules.policy import Policy, has_system_role, puts_blank_first
+from rl4bio.modules.policy import Policy, puts_blank_first
 from rl4bio.modules.rollout import sample_completions
 from rl4bio.sections import PolicyConfig, SFTConfig
 from rl4bio.types import Message, Sample
