@@ -12,19 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import rl4bio
 from rl4bio.callbacks import CALLBACKS
 from rl4bio.config.plugins import import_plugins
 from rl4bio.config.schema import section_of
 from rl4bio.config.shipped import PREFIX, config_path, names
 from rl4bio.config.yaml_reader import read_yaml
 from rl4bio.data import CORPORA
+from rl4bio.files.assets import FOLDER
 from rl4bio.registry import Registry
 from rl4bio.rewards import REWARDS
 from rl4bio.sections import RunConfig
 from rl4bio.text.source_docs import ClassDoc, class_doc, sentence
 
-PACKAGE = Path(rl4bio.__file__).parent
 REGISTRIES: dict[str, Registry[Any]] = {
     "rewards": REWARDS,
     "data": CORPORA,
@@ -76,7 +75,7 @@ def assets() -> dict[str, str]:
     """Shipped models and predictors, by the name that a configuration takes."""
     return {
         f"rl4bio:{card.parent.name}": _first_paragraph(card)
-        for card in sorted((PACKAGE / "assets").glob("*/README.md"))
+        for card in sorted(FOLDER.glob("*/README.md"))
     }
 
 

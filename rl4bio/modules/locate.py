@@ -6,11 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import rl4bio
 from rl4bio.errors import MissingPackageError, ModelError, Rl4bioError
+from rl4bio.files.assets import asset, is_asset, shipped_text
 from rl4bio.files.model_folder import NO_CODE, check_model_folder
-
-ASSETS = Path(rl4bio.__file__).parent / "assets"
 
 
 def locate(checkpoint: str) -> str:
@@ -22,15 +20,14 @@ def locate(checkpoint: str) -> str:
     Raises:
         ModelError: unknown asset, missing folder, or a hub id that cannot be read.
     """
-    if checkpoint.startswith("rl4bio:"):
-        name = checkpoint.removeprefix("rl4bio:")
-        shipped = sorted(p.parent.name for p in ASSETS.glob("*/config.json"))
-        if name not in shipped:
+    if is_asset(checkpoint):
+        folder = asset(checkpoint, "config.json")
+        if folder is None:
             raise ModelError(
-                f"policy.checkpoint: no shipped model {checkpoint!r}; "
-                f"shipped: {', '.join(f'rl4bio:{s}' for s in shipped) or 'none'}"
+                f"policy.checkpoint: no shipped model {checkpoint!r}; shipped: "
+                f"{shipped_text('config.json')}"
             )
-        return str(ASSETS / name)
+        return str(folder)
     path = Path(checkpoint).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():

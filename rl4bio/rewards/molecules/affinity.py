@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from rl4bio.chem.reading import Molecule
 from rl4bio.errors import ConfigError, ModelError
+from rl4bio.files.assets import is_asset
 from rl4bio.predictors.predictor import Prediction, Target
-from rl4bio.predictors.storage import SHIPPED, find_predictor, load_predictor
+from rl4bio.predictors.storage import find_predictor, load_predictor
 from rl4bio.registry import did_you_mean
 from rl4bio.rewards.molecules.base import TransformedReward
 from rl4bio.rewards.molecules.transforms import Sigmoid, Transform
@@ -58,7 +59,7 @@ class AffinityReward(TransformedReward):
                 f"max_similarity: got {self.max_similarity}, needs a number from domain_high "
                 f"({self.domain_high}) to 1"
             )
-        if self.predictor.startswith(SHIPPED):  # a folder is looked for in `prepare`, as files are
+        if is_asset(self.predictor):  # a folder is looked for in `prepare`, as files are
             try:
                 find_predictor(self.predictor)
             except ModelError as error:
