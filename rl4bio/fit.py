@@ -53,6 +53,16 @@ log = logging.getLogger("rl4bio")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    try:
+        code = run_command(fit, command_parser(), argv, signals=ENDING)
+        logging.getLogger("rl4bio").info("end: exit code %d", code)
+    finally:
+        close_logging()
+    return code
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
         prog="rl4bio fit", description="Train a policy by GRPO or supervised fine-tuning."
     )
@@ -82,12 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         help="a run of each value; several make a grid",
     )
-    try:
-        code = run_command(fit, parser, argv, signals=ENDING)
-        logging.getLogger("rl4bio").info("end: exit code %d", code)
-    finally:
-        close_logging()
-    return code
+    return parser
 
 
 def fit(arguments: argparse.Namespace) -> int:

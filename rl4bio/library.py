@@ -110,11 +110,10 @@ def run(config: str | Path, *, resume: bool = False, **overrides: Any) -> Run:
         Rl4bioError: whatever `rl4bio fit` would end for.
     """
     from rl4bio.config.load import load_config
-    from rl4bio.fit import fit
+    from rl4bio.fit import command_parser, fit
 
-    arguments = _arguments(str(config), overrides, resume=resume)
-    arguments.print_config = arguments.dry_run = False
-    arguments.seeds, arguments.sweep = None, []
+    defaults = vars(command_parser().parse_args([]))
+    arguments = _arguments(str(config), overrides, **(defaults | {"resume": resume}))
     found = load_config(arguments.config, arguments.overrides)
     _called(fit, arguments)
     return load_run(Path(found.output_dir) / found.name)
@@ -144,7 +143,7 @@ def load_run(folder: str | Path) -> Run:
 
 def _arguments(config: str | None, overrides: dict[str, Any], **more: Any) -> argparse.Namespace:
     written = [f"{key}={_yaml(value)}" for key, value in overrides.items()]
-    return argparse.Namespace(config=config, overrides=written, debug=False, **more)
+    return argparse.Namespace(**{**more, "config": config, "overrides": written, "debug": False})
 
 
 def _yaml(value: Any) -> str:

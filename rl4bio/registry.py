@@ -186,6 +186,16 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
         if "is not a ListConfig" in reason and isinstance(given, str):
             reason = f"got {given!r}, needs a list: write [{', '.join(given.split())}]"
         raise ConfigError(f"{where}{key}: {reason}") from None
+    except TypeError:  # OmegaConf's own, for a list where a mapping belongs, and the reverse
+        shapes = {True: "a mapping", False: "a list"}
+        wrong = next(
+            key
+            for key, value in options.items()
+            if isinstance(value, dict | list)
+            and (typing.get_origin(hints[key]) is dict) != isinstance(value, dict)
+        )
+        needed = shapes[typing.get_origin(hints[wrong]) is dict]
+        raise ConfigError(f"{where}.{wrong}: got {options[wrong]!r}, needs {needed}") from None
     try:
         return cls(**{key: getattr(checked, key) for key in options})
     except (ConfigError, ValueError) as error:

@@ -98,7 +98,7 @@ def test_options_are_those_of_the_help() -> None:
     ("words", "offered"),
     [
         (["rl4bio", "ev"], ["evaluate"]),
-        (["rl4bio", "fit", "--res"], ["--resume"]),
+        (["rl4bio", "fit", "--res"], ["--restart", "--resume"]),
         (["rl4bio", "fit", "grpo.kl_c"], ["grpo.kl_coef="]),
         (["rl4bio", "fit", "rl4bio:pubmedqa_n"], ["rl4bio:pubmedqa_nano"]),
         (["rl4bio", "list", "rew"], ["rewards"]),

@@ -220,12 +220,12 @@ def test_a_rank_that_never_comes_can_be_interrupted(config: Path) -> None:
 def test_a_refusal_of_the_first_process_ends_the_others(
     config: Path, runs: dict[str, Path]
 ) -> None:
-    fit = ["rl4bio", "fit", "--config", str(config), "name=slurm"]  # exists
+    fit = ["rl4bio", "fit", "--config", str(config), "name=slurm", "seed=7"]  # exists
     before: dict[str, Any] = {path: path.stat().st_mtime for path in runs["slurm"].iterdir()}
     (first, told), (second, other) = ended(slurm(fit), 60)
     assert first == 7
     assert "a run of this name exists" in told
-    assert second == 8, other
+    assert second in (7, 8), other  # it sees the folder too, or that the first has left
     assert {path: path.stat().st_mtime for path in runs["slurm"].iterdir()} == before
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
-from rl4bio.chem.identity import parent
-from rl4bio.chem.reading import Molecule
 from rl4bio.types import MoleculeState
+
+if TYPE_CHECKING:
+    from rl4bio.chem.reading import Molecule
 
 
 def same_key(molecule: Molecule, *, stereo: bool = True) -> int:
     """The key of a valid molecule, equal for what `rl4bio.chem.identity` calls the same."""
+    from rl4bio.chem.identity import parent
+
     return molecule_key(parent(molecule, stereo=stereo))
 
 
@@ -33,6 +37,8 @@ def batch_states(
     a duplicate whether or not the molecule was seen.
     """
     here: set[str] = set()
+    from rl4bio.chem.identity import parent
+
     states: list[MoleculeState] = []
     for molecule in molecules:
         name = parent(molecule)

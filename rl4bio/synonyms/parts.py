@@ -63,7 +63,7 @@ PARTS: dict[str, dict[str, str]] = {
     "command": {
         **dict.fromkeys(("train", "grpo", "run", "finetune", "tune", "rl"), "fit"),
         "sft": "fit with a configuration of task sft, or task=sft",
-        **dict.fromkeys(("eval", "compare", "test", "benchmark", "validate"), "evaluate"),
+        **dict.fromkeys(("eval", "test", "benchmark", "validate"), "evaluate"),
         **dict.fromkeys(("infer", "inference", "predict", "sample"), "generate"),
         "chat": "generate --chat",
         **dict.fromkeys(("reward", "rewards", "grade", "judge"), "score"),

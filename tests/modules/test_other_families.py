@@ -227,13 +227,10 @@ class TestFormsOfACheckpoint:
     def load(self, folder: Path) -> Policy:
         return load_policy(PolicyConfig(checkpoint=str(folder)))
 
-    @pytest.mark.parametrize("form", ["sharded", "pytorch_model.bin", "no dtype", "jinja", "old"])
+    @pytest.mark.parametrize("form", ["sharded", "no dtype", "jinja", "old"])
     def test_loads(self, form: str, tmp_path: Path) -> None:
         tokenizer, model = build_tokenizer(), build_model("llama", build_tokenizer())
         model.save_pretrained(tmp_path, max_shard_size="50KB" if form == "sharded" else "5GB")
-        if form == "pytorch_model.bin":
-            (tmp_path / "model.safetensors").unlink()
-            torch.save(model.state_dict(), tmp_path / form)
         if form in ("no dtype", "old"):
             path = tmp_path / "config.json"
             text = path.read_text().replace('"dtype"', '"torch_dtype"' if form == "old" else '"x"')

@@ -74,7 +74,16 @@ def test_held_out_molecules_are_unknown_to_the_trees(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(report, "grow_forest", lambda rows, known, options: Rote(rows, known))
     measured = Measured(
-        molecules=molecules, values=values, rows=40, dropped=0, repeats=0, largest_gap=0.0
+        molecules=molecules,
+        values=values,
+        rows=40,
+        dropped=0,
+        repeats=0,
+        largest_gap=0.0,
+        left_out={},
+        mixtures=[],
+        disagreeing=0,
+        unit="p",
     )
     scores, held = report.evaluate(measured, TreeOptions(), seeds=range(2))
     assert [(one.split, one.seed) for one in scores] == [

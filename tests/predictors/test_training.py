@@ -14,9 +14,9 @@ from rl4bio.predictors.training import TreeOptions, grow_forest, train_target
 
 def test_too_little_to_learn_from() -> None:
     molecules = [read_smiles("C" * k) for k in range(1, 31)]
-    with pytest.raises(DataError, match="19 molecules with values from 0 to 18 are left"):
+    with pytest.raises(DataError, match="19 molecules are left to learn from, needs at least 20"):
         train_target(molecules[:19], np.arange(19.0), TreeOptions())
-    with pytest.raises(DataError, match=r"30 molecules with values from 1 to 1 .* not all of one"):
+    with pytest.raises(DataError, match=r"all 30 molecules to learn from have the value 1"):
         train_target(molecules, np.ones(30), TreeOptions())
     with pytest.raises(DataError, match="0 molecules"):
         train_target([], np.zeros(0), TreeOptions())
