@@ -45,6 +45,11 @@ log = logging.getLogger("rl4bio")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    return run_command(evaluate, command_parser(), argv)
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
         prog="rl4bio evaluate",
         description="Score a model on the test split of its data, against its base.",
@@ -60,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="print every mode and all differences, not the main one",
     )
-    return run_command(evaluate, parser, argv)
+    return parser
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

@@ -57,10 +57,9 @@ class Run:
 
     def evaluate(self, **overrides: Any) -> Evaluation:
         """Base and tuned on the test split; keywords are changes to the run's configuration."""
-        from rl4bio.evaluate import evaluate
+        from rl4bio.evaluate import command_parser, evaluate
 
-        arguments = _arguments(None, overrides, run=str(self.folder), full=False)
-        arguments.adapter = arguments.tuned = arguments.output = None
+        arguments = _arguments(command_parser(), overrides, run=str(self.folder))
         _called(evaluate, arguments)
         folder = self.folder / "evaluation"
         report = next(path for path in [folder / "report.html", *folder.rglob("report.html")]
@@ -112,8 +111,7 @@ def run(config: str | Path, *, resume: bool = False, **overrides: Any) -> Run:
     from rl4bio.config.load import load_config
     from rl4bio.fit import command_parser, fit
 
-    defaults = vars(command_parser().parse_args([]))
-    arguments = _arguments(str(config), overrides, **(defaults | {"resume": resume}))
+    arguments = _arguments(command_parser(), overrides, config=str(config), resume=resume)
     found = load_config(arguments.config, arguments.overrides)
     _called(fit, arguments)
     return load_run(Path(found.output_dir) / found.name)
@@ -141,9 +139,13 @@ def load_run(folder: str | Path) -> Run:
     )
 
 
-def _arguments(config: str | None, overrides: dict[str, Any], **more: Any) -> argparse.Namespace:
+def _arguments(
+    parser: argparse.ArgumentParser, overrides: dict[str, Any], **own: Any
+) -> argparse.Namespace:
+    """What a command would read from its command line."""
+    found = parser.parse_args([])
     written = [f"{key}={_yaml(value)}" for key, value in overrides.items()]
-    return argparse.Namespace(**{**more, "config": config, "overrides": written, "debug": False})
+    return argparse.Namespace(**{**vars(found), **own, "overrides": written})
 
 
 def _yaml(value: Any) -> str:
