@@ -39,8 +39,10 @@ def test_a_run_and_its_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert found.report == run.folder / "evaluation" / "report.html"
     assert {row["model"] for row in found.summary["rows"]} >= {"base", "tuned"}
 
+    again = rl4bio.run("rl4bio:pubmedqa_nano", name="mine", output_dir=tmp_path, **SMALL)
+    assert (again.metrics, again.summary) == (run.metrics, run.summary)  # it is finished
     with pytest.raises(StorageError, match="a run of this name exists"):
-        rl4bio.run("rl4bio:pubmedqa_nano", name="mine", output_dir=tmp_path, **SMALL)
+        rl4bio.run("rl4bio:pubmedqa_nano", name="mine", output_dir=tmp_path, seed=9, **SMALL)
     longer = {**SMALL, "trainer": {**SMALL["trainer"], "max_steps": 3}}  # type: ignore[dict-item]
     more = rl4bio.run(
         "rl4bio:pubmedqa_nano", name="mine", output_dir=tmp_path, resume=True, **longer
