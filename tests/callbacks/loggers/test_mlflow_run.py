@@ -302,7 +302,7 @@ def test_failures_cost_one_warning(
     run.finalize("success")
     run.close("FINISHED")
     assert client.calls == ["log_table", "set_terminated", "log_artifact", "set_terminated"]
-    assert len(caplog.records) == 1
+    assert len({id(record) for record in caplog.records}) == 1  # seen once by each handler
     assert "does not answer (token *** refused)" in caplog.text
 
 
