@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rl4bio.types import Sample
 
@@ -84,6 +84,22 @@ class Corpus:
     def vary(self, sample: Sample, number: int) -> Sample:
         """The sample as a training draw shows it, fixed by the draw's number; itself by default."""
         return sample
+
+
+class QuestionCorpus(Corpus):
+    """Questions whose subclass has the options `form` and `open_block`."""
+
+    if TYPE_CHECKING:  # each subclass has its own forms, defaults and words for them
+        form: str
+        open_block: bool
+
+    @property
+    def prompt_form(self) -> str:
+        return self.form
+
+    @property
+    def opens_block(self) -> bool:
+        return self.open_block
 
 
 def check_shares(val_fraction: float, test_fraction: float) -> None:

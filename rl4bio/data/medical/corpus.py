@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rl4bio.answers.forms import Form, write_completion
-from rl4bio.data.base import Corpus, Split, check_limits, check_shares
+from rl4bio.data.base import QuestionCorpus, Split, check_limits, check_shares
 from rl4bio.data.medical.overlap import KnownQuestions, merge_duplicates
 from rl4bio.data.medical.prompts import BEGINS, instruction, question_text
 from rl4bio.data.medical.records import MedicalRecord, read_records
@@ -24,7 +24,7 @@ log = logging.getLogger("rl4bio")
 
 
 @dataclass(kw_only=True)
-class MedicalReasoningCorpus(Corpus):
+class MedicalReasoningCorpus(QuestionCorpus):
     """Questions from one or several sources as one corpus, with a seeded split.
 
     Read by their columns: medical-o1-reasoning-SFT, medical-o1-verifiable-problem (Chen et al.,
@@ -73,14 +73,6 @@ class MedicalReasoningCorpus(Corpus):
         self._sources = _build_sources(self.sources, "sources")
         self._test_sources = _build_sources(self.test_sources, "test_sources")
         self._splits: dict[Split, list[Sample]] | None = None
-
-    @property
-    def prompt_form(self) -> str:
-        return self.form
-
-    @property
-    def opens_block(self) -> bool:
-        return self.open_block
 
     @property
     def begins(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rl4bio.data.base import Corpus, Split, stratified_subset
+from rl4bio.data.base import QuestionCorpus, Split, check_limits, stratified_subset
 from rl4bio.data.pubmedqa.evidence import evidence_sentences
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
 from rl4bio.data.pubmedqa.records import Record, is_official_test, read_records
@@ -19,7 +19,7 @@ from rl4bio.types import Prompt, Sample
 
 
 @dataclass(kw_only=True)
-class PubMedQACorpus(Corpus):
+class PubMedQACorpus(QuestionCorpus):
     """The official split: train and val from the 500 cross-validation records, test the other 500.
 
     Records of the official test half, known by PubMed id or by question, come out of the test split
@@ -55,10 +55,7 @@ class PubMedQACorpus(Corpus):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_train", "max_test"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: got {value}, needs at least 1 (or null for all)")
+        check_limits(max_train=self.max_train, max_test=self.max_test)
         if self.val_size < 0:
             raise ValueError(f"val_size: got {self.val_size}, needs at least 0")
         if not 0 < self.test_fraction < 1:
@@ -66,14 +63,6 @@ class PubMedQACorpus(Corpus):
         if not self.source.strip():
             raise ValueError("source: is empty; give a file, a folder or a Hub id")
         self._splits: dict[Split, list[Sample]] | None = None
-
-    @property
-    def prompt_form(self) -> str:
-        return self.form
-
-    @property
-    def opens_block(self) -> bool:
-        return self.open_block
 
     @property
     def begins(self) -> str:

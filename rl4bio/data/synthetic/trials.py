@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rl4bio.data.base import Corpus, Split
+from rl4bio.data.base import QuestionCorpus, Split
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
 from rl4bio.data.synthetic.trials_words import (
     COMPARATORS,
@@ -212,7 +212,7 @@ def draw_label(rng: random.Random) -> Label:
 
 
 @dataclass(kw_only=True)
-class TrialsCorpus(Corpus):
+class TrialsCorpus(QuestionCorpus):
     """Generated trials; every sample depends only on (seed, split, index)."""
 
     seed: int = 0
@@ -238,14 +238,6 @@ class TrialsCorpus(Corpus):
         low_high = self.distractors
         if len(low_high) != 2 or not 0 <= low_high[0] <= low_high[1] <= 8:
             raise ValueError(f"distractors: got {low_high}, needs [smallest, largest] within 0..8")
-
-    @property
-    def prompt_form(self) -> str:
-        return self.form
-
-    @property
-    def opens_block(self) -> bool:
-        return self.open_block
 
     @property
     def begins(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from rl4bio.answers.bins import bin_of, bin_text
 from rl4bio.answers.forms import TAGS
 from rl4bio.chem.splits import Leaks, Overlap, check_leaks
-from rl4bio.data.base import Corpus, Split, check_limits, check_shares
+from rl4bio.data.base import QuestionCorpus, Split, check_limits, check_shares
 from rl4bio.data.therapeutics.prompts import (
     Form,
     Template,
@@ -41,7 +41,7 @@ log = logging.getLogger("rl4bio")
 
 
 @dataclass(kw_only=True)
-class TherapeuticsCorpus(Corpus):
+class TherapeuticsCorpus(QuestionCorpus):
     """Tables of one or several tasks, each behind its prompt template.
 
     The templates are those of TxGemma (Wang et al., 2025, arXiv:2504.06196) or of this package. A
@@ -101,14 +101,6 @@ class TherapeuticsCorpus(Corpus):
         """molecules where every task is one of design: its completions have no right answer."""
         kinds = {template.kind for template in self._templates()}
         return "molecules" if kinds == {"design"} else "questions"
-
-    @property
-    def prompt_form(self) -> str:
-        return self.form
-
-    @property
-    def opens_block(self) -> bool:
-        return self.open_block
 
     @property
     def begins(self) -> str:
