@@ -143,10 +143,12 @@ def last_answer(completion: str) -> str | None:
 
 
 def body(completion: str) -> str:
+    """A completion without its end and without the lines that open and close blocks of code."""
     return without_fences(strip_terminators(completion))
 
 
 def last_block(text: str) -> str | None:
+    """What stands behind the last opened answer tag of a text; None where there is no tag."""
     tags = [*_ANSWER_TAG.finditer(text)]
     opened = [number for number, tag in enumerate(tags) if not tag[1]]
     if not opened:

@@ -48,12 +48,7 @@ class LearningCheck(pl.Callback):
         self._last.extend(dict(row) for row in state_dict["last"])
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         """Look at the newest steps; rank 0 has the means over all ranks."""
         if not self.steps:

@@ -28,12 +28,7 @@ class StepLogging(pl.Callback):
         self._logged = 0
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         """Let Lightning log this step, or not."""
         step = step_of(trainer, pl_module)

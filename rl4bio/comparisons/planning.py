@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rl4bio.config.load import load_config, to_yaml
+from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
 from rl4bio.runs.begun_answers import write_out
-from rl4bio.runs.paths import with_absolute_paths
+from rl4bio.runs.claim import stored_config
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
@@ -41,9 +41,8 @@ class PlannedRun:
 
     @property
     def finished(self) -> bool:
-        """Whether its last file is written, behind model, card and report."""
-        folder = RunFolder(self.folder)
-        return folder.summary.is_file() and folder.report.is_file()
+        """Whether it is over and has left everything."""
+        return RunFolder(self.folder).finished
 
 
 def plan(arguments: argparse.Namespace) -> list[PlannedRun]:
@@ -96,8 +95,8 @@ def _planned(
     planned = PlannedRun(name=name, group=group, overrides=overrides, config=config)
     if not (arguments.resume and planned.finished):
         write_out(config)
-        stored = to_yaml(with_absolute_paths(config))
-        RunFolder.check_free(Path(config.output_dir), name, stored, resume=arguments.resume)
+        output_dir, stored = Path(config.output_dir), stored_config(config)
+        RunFolder.check_free(output_dir, name, stored, resume=arguments.resume)
     return planned
 
 

@@ -7,16 +7,13 @@ another has left in memory.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 from rl4bio.comparisons.planning import PlannedRun, plan
 from rl4bio.errors import ConfigError, DataError, ModelError, StorageError
-from rl4bio.signals import Terminated
+from rl4bio.runs.children import start
 
 ALIKE = {error.exit_code for error in (ConfigError, DataError, ModelError, StorageError)}
 """Exit codes of what the next run would meet too."""
@@ -50,22 +47,6 @@ def fit_several(arguments: argparse.Namespace) -> int:
 
         print(compare_runs(found, Path(runs[0].config.output_dir) / runs[0].group))
     return next(iter(failed.values()), 0)
-
-
-def start(command: list[str], group: str) -> int:
-    """The exit code of a run; signals reach it, and it is waited for while it saves its state.
-
-    Ctrl-C at a terminal reaches the run by itself too; two at once are one for it.
-    """
-    run = subprocess.Popen(command, env={**os.environ, "WANDB_RUN_GROUP": group})
-    while True:
-        try:
-            code = run.wait()
-            return code if code >= 0 else 128 - code
-        except KeyboardInterrupt:
-            run.send_signal(signal.SIGINT)
-        except Terminated as error:
-            run.send_signal(error.number)
 
 
 def _command(arguments: argparse.Namespace, run: PlannedRun) -> list[str]:

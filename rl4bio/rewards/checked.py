@@ -73,6 +73,7 @@ def _run(name: str, reward: Reward, completions: Sequence[str], samples: Sequenc
 
 
 def failure(name: str, error: BaseException, where: str) -> RewardError:
+    """What to say of a reward that raised, once however deep it stands in others."""
     if isinstance(error, ExplainedError):
         return ExplainedError(f"reward {name!r}: {error}")
     if isinstance(error, RewardError):  # worded for the user
@@ -84,6 +85,7 @@ def failure(name: str, error: BaseException, where: str) -> RewardError:
 
 
 def shown(completions: Sequence[str], samples: Sequence[Sample], index: int) -> str:
+    """A completion as messages name it."""
     if not completions:
         return "no completion"
     return f"sample {samples[index].uid}, completion {completions[index][:SHOWN_CHARACTERS]!r}"

@@ -19,10 +19,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rl4bio.comparisons.starting import start
 from rl4bio.config.load import stage_configs, to_yaml
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.runs.chain_pages import write_chain
+from rl4bio.runs.children import start
 from rl4bio.runs.log import first_process
 from rl4bio.runs.paths import with_absolute_paths
 from rl4bio.sections import RunConfig

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio.comparisons.starting import start
+from rl4bio.runs.children import start
 
 
 def test_a_run_knows_its_group(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 import rl4bio.errors
 from rl4bio.errors import ConfigError, RewardError, Rl4bioError
+from rl4bio.rewards.checked import shown
 from rl4bio.rewards.external import watcher
 from rl4bio.rewards.workers import frames
 from rl4bio.rewards.workers.orphans import VARIABLE, end_orphans
@@ -163,8 +164,8 @@ class Guest:
                 self._dismiss(slot)
                 left = [row for row in pending if row not in values and row not in again]
                 hurt = left if self.whole else left[:1]
-                shown = "" if not hurt else _shown(completions, samples, hurt[0])
-                text = f"reward {self.name!r} {how}; on {shown}; {_ADVICE[kind]}"
+                where = "" if not hurt else shown(completions, samples, hurt[0])
+                text = f"reward {self.name!r} {how}; on {where}; {_ADVICE[kind]}"
                 again += self._failed(hurt, kind, text, tries, values)
                 again += [row for row in left if row not in hurt]
             pending = again
@@ -274,10 +275,6 @@ _ADVICE: Mapping[str, str] = {
     "time-out": "repair it, raise its timeout_s, or set its on_error to skip",
     "crash": "repair it, raise its memory_gb, or set its on_error to skip",
 }
-
-
-def _shown(completions: Sequence[str], samples: Sequence[Sample], row: int) -> str:
-    return f"sample {samples[row].uid}, completion {completions[row][:200]!r}"
 
 
 def _number(value: Any) -> float:
