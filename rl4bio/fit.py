@@ -28,6 +28,7 @@ from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_conf
 from rl4bio.runs.endings import next_commands, say_stopped, say_where
 from rl4bio.runs.launch import find_task
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
+from rl4bio.runs.meeting import folder_is_made, wait_for_folder
 from rl4bio.runs.parts import (
     build_callbacks,
     build_module,
@@ -223,7 +224,6 @@ def warn_of_memory(config: RunConfig, policy: Policy, data: PromptDataModule) ->
 def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
     """The run's folder; only the first process claims it and writes its configuration."""
     from rl4bio.callbacks.loggers.masking import mask_text
-    from rl4bio.runs.ranks import folder_is_made, wait_for_folder
 
     output_dir = Path(config.output_dir)
     if first_process():

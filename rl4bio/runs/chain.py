@@ -24,6 +24,7 @@ from rl4bio.errors import ConfigError, StorageError
 from rl4bio.runs.chain_pages import write_chain
 from rl4bio.runs.children import start
 from rl4bio.runs.log import first_process
+from rl4bio.runs.meeting import is_there_within
 from rl4bio.runs.paths import with_absolute_paths
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder, write_atomic
@@ -142,8 +143,5 @@ def wait_for(file: Path) -> None:
     Raises:
         StorageError: it has not within an hour.
     """
-    end = time.monotonic() + WAIT_S
-    while not file.is_file():
-        if time.monotonic() > end:
-            raise StorageError(f"{file}: the first process has not written it; did it end?")
-        time.sleep(0.2)
+    if not is_there_within(file, WAIT_S):
+        raise StorageError(f"{file}: the first process has not written it; did it end?")

@@ -6,10 +6,8 @@ import atexit
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,17 +21,13 @@ from lightning.pytorch.strategies import DDPStrategy
 from rl4bio.errors import RankError
 from rl4bio.hardware import check_code, settle_cuda
 from rl4bio.runs.launch import Launch, plan_launch
+from rl4bio.runs.meeting import JOIN
 from rl4bio.sections.run import TrainerConfig
 
-JOIN = timedelta(minutes=10)
-"""How long processes wait for all others to be there."""
 STEP = timedelta(minutes=30)
 """How long they wait for one another in a run: a step may take minutes."""
-SEEN_WITHIN_S = 60
-"""After which a folder made on one machine must be seen on all."""
 OUTSIDE = ("torchrun", "slurm", "mpi")
 """Launchers that have started all processes themselves."""
-_MADE = "rl4bio/folder"
 
 
 class KnownRanks(ClusterEnvironment):
@@ -143,40 +137,6 @@ def signals_end_it() -> Iterator[None]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-
-def folder_is_made() -> None:
-    """Tell the other processes that the run's folder is there."""
-    if torch.distributed.is_initialized():
-        _store().set(_MADE, "yes")
-
-
-def wait_for_folder(file: Path) -> None:
-    """Until the first process has made the run's folder.
-
-    Args:
-        file: in it.
-
-    Raises:
-        RankError: the first process has ended, or this machine does not see the folder.
-    """
-    if torch.distributed.is_initialized():
-        try:
-            _store().wait([_MADE], JOIN)
-        except RuntimeError as error:
-            raise RankError("the first process has ended before it began to train") from error
-    until = time.monotonic() + SEEN_WITHIN_S
-    while not file.exists():
-        if time.monotonic() > until:
-            raise RankError(
-                f"{file.parent}: made by the first process, and not seen by this one; put "
-                "output_dir where all machines see it"
-            )
-        time.sleep(0.2)
-
-
-def _store() -> Any:
-    return torch.distributed.distributed_c10d._get_default_store()
 
 
 def trainer_options(section: TrainerConfig) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,3 +141,17 @@ def test_metrics_of_all_stages_under_one_header(tmp_path: Path) -> None:
         "3,1,,0.25",
         "4,2,0.0,0.125",
     ]
+
+
+def test_the_parent_of_the_stages_loads_no_torch(config: Path, tmp_path: Path) -> None:
+    """It lives as long as they do."""
+    program = (
+        "import sys; from rl4bio.config import load_config; from rl4bio.fit import open_folder\n"
+        "import rl4bio.runs.chain\n"
+        f"open_folder(load_config({str(config)!r}, ['plugins=[]', "
+        "'rewards=[{name: verdict}]']), resume=False)\n"
+        "print(sorted({'torch', 'lightning', 'transformers'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+    assert (tmp_path / "runs" / "chain" / "config.yaml").is_file()
