@@ -78,6 +78,7 @@ def collect(trainer: pl.Trainer, module: Any, **more: Any) -> tuple[Tensors, dic
         "generators": generators,
         "callbacks": callbacks,
         "scorer": memories or {},
+        "reference": reference.state_dict() if (reference := reference_of(module)) else {},
     }
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     state = {
@@ -105,6 +106,8 @@ def restore(
     load_trainable(module, tensors["weights"], folder)
     if "scorer" in tensors:
         restore_memory(module, tensors["scorer"], trainer.global_rank)
+    if "reference" in tensors and (reference := reference_of(module)):
+        reference.load_state_dict(tensors["reference"])
     with readable(folder):
         trainer.optimizers[0].load_state_dict(
             unflatten_state(tensors["optimizer"], state["optimizer"])
@@ -132,6 +135,11 @@ def from_all_ranks(own: Any) -> list[Any]:
     found: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(found, own)
     return found
+
+
+def reference_of(module: Any) -> Any:
+    """What the module's KL is measured from; None where nothing is."""
+    return getattr(module, "reference", None)
 
 
 def scorer_memories(module: Any) -> dict[str, torch.Tensor] | None:

@@ -61,7 +61,8 @@ class GRPOLightningModule(RewardValidation):
         self.seed = seed
         policy.compile = rollout.compile
         self.sampler = build_sampler(policy, rollout)
-        self.reference = Reference(policy) if grpo.kl_coef or grpo.monitor_kl else None
+        asked = grpo.kl_coef or grpo.monitor_kl
+        self.reference = Reference(policy, grpo.reference) if asked else None
         switch_off_dropout(self.model)
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
@@ -89,6 +90,8 @@ class GRPOLightningModule(RewardValidation):
         loss_terms = self.update(experience)
         clock.lap("time/update_s")
         self.iteration += 1
+        if self.reference is not None:
+            self.reference.after_step(self.iteration)
         self.draws += len(batch.samples) * self.world_size
         self._log_step(rollout, scores, loss_terms, clock)
         return {

@@ -31,6 +31,7 @@ from rl4bio.sections.training import (
     Level,
     LossKind,
     OptimConfig,
+    ReferenceConfig,
     SFTConfig,
 )
 from rl4bio.sections.vllm import VLLMConfig
@@ -53,6 +54,7 @@ __all__ = [
     "PartConfig",
     "PolicyConfig",
     "Precision",
+    "ReferenceConfig",
     "RewardConfig",
     "RolloutConfig",
     "RunConfig",
