@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rl4bio.answers.open import ANSWERED
+from rl4bio.reports.answers import case_table as table_of_cases
+from rl4bio.reports.answers.case_table import case_table
 from rl4bio.reports.answers.cases import Case, Reply, judgement
 from rl4bio.reports.answers.paired_words import paired_notes, reasoning_line
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow, table_cells
 from rl4bio.reports.answers.verdict import verdict
 from rl4bio.reports.html import dot_plot as dots_of
+from rl4bio.reports.html import sorting
 from rl4bio.reports.html.dot_plot import Dot, dot_plot
 from rl4bio.reports.html.page import (
     RESEARCH_USE,
@@ -25,11 +28,13 @@ from rl4bio.reports.html.page import (
     text,
 )
 from rl4bio.statistics.bootstrap import Estimate
-from rl4bio.statistics.compare import PairedComparison, error_table
+from rl4bio.statistics.compare import PairedComparison
 from rl4bio.text.shared import shared_spans
 
 STYLE = (
     dots_of.STYLE
+    + sorting.STYLE
+    + table_of_cases.STYLE
     + """
 .answer { border-left: .35rem solid var(--edge); padding-left: .8rem; min-width: 0; }
 .answer.right { border-color: var(--right); } .answer.wrong { border-color: var(--wrong); }
@@ -38,16 +43,6 @@ STYLE = (
 .wrong .badge { color: var(--wrong); }
 """
 )
-
-_OUTCOMES = {
-    "base wrong, tuned right": (False, True),
-    "base right, tuned wrong": (True, False),
-    "both right": (True, True),
-    "both wrong": (False, False),
-}
-_BY_REWARD = ("tuned has the higher reward", "base has the higher reward", "equal rewards")
-_BY_ERROR = ("tuned is nearer", "base is nearer", "equally near")
-_GROUPS = (*_OUTCOMES, *_BY_REWARD, *_BY_ERROR, "right", "wrong", ANSWERED, "no answer")
 
 
 def html_report(
@@ -94,10 +89,11 @@ def html_report(
             "<h2>What was evaluated</h2>",
             fact_list(facts),
             f"<h2>Case by case ({len(cases)})</h2>",
-            _contents(cases, before),
+            case_table(cases, before),
             *(_case(n, case, pubmed=pubmed) for n, case in enumerate(cases, start=1)),
         ],
         style=STYLE,
+        script=sorting.SCRIPT if cases else "",
     )
 
 
@@ -187,35 +183,6 @@ def _folded_tables(summary: str, rows: Sequence[ResultRow]) -> list[str]:
     shown = [row for row in rows if row.mode == rows[0].mode and row.metrics.confusion]
     tables = "".join(map(_confusion, shown))
     return [f"<details><summary>{summary}</summary>{tables}</details>"] if shown else []
-
-
-def _contents(cases: Sequence[Case], before: str) -> str:
-    """Links to the cases, grouped by who is right: tuned, and what training began with."""
-    groups: dict[str, list[int]] = {}
-    for number, case in enumerate(cases, start=1):
-        groups.setdefault(_outcome(case), []).append(number)
-    lines = []
-    for name in sorted(groups, key=_GROUPS.index):
-        links = " ".join(f'<a href="#case-{n}">{n}</a>' for n in groups[name])
-        said = text(name.replace("base", before))
-        lines.append(f"<li>{said} ({len(groups[name])}): {links}</li>")
-    return f"<ul>{''.join(lines)}</ul>"
-
-
-def _outcome(case: Case) -> str:
-    judged = [judgement(reply.answer) for reply in case.replies.values()]
-    if len(judged) == 1:
-        return judged[0]
-    base, tuned = (reply.answer for reply in [*case.replies.values()][-2:])
-    judged = judged[-2:]
-    if base.number is not None and tuned.number is not None:
-        found = error_table([base.number.error], [tuned.number.error])
-        return _BY_ERROR[0 if found.nearer_tuned else 1 if found.nearer_base else 2]
-    if base.gold is None:
-        gain = tuned.rewards.get("total", math.nan) - base.rewards.get("total", math.nan)
-        return _BY_REWARD[0 if gain > 0 else 1 if gain < 0 else 2]
-    pair = (judged[0] == "right", judged[1] == "right")
-    return next(name for name, wanted in _OUTCOMES.items() if wanted == pair)
 
 
 def _case(number: int, case: Case, *, pubmed: bool) -> str:

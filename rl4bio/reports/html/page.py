@@ -1,9 +1,10 @@
-"""The frame of every HTML page that rl4bio writes: one file that loads nothing and runs nothing.
+"""The frame of every HTML page that rl4bio writes: one file that loads nothing.
 
 Every text comes from a data set, a model or a configuration and is untrusted. It passes `text`
 and stands between tags or nowhere: no attribute or style is made from it, and no link but to a
 file beside the page (`local_link`) or to a PubMed record by its number (`pubmed_link`). A content
-security policy that allows the one style block by its hash, and nothing else, is the second lock.
+security policy that allows the one style block by its hash, the script of a page with a table to
+sort (`sorting`) by another, and nothing else, is the second lock.
 """
 
 from __future__ import annotations
@@ -159,17 +160,20 @@ def local_link(place: str, words: object) -> str:
     return f'<a href="{address}">{text(words)}</a>'
 
 
-def html_page(title: str, body: Sequence[str], *, style: str = "") -> str:
+def html_page(title: str, body: Sequence[str], *, style: str = "", script: str = "") -> str:
     """The whole page.
 
     Args:
         title: of the window, as plain text.
         body: pieces of HTML, escaped already.
         style: rules of this page, added to the shared ones.
+        script: of this page, which holds nothing of its data; "" for none.
     """
     rules = STYLE + style
-    digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    allowed = f"style-src '{_digest(rules)}'" + (
+        f"; script-src '{_digest(script)}'" if script else ""
+    )
+    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -177,6 +181,12 @@ def html_page(title: str, body: Sequence[str], *, style: str = "") -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{text(title)}</title>\n<style>{rules}</style>\n</head>\n<body>",
             *body,
+            *([f"<script>{script}</script>"] if script else []),
             "</body>\n</html>\n",
         ]
     )
+
+
+def _digest(content: str) -> str:
+    """What a content security policy calls a block by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

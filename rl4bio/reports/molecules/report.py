@@ -15,7 +15,14 @@ from rl4bio.reports.html import charts, pareto_chart
 from rl4bio.reports.html import structures as drawings
 from rl4bio.reports.html.charts import Chart, line_chart
 from rl4bio.reports.html.distributions import distribution_chart, has_values
-from rl4bio.reports.html.page import RESEARCH_USE, fact_list, html_page, html_table, text
+from rl4bio.reports.html.page import (
+    RESEARCH_USE,
+    fact_list,
+    html_page,
+    html_table,
+    local_link,
+    text,
+)
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
 from rl4bio.reports.molecules.records import MoleculeRecord, top_records
@@ -41,6 +48,7 @@ def molecule_report(
     records: Mapping[str, Sequence[MoleculeRecord]],
     corpus: Sequence[Molecule],
     seed: int,
+    training: str = "",
 ) -> str:
     """The whole page.
 
@@ -51,6 +59,7 @@ def molecule_report(
         records: of each model; structures and the top table are those of the last.
         corpus: molecules of the corpus whose properties are drawn beside the models'; may be empty.
         seed: of the random molecules.
+        training: where the page of the training is, seen from this one; "" for none.
     """
     shown, own = list(records.items())[-1]
     figures = [
@@ -63,6 +72,7 @@ def molecule_report(
         [
             f"<h1>{text(title)}</h1>",
             RESEARCH_USE,
+            *([f"<p>{local_link(training, 'How it was trained')}</p>"] if training else []),
             '<p class="note">A research evaluation of models that write molecules. Scores are '
             "computed from structures; no molecule here was made or tested.</p>",
             "<h2>Results</h2>",

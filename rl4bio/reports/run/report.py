@@ -8,18 +8,22 @@ from typing import Any
 
 import yaml
 
-from rl4bio.reports.html import charts
+from rl4bio.reports.html import charts, heat
 from rl4bio.reports.html.charts import line_chart
+from rl4bio.reports.html.figure_files import write_figures
 from rl4bio.reports.html.page import RESEARCH_USE, block, fact_list, html_page, text
 from rl4bio.reports.html.ticks import number_text
+from rl4bio.reports.run.evaluations import evaluation_links
 from rl4bio.reports.run.known_metrics import Metric
 from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
 from rl4bio.reports.run.samples import sample_sections
+from rl4bio.reports.run.spread import spread_figures
 from rl4bio.storage import write_atomic
 from rl4bio.text.redaction import mask_secrets
 
 STYLE = (
     charts.STYLE
+    + heat.STYLE
     + """
 .facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
   gap: .2rem 1.5rem; }
@@ -50,8 +54,9 @@ def write_run_report(
     metrics: list[Row],
     completions: Path,
     molecules: Path | None = None,
+    evaluations: Sequence[str] = (),
 ) -> None:
-    """Write the page in one piece.
+    """Write the page in one piece, and its charts as files beside it.
 
     Args:
         path: the file, `report.html` of the run folder.
@@ -61,6 +66,7 @@ def write_run_report(
         metrics: the rows of metrics.csv, each with its `step`.
         completions: folder of the recorded completions.
         molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
+        evaluations: where the pages of its evaluation are, seen from this one.
 
     Raises:
         StorageError: the page cannot be written, or a file of completions not be read.
@@ -72,8 +78,10 @@ def write_run_report(
         metrics=metrics,
         completions=completions,
         molecules=molecules,
+        evaluations=evaluations,
     )
     write_atomic(path, page)
+    write_figures(path.parent, page)
 
 
 def run_report(
@@ -84,14 +92,17 @@ def run_report(
     metrics: list[Row],
     completions: Path,
     molecules: Path | None = None,
+    evaluations: Sequence[str] = (),
 ) -> str:
     """The page; arguments as in `write_run_report`."""
     shown = run_metrics(config, metrics)
     drawn = run_charts(shown, metrics)
-    figures = "".join(line_chart(chart, number) for number, chart in enumerate(drawn, start=1))
+    figures = [line_chart(chart, number) for number, chart in enumerate(drawn, start=1)]
+    figures += spread_figures(completions)
     body = [
         f"<h1>{text(title)}</h1>",
         RESEARCH_USE,
+        *evaluation_links(evaluations),
         *_warnings(summary),
         f'<div class="facts">{fact_list(_facts(config, summary))}</div>',
     ]
@@ -103,8 +114,9 @@ def run_report(
             "held-out figures run <code>rl4bio evaluate</code> on the run folder.</p>",
             "<h2>Charts</h2>",
             '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
-            "a line is a step without a finite number.</p>",
-            f'<div class="charts">{figures}</div>',
+            "a line is a step without a finite number. Spread: the darker, the more of a step's "
+            "recorded completions earn that much.</p>",
+            f'<div class="charts">{"".join(figures)}</div>',
         ]
     style = STYLE
     if molecules is not None and molecules.is_file():

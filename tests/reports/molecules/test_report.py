@@ -197,7 +197,14 @@ def test_the_files(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "evaluation"
     write(folder, "t", ["CCO", "C("])
     files = sorted(path.name for path in folder.iterdir())
-    assert files == ["molecules.csv", "report.html", "summary.json", "top.csv", "top.sdf"]
+    assert files == [
+        "figures",
+        "molecules.csv",
+        "report.html",
+        "summary.json",
+        "top.csv",
+        "top.sdf",
+    ]
     found = json.loads((folder / "summary.json").read_text())
     assert found["models"]["tuned"]["validity"]["value"] == 0.5
     assert found["models"]["tuned"]["snn"] is None
