@@ -47,9 +47,9 @@ def test_the_page_of_a_run_leads_to_its_evaluation_and_back(tmp_path: Path) -> N
     link_evaluation(run, [run / "evaluation/report.html"])
     page = (run / "report.html").read_text()
     assert '<a href="./evaluation/report.html">evaluation</a>' in page
-    assert "Spread: total reward" in page
+    assert "Completions by total reward" in page
     names = {path.name for path in (run / "figures").iterdir()}
-    assert "spread_total_reward.svg" in names
+    assert "completions_by_total_reward.svg" in names
     assert training_page(run / "evaluation") == "../report.html"
 
 

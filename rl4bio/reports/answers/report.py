@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rl4bio.answers.open import ANSWERED
 from rl4bio.reports.answers import case_table as table_of_cases
 from rl4bio.reports.answers.case_table import case_table
-from rl4bio.reports.answers.cases import Case, Reply, judgement
+from rl4bio.reports.answers.cases import Case, Reply, is_therapeutic, judgement
 from rl4bio.reports.answers.paired_words import paired_notes, reasoning_line
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow, table_cells
 from rl4bio.reports.answers.verdict import verdict
@@ -92,7 +92,7 @@ def html_report(
             case_table(cases, before),
             *(_case(n, case, pubmed=pubmed) for n, case in enumerate(cases, start=1)),
         ],
-        style=STYLE,
+        style=STYLE + _molecule_style(cases),
         script=sorting.SCRIPT if cases else "",
     )
 
@@ -194,7 +194,7 @@ def _case(number: int, case: Case, *, pubmed: bool) -> str:
     chosen = sample.extra.get("options", {}).get(sample.target)
     gold = f"{sample.target}. {chosen}" if chosen else sample.target
     context = sample.context or ""
-    replies = "".join(_reply(model, reply, context) for model, reply in case.replies.items())
+    replies = "".join(_reply(model, reply, case) for model, reply in case.replies.items())
     name = pubmed_link(sample.uid) if pubmed else text(sample.uid)
     evidence = marked(context, shared_spans(context, quoted))
     return (
@@ -202,6 +202,7 @@ def _case(number: int, case: Case, *, pubmed: bool) -> str:
         f"<h3>Case {number} ({name})</h3>"
         f'<p class="question">{text(sample.question)}</p>'
         + (_folded("Abstract, with what was quoted of it marked", evidence) if context else "")
+        + _asked(case)
         + (f"<p>Expert answer: <strong>{text(gold)}</strong></p>" if gold else "")
         + (_folded("Reference", block(sample.reference)) if is_open and sample.reference else "")
         + f'<div class="pair">{replies}</div></section>'
@@ -212,8 +213,32 @@ def _folded(summary: str, value: str) -> str:
     return f"<details><summary>{summary}</summary>{value}</details>"
 
 
-def _reply(model: str, reply: Reply, context: str) -> str:
-    answer = reply.answer
+def _molecule_style(cases: Sequence[Case]) -> str:
+    if not any(map(is_therapeutic, cases)):
+        return ""  # no need of RDKit
+    from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
+
+    return MOLECULE_STYLE
+
+
+def _asked(case: Case) -> str:
+    if not is_therapeutic(case):
+        return ""
+    from rl4bio.reports.answers.case_molecules import asked_molecules
+
+    return asked_molecules(case.sample)
+
+
+def _answered(reply: Reply, case: Case) -> str:
+    if not is_therapeutic(case):
+        return ""
+    from rl4bio.reports.answers.case_molecules import answered_molecules
+
+    return answered_molecules(reply, case.sample)
+
+
+def _reply(model: str, reply: Reply, case: Case) -> str:
+    answer, context = reply.answer, case.sample.context or ""
     judged = judgement(answer)
     style = "open" if answer.gold is None else "right" if answer.right else "wrong"
     said = "" if answer.strict in (None, ANSWERED) else f": {answer.strict}"
@@ -233,6 +258,7 @@ def _reply(model: str, reply: Reply, context: str) -> str:
         f'<div class="answer {style}"><h3>{text(model)}</h3>'
         f'<p><span class="badge">{text(judged.capitalize() + said)}</span></p>'
         + "".join(f'<p class="note">{text(note)}</p>' for note in notes)
+        + _answered(reply, case)
         + marked(reply.completion, shared_spans(reply.completion, [context]))
         + _draws(reply)
         + reward_table(answer.rewards)

@@ -18,6 +18,7 @@ HEADING, LINE, EDGE = 24, 20, 8
 """Heights of the title and of a line of the legend, and the space around, in the chart's units."""
 
 _FIGURE = re.compile(r'<figure class="(?:chart|dots|pareto)".*?</figure>', re.DOTALL)
+_LINK = re.compile(r"</?a\b[^>]*>")
 _COLOUR = re.compile(r"--([\w-]+): (#\w+);")
 _NAME = "{http://www.w3.org/2000/svg}"
 _CHARACTER = 7.0
@@ -47,7 +48,7 @@ def figure_files(page: str) -> Iterator[tuple[str, str]]:
     """Name and content of each, in the order of the page; equal titles are numbered."""
     taken: set[str] = set()
     for found in _FIGURE.finditer(page):
-        figure = ElementTree.fromstring(found[0])
+        figure = ElementTree.fromstring(_LINK.sub("", found[0]))
         title = _title(figure)
         short = figure.findtext("figcaption/strong") or title.partition(",")[0]
         stem = re.sub(r"[^a-z0-9]+", "_", short.lower()).strip("_")[:60] or "figure"

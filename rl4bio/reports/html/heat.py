@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rl4bio.reports.html.charts import HEIGHT, STEPS, WIDTH, Frame, axes, place
 from rl4bio.reports.html.page import text
@@ -50,9 +51,10 @@ def heat_chart(title: str, values: Mapping[int, Sequence[float]]) -> str:
     ends = np.linspace(ticks[0], ticks[-1], RANGES + 1)
     edges = [steps[0] - half, *((a + b) / 2 for a, b in itertools.pairwise(steps))]
     edges.append(steps[-1] + half)
+    shares = np.array([np.histogram(own, ends)[0] / len(own) for own in known.values()])
     shades = "".join(
-        _column(np.histogram(own, ends)[0] / len(own), ends, edges[n], edges[n + 1], frame)
-        for n, own in enumerate(known.values())
+        _column(own / shares.max(), ends, edges[n], edges[n + 1], frame)
+        for n, own in enumerate(shares)
     )
     line = "L".join(
         f"{place(frame.x(step))},{place(frame.y(float(np.median(own))))}"
@@ -70,20 +72,24 @@ def heat_chart(title: str, values: Mapping[int, Sequence[float]]) -> str:
 
 
 def _column(
-    shares: Sequence[float], ends: Sequence[float], left: float, right: float, frame: Frame
+    shares: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    left: float,
+    right: float,
+    frame: Frame,
 ) -> str:
-    """One step, a rectangle for each range that has an item."""
+    """One step, a rectangle for each range that has an item; shares of the largest one."""
     x, width = frame.x(left), frame.x(right) - frame.x(left)
     return "".join(
         f'<rect class="shade" x="{place(x)}" y="{place(frame.y(ends[n + 1]))}" '
         f'width="{place(width)}" height="{place(frame.y(ends[n]) - frame.y(ends[n + 1]))}" '
-        f'fill-opacity="{0.12 + 0.88 * share:.2f}"/>'
+        f'fill-opacity="{0.15 + 0.85 * share:.2f}"/>'
         for n, share in enumerate(shares)
         if share
     )
 
 
-def _description(title: str, values: dict[int, np.ndarray]) -> str:
+def _description(title: str, values: dict[int, NDArray[np.float64]]) -> str:
     first, last = next(iter(values)), next(reversed(values))
     said = (
         f"step {step}: median {number_text(float(np.median(values[step])))}, nine in ten between "

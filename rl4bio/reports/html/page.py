@@ -100,7 +100,13 @@ def reward_table(rewards: Mapping[str, float]) -> str:
     return f'<table class="rewards">{rows}</table>' if rows else ""
 
 
-def html_table(rows: Sequence[Sequence[str]], *, heads: int = 1, stacked: bool = False) -> str:
+def html_table(
+    rows: Sequence[Sequence[str]],
+    *,
+    heads: int = 1,
+    stacked: bool = False,
+    sortable: bool = False,
+) -> str:
     """A table whose first rows and first column are headings.
 
     Args:
@@ -108,6 +114,7 @@ def html_table(rows: Sequence[Sequence[str]], *, heads: int = 1, stacked: bool =
         heads: rows of headings.
         stacked: on a narrow screen each row is a block, its cells below each other, each behind
             its column's headings; for tables whose columns are compared.
+        sortable: the page has the script that sorts it.
     """
     titles = [", ".join(filter(None, column)) for column in zip(*rows[:heads], strict=True)]
     head = "".join(
@@ -124,7 +131,7 @@ def html_table(rows: Sequence[Sequence[str]], *, heads: int = 1, stacked: bool =
         )
 
     lines = (f'<tr><th scope="row">{text(row[0])}</th>{cells(row)}</tr>' for row in rows[heads:])
-    style = "metrics stacked" if stacked else "metrics"
+    style = " ".join(["metrics", *["stacked"] * stacked, *["sortable"] * sortable])
     return (
         f'<div class="wide"><table class="{style}"><thead>{head}</thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from rl4bio.chem.acceptance import broken_rules
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import StorageError
 from rl4bio.reports.html.page import html_table, text
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
+from rl4bio.reports.molecules.front import front_grid
 from rl4bio.statistics.quantities import (
     quantity_columns,
     quantity_titles,
@@ -123,7 +125,16 @@ def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> list[st
         if column not in [objective.column for objective in pair.objectives]
     }
     listed = {"step": list(found.distinct.values()), **others}
-    return [pareto_section(pair, sets, smiles=smiles, listed=listed, rest="other steps")]
+    return [
+        pareto_section(
+            pair,
+            sets,
+            smiles=smiles,
+            listed=listed,
+            rest="other steps",
+            structures=front_grid(pair, smiles),
+        )
+    ]
 
 
 def _top_table(found: RunMolecules, titles: Mapping[str, str]) -> str:
@@ -142,7 +153,7 @@ def _top_table(found: RunMolecules, titles: Mapping[str, str]) -> str:
     ]
     parts = [column.removeprefix("reward_") for column in rewards]
     header = ["", "step", "SMILES", "reward", *parts, *raw.values()]
-    return html_table([[*header, "log p, policy", "log p, prior"], *cells])
+    return html_table([[*header, "log p, policy", "log p, prior"], *cells], sortable=True)
 
 
 def _differs(rows: Sequence[MoleculeRow], column: str) -> bool:
@@ -179,11 +190,13 @@ def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
 
 
 def _caption(molecule: Molecule, row: MoleculeRow, titles: Mapping[str, str]) -> str:
-    """The reward, QED and SA, and what else was optimised."""
+    """The reward, QED and SA, what else was optimised, and which rules of a design it breaks."""
     facts = [f"reward {_shown(row['total'])}"]
     facts += [f"QED {PROPERTIES['qed'](molecule):.2f}", f"SA {PROPERTIES['sa'](molecule):.1f}"]
     shown = {title: _shown(row[c]) for c, title in titles.items() if c in score_columns(row)}
     facts += [f"{title} {value}" for title, value in shown.items() if title not in ("QED", "SA")]
+    broken = broken_rules(molecule)
+    facts += [f"refused for {', '.join(broken)}"] if broken else []
     return " · ".join(facts)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rl4bio.reports.html import charts, heat
+from rl4bio.reports.html import charts, heat, sorting
 from rl4bio.reports.html.charts import line_chart
 from rl4bio.reports.html.figure_files import write_figures
 from rl4bio.reports.html.page import RESEARCH_USE, block, fact_list, html_page, text
@@ -98,7 +98,7 @@ def run_report(
     shown = run_metrics(config, metrics)
     drawn = run_charts(shown, metrics)
     figures = [line_chart(chart, number) for number, chart in enumerate(drawn, start=1)]
-    figures += spread_figures(completions)
+    figures[1:1] = spread_figures(completions)
     body = [
         f"<h1>{text(title)}</h1>",
         RESEARCH_USE,
@@ -108,23 +108,24 @@ def run_report(
     ]
     if metrics:
         body += [
+            "<h2>Charts</h2>",
+            '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
+            "a line is a step without a finite number. Shades: the darker, the more of a step's "
+            "recorded completions earn that much.</p>",
+            f'<div class="charts">{"".join(figures)}</div>',
             "<h2>What changed</h2>",
             _change_table(shown, summary, metrics),
             '<p class="note">Figures are of training batches, except those named validation. For '
             "held-out figures run <code>rl4bio evaluate</code> on the run folder.</p>",
-            "<h2>Charts</h2>",
-            '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
-            "a line is a step without a finite number. Spread: the darker, the more of a step's "
-            "recorded completions earn that much.</p>",
-            f'<div class="charts">{"".join(figures)}</div>',
         ]
-    style = STYLE
+    style, script = STYLE, ""
     if molecules is not None and molecules.is_file():
         from rl4bio.reports.html.pareto_chart import STYLE as PARETO_STYLE
         from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
         from rl4bio.reports.run.molecules import molecule_sections
 
-        style += MOLECULE_STYLE + PARETO_STYLE
+        style += MOLECULE_STYLE + PARETO_STYLE + sorting.STYLE
+        script = sorting.SCRIPT
         body += ["<h2>Molecules</h2>", *molecule_sections(molecules)]
     elif config.get("rewards"):
         body += ["<h2>Sample completions</h2>", *sample_sections(completions)]
@@ -134,7 +135,7 @@ def run_report(
         f"<details><summary>The resolved configuration</summary>{block(mask_secrets(settings))}"
         "</details>",
     ]
-    return html_page(title, body, style=style)
+    return html_page(title, body, style=style, script=script)
 
 
 def _warnings(summary: dict[str, Any]) -> list[str]:
@@ -186,7 +187,7 @@ def _change_table(shown: Sequence[Metric], summary: dict[str, Any], rows: Sequen
         '<th scope="col">change</th></tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
         f'<p class="note">Means over the steps named above.{overlap} A change '
-        "smaller than the scatter of single steps (the thin lines below) says little.</p>"
+        "smaller than the scatter of single steps (the thin lines) says little.</p>"
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from rl4bio.reports.html.heat import heat_chart, shown_steps
 from rl4bio.reports.run.samples import completion_steps, read_records
 
+_NAMES = {"total": "total reward"}
+
 
 def spread_figures(folder: Path) -> list[str]:
     """A picture of the total reward and of each of several parts that are not all equal, as HTML.
@@ -27,7 +29,7 @@ def spread_figures(folder: Path) -> list[str]:
     parts = [part for part in values if part != "total"]
     shown = ["total", *parts] if len(parts) > 1 else ["total"]
     figures = (
-        heat_chart("Spread: total reward" if part == "total" else f"Spread: {part}", values[part])
+        heat_chart(f"Completions by {_NAMES.get(part, part)}", values[part])
         for part in shown
         if part in values
     )

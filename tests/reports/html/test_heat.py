@@ -9,9 +9,9 @@ from rl4bio.reports.html.heat import MOST_COLUMNS, heat_chart, shown_steps
 
 
 def test_the_shades_of_a_step_are_the_shares_of_its_values() -> None:
-    """Four values at 0 and one at 1: 0.12 + 0.88 * 4/5 = 0.82 and 0.12 + 0.88 / 5 = 0.30."""
+    """Four of five values at 0: 0.15 + 0.85 * 4/5 = 0.83; one at 1: 0.15 + 0.85 / 5 = 0.32."""
     figure = heat_chart("Reward", {1: [0.0, 0.0, 0.0, 0.0, 1.0], 2: [1.0, 1.0]})
-    assert re.findall(r'fill-opacity="([0-9.]+)"', figure) == ["0.82", "0.30", "1.00"]
+    assert re.findall(r'fill-opacity="([0-9.]+)"', figure) == ["0.83", "0.32", "1.00"]
     root = ElementTree.fromstring(figure)
     rects = [e for e in root.iter() if e.tag == "rect"]
     low, high, second = (float(e.get("y", "")) for e in rects)

@@ -136,7 +136,9 @@ def test_the_report_shows_molecules_where_a_run_wrote_them(tmp_path: Path) -> No
     assert "Sample completions" not in shown
     assert ".molecule {" in shown
     hostile = [line.replace("C(", '"<script>alert(1)</script>"') for line in LINES]
-    assert "<script" not in page(tmp_path, table(tmp_path, hostile))
+    attacked = page(tmp_path, table(tmp_path, hostile))
+    assert "<script>alert" not in attacked
+    assert attacked.count("<script") == 1  # that of the tables
     other = page(tmp_path, tmp_path / "missing.csv")
     assert "Sample completions" in other
     assert ".molecule {" not in other
