@@ -247,7 +247,7 @@ def build_callbacks(
     usual = ["learning_check"]
     if molecules:
         usual.append("molecule_monitor")
-        usual += ["molecule_table"] if config.logging.completions else []
+        usual += ["molecule_table", "molecule_pictures"] if config.logging.completions else []
     for name in usual:
         if name not in named:
             chosen.append(CALLBACKS.build(name, {}, where="callbacks"))

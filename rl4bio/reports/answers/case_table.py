@@ -13,7 +13,8 @@ from rl4bio.reports.html.ticks import number_text
 from rl4bio.statistics.compare import error_table
 
 STYLE = """
-.cases td { vertical-align: top; } .cases td.words { white-space: normal; min-width: 14rem; }
+.cases td, .cases tbody th { vertical-align: top; }
+.cases td.words { white-space: normal; min-width: 14rem; }
 """
 LONGEST = 120
 """Characters of a question in the table."""

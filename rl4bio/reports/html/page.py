@@ -55,6 +55,9 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.45 ui-monos
 .verdict { font-size: 1.15rem; font-weight: 600; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
+.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr));
+  gap: .2rem 1.5rem; }
+.facts dd { margin-left: 0; }
 .warning { border-left: .35rem solid var(--c1); padding: .3rem .8rem; background: var(--warn); }
 @media (max-width: 600px) {
   .stacked, .stacked tbody, .stacked tr, .stacked th { display: block; }
@@ -63,6 +66,7 @@ summary { cursor: pointer; }
   .stacked th, .stacked td { border: 0; padding: .05rem 0; white-space: normal; }
   .stacked td { display: flex; justify-content: space-between; gap: 1rem; }
   .stacked td .of { display: inline; color: var(--muted); }
+  .stacked td span + span { text-align: right; flex: none; max-width: 70%; }
 }
 @media print { .case { break-inside: avoid; } }
 """
@@ -88,7 +92,7 @@ def block(value: object) -> str:
 def fact_list(facts: Mapping[str, object]) -> str:
     """Names with their values below."""
     items = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in facts.items())
-    return f"<dl>{items}</dl>"
+    return f'<div class="facts"><dl>{items}</dl></div>'
 
 
 def reward_table(rewards: Mapping[str, float]) -> str:

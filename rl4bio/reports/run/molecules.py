@@ -93,9 +93,8 @@ def read_run_molecules(path: Path) -> RunMolecules:
     return found
 
 
-def molecule_sections(path: Path) -> list[str]:
+def molecule_sections(found: RunMolecules) -> list[str]:
     """Grids of the first and of the last step, the trade-off, and the top, as HTML."""
-    found = read_run_molecules(path)
     if not found.first:
         return ['<p class="note">No molecules were recorded.</p>']
     titles = quantity_titles(quantity_columns(found.first[0]))
@@ -174,13 +173,22 @@ def _step_section(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str
     heading = f"<h3>Step {text(step)}: {len(rows)} completions ({text(counts)})</h3>"
     if not valid:
         return f'{heading}<p class="note">None of them is a molecule.</p>'
-    distinct = {row["canonical"]: row for row in reversed(valid)}.values()
-    best = heapq.nlargest(DRAWN, list(distinct)[::-1], key=_total)
-    drawn = random.Random(f"drawn/{step}").sample(valid, min(DRAWN, len(valid)))
+    best, drawn = grid_rows(rows)
     return (
         f'{heading}<p class="note">The best</p>{_grid(best, titles)}'
         f'<p class="note">At random</p>{_grid(drawn, titles)}'
     )
+
+
+def grid_rows(rows: Sequence[MoleculeRow]) -> tuple[list[MoleculeRow], list[MoleculeRow]]:
+    """Of a step the best different molecules, and some at random of the valid ones."""
+    valid = [row for row in rows if row["canonical"]]
+    if not valid:
+        return [], []
+    distinct = {row["canonical"]: row for row in reversed(valid)}.values()
+    best = heapq.nlargest(DRAWN, list(distinct)[::-1], key=_total)
+    drawn = random.Random(f"drawn/{rows[0]['step']}").sample(valid, min(DRAWN, len(valid)))
+    return best, drawn
 
 
 def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:

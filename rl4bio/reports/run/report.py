@@ -25,9 +25,6 @@ STYLE = (
     charts.STYLE
     + heat.STYLE
     + """
-.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
-  gap: .2rem 1.5rem; }
-.facts dd { margin-left: 0; overflow-wrap: anywhere; }
 .changes { width: 100%; max-width: 48rem; font-size: .9rem; }
 .changes th, .changes td { padding: .35rem 0 0 .8rem; text-align: right; vertical-align: top;
   font-variant-numeric: tabular-nums; }
@@ -82,6 +79,10 @@ def write_run_report(
     )
     write_atomic(path, page)
     write_figures(path.parent, page)
+    if molecules is not None and molecules.is_file():
+        from rl4bio.reports.run.shown_molecules import write_shown
+
+        write_shown(path.parent, molecules)
 
 
 def run_report(
@@ -104,7 +105,7 @@ def run_report(
         RESEARCH_USE,
         *evaluation_links(evaluations),
         *_warnings(summary),
-        f'<div class="facts">{fact_list(_facts(config, summary))}</div>',
+        fact_list(_facts(config, summary)),
     ]
     if metrics:
         body += [
@@ -122,11 +123,16 @@ def run_report(
     if molecules is not None and molecules.is_file():
         from rl4bio.reports.html.pareto_chart import STYLE as PARETO_STYLE
         from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
-        from rl4bio.reports.run.molecules import molecule_sections
+        from rl4bio.reports.run.molecules import molecule_sections, read_run_molecules
+        from rl4bio.reports.run.shown_molecules import shown_links
 
         style += MOLECULE_STYLE + PARETO_STYLE + sorting.STYLE
         script = sorting.SCRIPT
-        body += ["<h2>Molecules</h2>", *molecule_sections(molecules)]
+        body += [
+            "<h2>Molecules</h2>",
+            shown_links(),
+            *molecule_sections(read_run_molecules(molecules)),
+        ]
     elif config.get("rewards"):
         body += ["<h2>Sample completions</h2>", *sample_sections(completions)]
     settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
