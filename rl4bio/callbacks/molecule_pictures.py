@@ -25,8 +25,8 @@ NAME = "molecules/best"
 class MoleculePictures(StepCallback):
     """Sends the best different molecules of rank 0's step, drawn, now and then.
 
-    W&B gets a table with a picture, the SMILES, the total and the raw values of each; TensorBoard
-    and MLflow get one picture of all. Nothing is drawn where none of them is used.
+    W&B gets the pictures, and a table with picture, SMILES, total and raw values of each;
+    TensorBoard and MLflow get one picture of all. Nothing is drawn where none of them is used.
     """
 
     every: int = 25
@@ -86,12 +86,17 @@ def _sender(logger: Any) -> Send | None:
 def _to_wandb(logger: Any, molecules: Sequence[Molecule], table: Columns, step: int) -> None:
     import wandb
 
-    rows = []
-    for n, molecule in enumerate(molecules):
-        picture = wandb.Image(_picture([molecule]))
-        rows.append([step, picture, molecule.canonical, *(v[n] for v in table.values())])
+    pictures = [
+        wandb.Image(_picture([molecule]), caption=f"{total:.3f} {molecule.canonical}")
+        for molecule, total in zip(molecules, table["total"], strict=True)
+    ]
+    rows = [
+        [step, picture, molecule.canonical, *(column[n] for column in table.values())]
+        for n, (molecule, picture) in enumerate(zip(molecules, pictures, strict=True))
+    ]
     shown = wandb.Table(columns=["step", "molecule", "smiles", *table], data=rows)
-    logger.experiment.log({NAME: shown, "trainer/global_step": step})
+    found = {NAME: pictures, f"{NAME}_table": shown, "trainer/global_step": step}
+    logger.experiment.log(found)
 
 
 def _to_tensorboard(logger: Any, molecules: Sequence[Molecule], table: Columns, step: int) -> None:

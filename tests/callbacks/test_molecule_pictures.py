@@ -49,9 +49,8 @@ def test_wandb_gets_a_table_with_a_picture_of_each(
     content = json.loads(table.read_text())
     assert content["columns"][:4] == ["step", "molecule", "smiles", "total"]
     assert sorted(row[2] for row in content["data"]) == ["CCO", "c1ccccc1"]
-    pictures = list(tmp_path.glob("wandb/offline-run-*/files/media/images/*.png"))
-    assert len(pictures) == 2
-    assert Image.open(pictures[0]).size == (220, 160)
+    pictures = list(tmp_path.glob("wandb/offline-run-*/files/media/images/molecules/*.png"))
+    assert {Image.open(picture).size for picture in pictures} == {(220, 160)}
 
 
 def test_tensorboard_gets_one_picture(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:

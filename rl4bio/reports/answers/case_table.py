@@ -15,6 +15,8 @@ from rl4bio.statistics.compare import error_table
 STYLE = """
 .cases td, .cases tbody th { vertical-align: top; }
 .cases td.words { white-space: normal; min-width: 14rem; }
+@media (max-width: 600px) { .cases .words { display: none; } .cases td { white-space: normal; }
+  .cases th, .cases td { padding: .3rem .35rem; } }
 """
 LONGEST = 120
 """Characters of a question in the table."""
@@ -61,7 +63,7 @@ def case_table(cases: Sequence[Case], before: str) -> str:
     return (
         f'<div class="wide"><table class="metrics cases {SORTABLE} {FILTERED}"><thead><tr>'
         '<th scope="col">Case</th><th scope="col" class="choose">Outcome</th>'
-        f'<th scope="col">Question</th>{head}</tr></thead>'
+        f'<th scope="col" class="words">Question</th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

@@ -171,13 +171,21 @@ def local_link(place: str, words: object) -> str:
     return f'<a href="{address}">{text(words)}</a>'
 
 
-def html_page(title: str, body: Sequence[str], *, style: str = "", script: str = "") -> str:
+def html_page(
+    title: str,
+    body: Sequence[str],
+    *,
+    style: str = "",
+    script: str = "",
+    refresh_s: int = 0,
+) -> str:
     """The whole page.
 
     Args:
         title: of the window, as plain text.
         body: pieces of HTML, escaped already.
         style: rules of this page, added to the shared ones.
+        refresh_s: seconds after which an open page reads itself again; 0 = never.
         script: of this page, which holds nothing of its data; "" for none.
     """
     rules = STYLE + style
@@ -189,6 +197,7 @@ def html_page(title: str, body: Sequence[str], *, style: str = "", script: str =
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            *([f'<meta http-equiv="refresh" content="{refresh_s}">'] if refresh_s else []),
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{text(title)}</title>\n<style>{rules}</style>\n</head>\n<body>",
             *body,

@@ -52,6 +52,7 @@ def write_run_report(
     completions: Path,
     molecules: Path | None = None,
     evaluations: Sequence[str] = (),
+    refresh_s: int = 0,
 ) -> None:
     """Write the page in one piece, and its charts as files beside it.
 
@@ -64,6 +65,7 @@ def write_run_report(
         completions: folder of the recorded completions.
         molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
         evaluations: where the pages of its evaluation are, seen from this one.
+        refresh_s: seconds after which an open page reads itself again; 0 = never.
 
     Raises:
         StorageError: the page cannot be written, or a file of completions not be read.
@@ -76,6 +78,7 @@ def write_run_report(
         completions=completions,
         molecules=molecules,
         evaluations=evaluations,
+        refresh_s=refresh_s,
     )
     write_atomic(path, page)
     write_figures(path.parent, page)
@@ -94,6 +97,7 @@ def run_report(
     completions: Path,
     molecules: Path | None = None,
     evaluations: Sequence[str] = (),
+    refresh_s: int = 0,
 ) -> str:
     """The page; arguments as in `write_run_report`."""
     shown = run_metrics(config, metrics)
@@ -141,7 +145,7 @@ def run_report(
         f"<details><summary>The resolved configuration</summary>{block(mask_secrets(settings))}"
         "</details>",
     ]
-    return html_page(title, body, style=style, script=script)
+    return html_page(title, body, style=style, script=script, refresh_s=refresh_s)
 
 
 def _warnings(summary: dict[str, Any]) -> list[str]:
