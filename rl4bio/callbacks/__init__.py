@@ -13,6 +13,7 @@ CALLBACKS: Registry[Any] = Registry(
         "completion_table": "rl4bio.callbacks.completion_table:CompletionTable",
         "molecule_table": "rl4bio.callbacks.molecule_table:MoleculeTable",
         "molecule_monitor": "rl4bio.callbacks.molecule_monitor:MoleculeMonitor",
+        "molecule_pictures": "rl4bio.callbacks.molecule_pictures:MoleculePictures",
         "learning_check": "rl4bio.callbacks.learning_check:LearningCheck",
         "early_stopping": "rl4bio.callbacks.early_stopping:EarlyStopping",
         "keep_best": "rl4bio.callbacks.early_stopping:KeepBest",
