@@ -5,6 +5,7 @@ checks them, and the classes they configure take them as arguments.
 """
 
 from rl4bio.sections.checks import require
+from rl4bio.sections.design import MoleculesConfig
 from rl4bio.sections.policy import (
     DATE,
     NEW,
@@ -17,7 +18,6 @@ from rl4bio.sections.policy import (
 from rl4bio.sections.run import (
     EvaluationConfig,
     LoggingConfig,
-    MoleculesConfig,
     PartConfig,
     Precision,
     RewardConfig,

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from rl4bio.errors import ConfigError, ModelError, NonFiniteError, RewardError
 from rl4bio.functional.advantages import multi_reward_advantages
-from rl4bio.modules import grpo as grpo_file
+from rl4bio.modules import update as update_file
 from rl4bio.modules.batching import micro_batches
 from rl4bio.modules.grpo import GRPOLightningModule, sampling_seed
 from rl4bio.modules.policy import Policy
@@ -224,14 +224,14 @@ class TestGradient:
                 experience = experience_of(module, four_samples)
                 experience.advantages[4:12] = 0.0
                 counted = [0]
-                inner = grpo_file.row_logprobs
+                inner = update_file.row_logprobs
 
                 def counting(policy: Any, rows: Any, **options: Any) -> Any:
                     counted[0] += len(rows.completion_ids)
                     return inner(policy, rows, **options)
 
                 with monkeypatch.context() as patch:
-                    patch.setattr(grpo_file, "row_logprobs", counting)
+                    patch.setattr(update_file, "row_logprobs", counting)
                     terms = module.update(experience)
                 rows_run.append(counted[0])
                 return terms
@@ -333,8 +333,8 @@ class TestSteps:
             seen.append(real(*args, **options))
             return seen[-1]
 
-        real = grpo_file.grpo_loss
-        monkeypatch.setattr(grpo_file, "grpo_loss", spy)
+        real = update_file.grpo_loss
+        monkeypatch.setattr(update_file, "grpo_loss", spy)
         module = make_grpo(updates_per_rollout=3, optim=OptimConfig(lr=0.02))
         trainer = fit(module, steps=3)
         assert trainer.global_step == 3
@@ -397,8 +397,8 @@ class TestSteps:
             for parameter in module.policy.trainable_parameters():
                 parameter.data.add_(0.05 * torch.randn_like(parameter))
             rollout = module.generate(batch_of(four_samples))
-            rows = grpo_file.cut(rollout, torch.arange(16))
-            logprobs, _ = grpo_file.row_logprobs(module.policy, rows, temperature=0.9)
+            rows = update_file.cut(rollout, torch.arange(16))
+            logprobs, _ = update_file.row_logprobs(module.policy, rows, temperature=0.9)
             return float((logprobs.detach() - rollout.logprobs).abs().max())
 
         assert inside(module, work) < 1e-4
