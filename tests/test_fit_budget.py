@@ -53,6 +53,9 @@ trainer: {{accelerator: cpu, precision: 32-true, max_steps: 50, save_every_steps
     return path
 
 
+REPLAY = ("grpo.replay={size: 10, rows: 4, max_alike: 3}",)
+
+
 def table(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
@@ -90,12 +93,13 @@ def test_a_run_ends_with_its_budget_and_says_what_it_bought(config: Path, tmp_pa
 
 
 def test_a_resumed_run_is_the_same_run(config: Path, tmp_path: Path) -> None:
-    """Stopped after a step and taken up again: account, metrics and weights as in one go."""
-    assert run(config) == 0
-    steps = int(table(tmp_path / "tiny" / "metrics.csv")[-1]["step"])
-    assert steps > 1
-    assert run(config, "name=parts", "trainer.max_steps=1") == 0
-    assert run(config, "name=parts", "--resume") == 0
+    """Stopped after a step and taken up again: account, memory, metrics, weights as in one go."""
+    assert run(config, *REPLAY) == 0
+    rows = table(tmp_path / "tiny" / "metrics.csv")
+    assert len(rows) > 2
+    assert float(rows[-1]["replay/size"]) > 1
+    assert run(config, *REPLAY, "name=parts", "trainer.max_steps=1") == 0
+    assert run(config, *REPLAY, "name=parts", "--resume") == 0
     whole, parts = tmp_path / "tiny", tmp_path / "parts"
     assert (whole / "calls.csv").read_bytes() == (parts / "calls.csv").read_bytes()
     assert without_times(whole / "metrics.csv") == without_times(parts / "metrics.csv")

@@ -15,16 +15,17 @@ from rl4bio.modules.phases import phase
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill, spare_prompts
+from rl4bio.modules.replay.memory import ReplayMemory
+from rl4bio.modules.replay.mixing import ReplayUpdate
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
 from rl4bio.modules.step_advantages import advantages_over_ranks
 from rl4bio.modules.step_metrics import Stopwatch, step_sums
-from rl4bio.modules.update import RolloutUpdate
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
 
 
-class GRPOLightningModule(RolloutUpdate):
+class GRPOLightningModule(ReplayUpdate):
     """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300) and its variants.
 
     Args:
@@ -56,6 +57,7 @@ class GRPOLightningModule(RolloutUpdate):
         policy.compile = rollout.compile
         self.sampler = build_sampler(policy, rollout)
         self.reference = Reference(policy) if grpo.kl_coef or grpo.monitor_kl else None
+        self.memory = None if grpo.replay is None else ReplayMemory(grpo.replay)
         switch_off_dropout(self.model)
 
     def on_fit_start(self) -> None:
@@ -67,7 +69,8 @@ class GRPOLightningModule(RolloutUpdate):
     @property
     def memories(self) -> dict[str, Any]:
         """What checkpoints hold beside weights, optimiser and counters, by name; of all ranks."""
-        return dict(getattr(self.scorer, "memories", {}))
+        found = dict(getattr(self.scorer, "memories", {}))
+        return found if self.memory is None else {**found, "replay": self.memory}
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """Rollout, rewards, experience, gradient steps; what callbacks read is returned."""
@@ -90,6 +93,8 @@ class GRPOLightningModule(RolloutUpdate):
         if self.world_size > 1 and (share := getattr(self.scorer, "share", None)):
             share(self.gather_values)
         experience = self.make_experience(rollout, scores, ref_logprobs)
+        self.remember(rollout, scores, experience.advantages)
+        experience.replayed = self.replayed(experience.advantages)
         clock.lap("time/reference_s")
         loss_terms = self.update(experience)
         clock.lap("time/update_s")
@@ -193,12 +198,8 @@ class GRPOLightningModule(RolloutUpdate):
         sums = step_sums(rollout, scores, terms, self._gather(scores.total))
         if self.reference is None:
             del sums["train/kl"]
-        if numbers := getattr(self.scorer, "numbers", None):
-            sums |= {name: (value, 1.0) for name, value in numbers().items()}
+        for part in (self.scorer, self.memory):
+            if numbers := getattr(part, "numbers", None):
+                sums |= {name: (value, 1.0) for name, value in numbers().items()}
         self.log_means({**sums, **{name: (lap, 1.0) for name, lap in clock.laps.items()}})
         self.log_optimizer()
-
-    def _gather(self, rows: Tensor) -> Tensor:
-        """Rows [N, ...] of all ranks, [W*N, ...], in rank order."""
-        everywhere = self.all_gather(rows)
-        return everywhere.flatten(0, 1) if self.world_size > 1 else rows  # type: ignore[union-attr]

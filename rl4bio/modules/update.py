@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
+from rl4bio.functional.replay import replay_weights
 from rl4bio.modules.batching import cut, micro_batches, tokens_in_heap
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
@@ -19,6 +21,15 @@ from rl4bio.modules.reward_validation import RewardValidation
 from rl4bio.modules.step_metrics import mean_terms
 from rl4bio.sections import GRPOConfig
 from rl4bio.types import Experience, LossTerms, Rollout
+
+
+@dataclass(slots=True, kw_only=True)
+class Part:
+    """Rows of one rollout in an update."""
+
+    experience: Experience
+    mask: Tensor  # bool [N, C]; True = counts in the loss
+    old: Tensor  # float [N, C]; log-probabilities at the start of the step, once they are known
 
 
 class RolloutUpdate(RewardValidation):
@@ -63,38 +74,49 @@ class RolloutUpdate(RewardValidation):
 
         The first pass is on-policy by construction: its own log-probabilities are the old ones,
         and are kept for the passes after it. Groups without an advantage are left out where there
-        is no reference: their gradient is 0. What is logged is then a mean over the others.
+        is no reference: their gradient is 0. What is logged is then a mean over the others. Rows
+        from memory (`rl4bio.functional.replay`) join them under the same denominators.
         """
-        config, rollout = self.grpo, experience.rollout
-        mask = rollout.completion_mask
-        if config.mask_truncated:
-            mask = mask & ~rollout.truncated.unsqueeze(-1)
-        batches = self.micro_batches(rollout, self.groups_to_learn_from(experience))
-        counts = torch.stack([mask.sum(), mask[torch.cat(batches)].sum()]).float()
-        num_tokens, num_learnt = (self.global_sum(counts) / self.world_size).tolist()
+        config = self.grpo
+        sampled = self._part(experience)
+        batches = [
+            (sampled, numbers)
+            for numbers in self.micro_batches(
+                experience.rollout, self.groups_to_learn_from(experience)
+            )
+        ]
+        learnt = torch.cat([numbers for _, numbers in batches])
+        mask = sampled.mask
+        counts = torch.stack([mask.sum(), mask[learnt].sum(), torch.zeros_like(mask.sum())]).float()
+        if (replayed := experience.replayed) is not None:
+            more = self._part(replayed)
+            batches += [(more, numbers) for numbers in self.micro_batches(replayed.rollout)]
+            tokens = more.mask.sum()
+            counts += torch.stack([tokens, tokens, torch.full_like(tokens, len(more.mask))])
+        num_tokens, num_learnt, more_rows = (self.global_sum(counts) / self.world_size).tolist()
         window = Window(
-            num_rows=len(mask),
+            num_rows=len(mask) + more_rows,
             num_tokens=num_tokens,
             max_tokens=self.rollout.max_completion_tokens,
         )
-        old = torch.zeros_like(rollout.logprobs)
         sums: list[LossTerms] = []
 
-        def loss_of(numbers: Tensor) -> Tensor:
-            rows = cut(rollout, numbers)
+        def loss_of(batch: tuple[Part, Tensor]) -> Tensor:
+            part, numbers = batch
+            rows = cut(part.experience.rollout, numbers)
             here = (numbers, slice(rows.width))
             logprobs, entropy = row_logprobs(self.policy, rows, **self.distribution)
             if first_pass:
-                old[here] = logprobs.detach()
-            reference = experience.ref_logprobs
+                part.old[here] = logprobs.detach()
+            reference = part.experience.ref_logprobs
             tokens = TokenBatch(
                 logprobs=logprobs,
-                old_logprobs=old[here],
-                advantages=experience.advantages[numbers],
-                mask=mask[here],
+                old_logprobs=part.old[here],
+                advantages=part.experience.advantages[numbers],
+                mask=part.mask[here],
                 ref_logprobs=None if reference is None else reference[here],
                 entropy=entropy,
-                correction=self.correction(old[here], rollout.logprobs[here], mask[here]),
+                correction=self._weights(part, here),
             )
             terms = grpo_loss(tokens, config, window)
             sums.append(terms)
@@ -103,10 +125,28 @@ class RolloutUpdate(RewardValidation):
         for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
             self.optimizer_step_over(batches, loss_of)
         if self.rollout.samples_apart:
-            gap = (old - rollout.logprobs).abs()[batches[0]][mask[batches[0]]]
+            first = batches[0][1]
+            gap = (sampled.old - experience.rollout.logprobs).abs()[first][mask[first]]
             self.log_means({"train/sampling_gap_nats": (float(gap.sum()), float(gap.numel()))})
         share = num_learnt / num_tokens if num_tokens else 1.0
         return mean_terms(sums, passes=config.updates_per_rollout, share=share)
+
+    def _part(self, experience: Experience) -> Part:
+        rollout = experience.rollout
+        mask = rollout.completion_mask
+        if self.grpo.mask_truncated:
+            mask = mask & ~rollout.truncated.unsqueeze(-1)
+        return Part(experience=experience, mask=mask, old=torch.zeros_like(rollout.logprobs))
+
+    def _weights(self, part: Part, here: tuple[Tensor, slice]) -> Tensor | None:
+        """What the policy terms of some rows are multiplied by, float [n, c]; None = 1."""
+        old, mask = part.old[here], part.mask[here]
+        then, replay = part.experience.rollout.logprobs[here], self.grpo.replay
+        if replay is None or not part.experience.from_memory:
+            return self.correction(old, then, mask)
+        return replay_weights(
+            old, then, mask, importance=replay.importance, cap=replay.importance_cap
+        )
 
     def correction(self, old: Tensor, sampled: Tensor, mask: Tensor) -> Tensor | None:
         """Weights [n, c] for what was sampled with other kernels or in another precision."""

@@ -113,6 +113,15 @@ class RepeatGuard:
         """What is the same in all processes and goes into checkpoints, by name."""
         return {} if self.ledger is None else {"ledger": self.ledger}
 
+    def places(
+        self, completions: Sequence[str], samples: Sequence[Sample]
+    ) -> list[tuple[str, str] | None]:
+        """Parent and scaffold of each completion's molecule; None for what is none."""
+        from rl4bio.chem.identity import parent, parent_scaffold
+
+        molecules = read_molecules(self.scorer, completions, samples) or []
+        return [(parent(m), parent_scaffold(m)) if m.valid else None for m in molecules]
+
     def numbers(self) -> dict[str, float]:
         """Metrics of a step, the same in all processes once they have shared."""
         found = {} if self.ledger is None else self.ledger.numbers()

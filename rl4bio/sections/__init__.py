@@ -15,6 +15,7 @@ from rl4bio.sections.policy import (
     PolicyConfig,
     RolloutConfig,
 )
+from rl4bio.sections.replay import ReplayAdvantage, ReplayConfig, ReplayDraw, ReplayImportance
 from rl4bio.sections.run import (
     EvaluationConfig,
     LoggingConfig,
@@ -53,6 +54,10 @@ __all__ = [
     "PartConfig",
     "PolicyConfig",
     "Precision",
+    "ReplayAdvantage",
+    "ReplayConfig",
+    "ReplayDraw",
+    "ReplayImportance",
     "RewardConfig",
     "RolloutConfig",
     "RunConfig",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rl4bio.sections.checks import not_negative, positive, require
+from rl4bio.sections.replay import ReplayConfig
 
 LossKind = Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
 KLEstimator = Literal["k1", "k2", "k3"]
@@ -58,6 +59,8 @@ class GRPOConfig:
     """Leave completions that hit the length limit out of the loss."""
     refill_rounds: int = 0
     """Dynamic sampling: how often groups whose rewards are all equal may be replaced."""
+    replay: ReplayConfig | None = None
+    """Learn again from the best completions so far; null = off, {} = with its defaults."""
     self_check: bool = True
     """Before the first update: ratio 1 and KL 0 on the first rollout, or stop."""
 
