@@ -19,7 +19,7 @@ from rl4bio.modules.replay.memory import ReplayMemory
 from rl4bio.modules.replay.mixing import ReplayUpdate
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
-from rl4bio.modules.step_advantages import advantages_over_ranks
+from rl4bio.modules.step_advantages import advantages_over_ranks, augmented, of_the_best
 from rl4bio.modules.step_metrics import Stopwatch, step_sums
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
@@ -56,7 +56,8 @@ class GRPOLightningModule(ReplayUpdate):
         self.seed = seed
         policy.compile = rollout.compile
         self.sampler = build_sampler(policy, rollout)
-        self.reference = Reference(policy) if grpo.kl_coef or grpo.monitor_kl else None
+        asked = grpo.kl_coef or grpo.monitor_kl or grpo.augmented_sigma
+        self.reference = Reference(policy) if asked else None
         self.memory = None if grpo.replay is None else ReplayMemory(grpo.replay)
         switch_off_dropout(self.model)
 
@@ -183,8 +184,15 @@ class GRPOLightningModule(ReplayUpdate):
                 precision="bf16" if self.rollout.samples_apart else str(self.trainer.precision),
                 **self.distribution,
             )
+        sigma = self.grpo.augmented_sigma
+        if sigma is None or ref_logprobs is None:
+            advantages = self.advantages(scores)
+        else:
+            advantages = augmented(scores, rollout, ref_logprobs, sigma)
         return Experience(
-            rollout=rollout, advantages=self.advantages(scores), ref_logprobs=ref_logprobs
+            rollout=rollout,
+            advantages=of_the_best(advantages, scores, self.grpo),
+            ref_logprobs=ref_logprobs,
         )
 
     def advantages(self, scores: Scores) -> Tensor:

@@ -733,3 +733,29 @@ class TestValidation:
         assert metrics["val/part_mean"].item() == pytest.approx(sum(values) / 4, rel=1e-6)
         truncated = greedy.truncated.float().mean().item()
         assert metrics["val/truncated_fraction"].item() == pytest.approx(truncated)
+
+
+class TestFewCalls:
+    """Options for few scored completions, in the whole module."""
+
+    def test_the_best_share_alone_has_an_advantage(
+        self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
+    ) -> None:
+        module = make_grpo(best_share=0.5, advantage_scale="rank")
+        found = inside(module, lambda module: experience_of(module, four_samples).advantages)
+        for group in found.view(4, 4):
+            # Different rewards: 1 and 1/3, those of the lower half are left out.
+            assert sorted(group.tolist()) == pytest.approx([0, 0, 1 / 3, 1])
+
+    def test_augmented_likelihood(
+        self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
+    ) -> None:
+        """Before the first update policy and prior agree: what is left is sigma * reward."""
+
+        def work(module: GRPOLightningModule) -> tuple[Experience, torch.Tensor]:
+            found = experience_of(module, four_samples)
+            return found, module.score(found.rollout).total
+
+        found, total = inside(make_grpo(augmented_sigma=20.0), work)
+        torch.testing.assert_close(found.advantages, 20 * total, atol=2e-3, rtol=0)
+        assert found.ref_logprobs is not None
