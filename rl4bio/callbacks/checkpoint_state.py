@@ -72,13 +72,15 @@ def collect(trainer: pl.Trainer, module: Any, **more: Any) -> tuple[Tensors, dic
         if found := callback.state_dict():
             states[callback.state_key] = found
     callbacks, plain_callbacks = flatten_state(states)
+    kept = {name: part.state_dict() for name, part in getattr(module, "memories", {}).items()}
+    stored, plain_memories = flatten_state(kept)
     tensors = {
         "weights": module.trainable_state(),
         "optimizer": optimizer,
         "generators": generators,
         "callbacks": callbacks,
         "scorer": memories or {},
-        "reference": reference.state_dict() if (reference := reference_of(module)) else {},
+        "memories": stored,
     }
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     state = {
@@ -90,6 +92,7 @@ def collect(trainer: pl.Trainer, module: Any, **more: Any) -> tuple[Tensors, dic
         "generators": plain_generators,
         "callbacks": plain_callbacks,
         "scaler": None if scaler is None else scaler.state_dict(),
+        **({"memories": plain_memories} if kept else {}),
         **more,
     }
     return {name: found for name, found in tensors.items() if found or name in FILES}, state
@@ -106,8 +109,6 @@ def restore(
     load_trainable(module, tensors["weights"], folder)
     if "scorer" in tensors:
         restore_memory(module, tensors["scorer"], trainer.global_rank)
-    if "reference" in tensors and (reference := reference_of(module)):
-        reference.load_state_dict(tensors["reference"])
     with readable(folder):
         trainer.optimizers[0].load_state_dict(
             unflatten_state(tensors["optimizer"], state["optimizer"])
@@ -119,6 +120,10 @@ def restore(
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if scaler is not None and state.get("scaler"):
             scaler.load_state_dict(state["scaler"])
+        kept = unflatten_state(tensors.get("memories", {}), state.get("memories", {}))
+        for name, part in getattr(module, "memories", {}).items():
+            if name in kept:
+                part.load_state_dict(kept[name])
         module.iteration, module.draws = state["iteration"], state["draws"]
         module.warnings = state.get("warnings", [])
     loop = trainer.fit_loop.epoch_loop
@@ -135,11 +140,6 @@ def from_all_ranks(own: Any) -> list[Any]:
     found: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(found, own)
     return found
-
-
-def reference_of(module: Any) -> Any:
-    """What the module's KL is measured from; None where nothing is."""
-    return getattr(module, "reference", None)
 
 
 def scorer_memories(module: Any) -> dict[str, torch.Tensor] | None:

@@ -176,6 +176,18 @@ def _check_rewards(config: RunConfig) -> None:
         "molecules would have no effect; write sum_then_normalize, or molecules.batch_repeats=keep "
         "and molecules.seen_before=keep",
     )
+    budget = config.molecules.max_calls is not None
+    require(
+        guarded or not budget,
+        "molecules.max_calls",
+        "counts molecules, but no reward reads any; end the run by trainer.max_steps",
+    )
+    require(
+        not (budget and config.grpo.refill_rounds),
+        "molecules.max_calls",
+        "cannot be kept with grpo.refill_rounds, in which ranks score at different times; leave "
+        "one of them out",
+    )
 
 
 @functools.cache

@@ -52,10 +52,14 @@ class Reference:
         for kept, parameter in zip(self._start, self.policy.trainable_parameters(), strict=True):
             kept.lerp_(parameter.detach().to(kept.device), mix)
 
+    @property
+    def moves(self) -> bool:
+        """Whether a checkpoint has to hold it."""
+        return self.renewal.refresh_every > 0
+
     def state_dict(self) -> dict[str, Tensor]:
-        """The weights of a reference that moves, by number; {} where the start says it all."""
-        moves = self.renewal.refresh_every and self._start is not None
-        return {str(n): one for n, one in enumerate(self._start or ())} if moves else {}
+        """Its weights by number; {} where it is the base without the new adapter."""
+        return {str(n): one for n, one in enumerate(self._start or ())}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """What `state_dict` gave.
@@ -63,6 +67,8 @@ class Reference:
         Raises:
             ModelError: it is of other weights.
         """
+        if not state:
+            return
         trained = self.policy.trainable_parameters()
         if [state[str(n)].shape for n in range(len(state))] != [p.shape for p in trained]:
             raise ModelError(
