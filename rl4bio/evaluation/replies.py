@@ -17,9 +17,20 @@ from rl4bio.answers.forms import (
 )
 from rl4bio.answers.kind import Kind
 from rl4bio.answers.reasoning import corrects_itself, count_words, reasoning_of
+from rl4bio.answers.verdict import strict_verdict
 from rl4bio.reports.answers.cases import Reply
-from rl4bio.rewards.evidence.grounding import MAX_CHARACTERS, GroundingReward, evidence_of
+from rl4bio.rewards.evidence.grounding import (
+    MAX_CHARACTERS,
+    GroundingReward,
+    copied_fraction,
+    evidence_of,
+)
+from rl4bio.rewards.verdict import verdict_kept
+from rl4bio.text.words import tokens
 from rl4bio.types import Sample
+
+FEW_WORDS = 4
+"""A thought of fewer is as good as none."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,15 +139,26 @@ def make_reply(
 
 
 def _measures(kind: Kind, text: str | None, sample: Sample, *, reasons: bool) -> dict[str, float]:
-    """What is counted in a completion of a therapeutic task; {} for others."""
+    """What is counted in a completion of a therapeutic task, or in a thought about a context."""
     if "answer_form" not in sample.extra:
-        return {}
+        return _signs_of_hacking(text or "", sample) if reasons and sample.context.strip() else {}
     found = kind.measures(None if text is None else answer_of(text, sample), sample)
     if reasons:
         reasoning = reasoning_of(text or "")
         found["reasoning_words"] = float(count_words(reasoning))
         found["self_correction"] = float(corrects_itself(reasoning))
     return found
+
+
+def _signs_of_hacking(text: str, sample: Sample) -> dict[str, float]:
+    """What a policy may do that earns rewards and is no reasoning, each in [0, 1]."""
+    thought = reasoning_of(text)
+    label = strict_verdict(text)
+    return {
+        "label_denied": float(label is not None and verdict_kept(text, sample) is None),
+        "empty_thought": float(count_words(thought) < FEW_WORDS),
+        "abstract_copied": copied_fraction(tokens(thought), evidence_of(sample)),
+    }
 
 
 def _grounding(completion: str, sample: Sample, form: Form) -> float:

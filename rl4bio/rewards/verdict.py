@@ -9,6 +9,7 @@ from rl4bio.answers.forms import loose_answer
 from rl4bio.answers.tags import strict_parse
 from rl4bio.answers.verdict import LABELS, lenient_verdict, strict_verdict, verdict_of
 from rl4bio.rewards.base import Reward
+from rl4bio.rewards.meaning.denial import denies_label
 from rl4bio.types import Sample
 
 MAX_WRONG_CREDIT = 0.2
@@ -34,6 +35,8 @@ def target_label(sample: Sample) -> str | None:
 @dataclass(kw_only=True)
 class VerdictReward(Reward):
     """1 for the right verdict in the strict form, 0 otherwise; NaN for a sample without target.
+
+    An answer that takes its label back ("yes. It does not lower the risk") is worth nothing.
 
     A model that does not keep the form yet has nothing to learn from then. `lenient` pays a little
     for the right label where the form is not kept (`loose_verdict`), and always less than for the
@@ -62,10 +65,19 @@ class VerdictReward(Reward):
             return math.nan
         if strict_parse(completion) is None:
             return self.lenient if self.lenient and loose_verdict(completion) == label else 0.0
-        verdict = strict_verdict(completion)
+        verdict = verdict_kept(completion, sample)
         if verdict == label:
             return 1.0
         return self.wrong_credit if verdict in ("yes", "no") else 0.0
+
+
+def verdict_kept(completion: str, sample: Sample) -> str | None:
+    """The strict verdict of a completion whose answer does not deny it, or None."""
+    parsed = strict_parse(completion)
+    label = None if parsed is None else strict_verdict(completion)
+    if parsed is None or label is None or denies_label(parsed.answer, label, sample.question):
+        return None
+    return label
 
 
 def loose_verdict(completion: str) -> str | None:

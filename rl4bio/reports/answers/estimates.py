@@ -20,6 +20,9 @@ MORE = {
     "tanimoto": "Tanimoto",
     "reasoning_words": "reasoning words",
     "self_correction": "self-corrections %",
+    "label_denied": "labels denied %",
+    "empty_thought": "empty thoughts %",
+    "abstract_copied": "of the abstract copied %",
 }
 """What only some tasks have (`AnswerMetrics.more`) -> its column; a % in it means a share."""
 
