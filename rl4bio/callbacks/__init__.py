@@ -16,6 +16,7 @@ CALLBACKS: Registry[Any] = Registry(
         "molecule_pictures": "rl4bio.callbacks.molecule_pictures:MoleculePictures",
         "learning_check": "rl4bio.callbacks.learning_check:LearningCheck",
         "early_stopping": "rl4bio.callbacks.early_stopping:EarlyStopping",
+        "keep_best": "rl4bio.callbacks.early_stopping:KeepBest",
         "stop_at": "rl4bio.callbacks.stop_at:StopAt",
         "precision_by_capability": "rl4bio.callbacks.precision:PrecisionByCapability",
     },

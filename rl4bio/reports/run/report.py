@@ -15,7 +15,7 @@ from rl4bio.reports.html.page import RESEARCH_USE, block, fact_list, html_page, 
 from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.evaluations import evaluation_links
 from rl4bio.reports.run.known_metrics import Metric
-from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
+from rl4bio.reports.run.metrics import Row, calls_chart, run_charts, run_metrics
 from rl4bio.reports.run.samples import sample_sections
 from rl4bio.reports.run.spread import spread_figures
 from rl4bio.storage import write_atomic
@@ -101,7 +101,7 @@ def run_report(
 ) -> str:
     """The page; arguments as in `write_run_report`."""
     shown = run_metrics(config, metrics)
-    drawn = run_charts(shown, metrics)
+    drawn = [*run_charts(shown, metrics), *calls_chart(metrics)]
     figures = [line_chart(chart, number) for number, chart in enumerate(drawn, start=1)]
     figures[1:1] = spread_figures(completions)
     body = [
