@@ -39,9 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Tables, pictures and single rewards stand below, in W&B's own sections.",
         allow_abbrev=False,
     )
-    parser.add_argument("--project", default="rl4bio", help="as logging.project (%(default)s)")
-    parser.add_argument("--entity", help="your team, as logging.entity; your own without it")
-    parser.add_argument("--name", default="rl4bio", help="of the workspace (%(default)s)")
+    parser.add_argument(
+        "--project", metavar="NAME", default="rl4bio", help="as logging.project (%(default)s)"
+    )
+    parser.add_argument(
+        "--entity", metavar="TEAM", help="your team, as logging.entity; your own without it"
+    )
+    parser.add_argument(
+        "--name", metavar="WORDS", default="rl4bio", help="of the workspace (%(default)s)"
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return run_command(dashboard, parser, argv)
 

@@ -59,7 +59,11 @@ def command_parser() -> argparse.ArgumentParser:
     tuned.add_argument("--run", metavar="FOLDER", help="folder of a finished run")
     tuned.add_argument("--adapter", metavar="FOLDER", help="a LoRA adapter on the config's model")
     tuned.add_argument("--tuned", metavar="FOLDER", help="a whole tuned model")
-    parser.add_argument("--output", metavar="FOLDER", help="where the report goes")
+    parser.add_argument(
+        "--output",
+        metavar="FOLDER",
+        help="where the report goes; default evaluation/ in the run, NAME-evaluation without one",
+    )
     parser.add_argument(
         "--full",
         action="store_true",

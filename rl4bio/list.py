@@ -73,11 +73,20 @@ _BLOCK: dict[str, Any] = {
 }
 
 
+_NAMES: dict[str, Any] = {**_BLOCK, "initial_indent": "    ", "subsequent_indent": "    "}
+
+
 def table(rows: dict[str, str]) -> str:
-    """Names and what is said of each, within the width; a long name has a line of its own."""
-    column = min(max(map(len, rows), default=0), 24) + 4
+    """Names and what is said of each, within the width; a long name has a line of its own.
+
+    Names of whom the same is said, such as a benchmark's objectives, stand together at the end.
+    """
+    alike = {text: [n for n, other in rows.items() if other == text] for text in rows.values()}
+    several = {text: names for text, names in alike.items() if len(names) > 2}
+    single = {name: text for name, text in rows.items() if text not in several}
+    column = min(max(map(len, single), default=0), 24) + 4
     lines = []
-    for name, text in rows.items():
+    for name, text in single.items():
         head = f"  {name}"
         if len(head) + 2 > column:
             lines.append(head)
@@ -85,6 +94,9 @@ def table(rows: dict[str, str]) -> str:
         block = textwrap.wrap(text, WIDTH - column, break_on_hyphens=False) or [""]
         lines += [f"{head:<{column}}{block[0]}".rstrip()]
         lines += [" " * column + more for more in block[1:]]
+    for text, names in several.items():
+        lines += ["", *textwrap.wrap(f"{text}:", WIDTH, **_BLOCK)]
+        lines += textwrap.wrap(", ".join(names), WIDTH, **_NAMES)
     return "\n".join(lines)
 
 

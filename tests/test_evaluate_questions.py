@@ -209,7 +209,7 @@ def test_private_texts_stay_out_of_the_files(config: Path, tmp_path: Path) -> No
     output = tmp_path / "out"
     options = ["logging.completions=false", "evaluation.modes=[greedy,sampled]"]
     assert main(["--config", str(config), "--output", str(output), *options]) == 0
-    for path in output.iterdir():
+    for path in filter(Path.is_file, output.rglob("*")):
         text = path.read_text("utf-8")
         assert "injury" not in text  # of every question and option
         assert '"completion"' not in text

@@ -159,7 +159,7 @@ class TestWholeRun:
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         assert names == {
             *("config.yaml", "metrics.csv", "completions", "checkpoints", "log.txt"),
-            *("summary.json", "report.html", "README.md", kind),
+            *("summary.json", "report.html", "figures", "README.md", kind),
         }
         # The configuration is accepted again and says the same.
         again = load_config(folder / "config.yaml")

@@ -99,6 +99,12 @@ def convert_scoring(document: Mapping[str, Any]) -> Scoring | None:
     found.mode = "arithmetic" if mean.startswith(("arithmetic", "custom_sum")) else "geometric"
     for name, endpoint in _endpoints(section):
         _add(found, name, endpoint)
+    sigma = (document.get("learning_strategy") or {}).get("sigma")
+    if sigma is not None:
+        found.notes.append(
+            f"sigma {sigma}: `grpo.augmented_sigma: {sigma}` trains by REINVENT's likelihood; "
+            "this is GRPO"
+        )
     if document.get("diversity_filter"):
         kind = document["diversity_filter"].get("type", "")
         found.notes.append(

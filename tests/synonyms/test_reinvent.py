@@ -20,6 +20,8 @@ run_type = "staged_learning"
 [parameters]
 prior_file = "priors/reinvent.prior"
 batch_size = 64
+[learning_strategy]
+sigma = 128
 [diversity_filter]
 type = "IdenticalMurckoScaffold"
 [[stage]]
@@ -82,7 +84,8 @@ def test_what_has_no_counterpart_is_said() -> None:
     assert found is not None
     assert any(note.startswith("GroupCount (Halogens)") for note in found.notes)
     assert any("diversity_filter IdenticalMurckoScaffold" in note for note in found.notes)
-    assert len(found.notes) == 2
+    assert any(note.startswith("sigma 128: `grpo.augmented_sigma: 128`") for note in found.notes)
+    assert len(found.notes) == 3
 
 
 FALLING = {"kind": "reverse_sigmoid", "low": 1, "high": 3, "k": 0.5}

@@ -13,6 +13,7 @@ from rl4bio.reports.html.page import text
 STYLE = """
 .molecules { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 45%), 1fr));
   gap: .8rem; }
+.molecule:target { outline: 2px solid var(--c1); }
 .molecules + h3, .molecules + h2 { margin-top: 2rem; }
 .molecule { margin: 0; border: 1px solid var(--line); border-radius: .4rem; padding: .4rem;
   min-width: 0; break-inside: avoid; }

@@ -45,6 +45,11 @@ def test_no_file_needs_the_page() -> None:
         assert content.count("http") == content.count("http://www.w3.org/2000/svg")
 
 
+def test_titles_with_characters_that_xml_cannot_hold() -> None:
+    """The page has escaped them before."""
+    assert len(dict(figure_files(page("half\uffff\x0b\x00\ud800way")))) == 4
+
+
 def test_a_page_without_charts_leaves_no_folder(tmp_path: Path) -> None:
     write_figures(tmp_path, html_page("t", ["<p>nothing</p>"]))
     assert not (tmp_path / "figures").exists()
