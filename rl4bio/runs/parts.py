@@ -12,6 +12,7 @@ from rl4bio.config.load import config_dict
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
 from rl4bio.runs.begun_answers import check_start
+from rl4bio.runs.breeding import build_breeder
 from rl4bio.runs.early_checks import check_logging, check_packages, check_validation
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
 from rl4bio.sections import NEW, RunConfig
@@ -189,6 +190,7 @@ def build_module(config: RunConfig, policy: Policy, scorer: Scorer | None = None
         optim=config.optim,
         max_steps=steps,
         seed=config.seed,
+        breeder=build_breeder(config.molecules),
     )
 
 
