@@ -103,7 +103,7 @@ def test_a_resumed_run_is_the_same_run(config: Path, tmp_path: Path) -> None:
     rows = table(tmp_path / "tiny" / "metrics.csv")
     assert len(rows) > 2
     assert float(rows[-1]["replay/size"]) > 1
-    assert float(rows[0]["offspring/scored"]) > 0
+    assert any(float(row["offspring/scored"]) for row in rows)
     assert run(config, *REPLAY, "name=parts", "trainer.max_steps=1") == 0
     assert run(config, *REPLAY, "name=parts", "--resume") == 0
     whole, parts = tmp_path / "tiny", tmp_path / "parts"

@@ -119,6 +119,12 @@ def check_run(config: RunConfig) -> None:
         f"{config.name!r} is no folder name; use letters, digits, '.', '-' and '_', first a "
         "letter or digit",
     )
+    require(
+        config.grpo.reference.mix == 1 or config.policy.adapter is None,
+        "grpo.reference.mix",
+        f"got {config.grpo.reference.mix:g} with an adapter, whose mean with another is not the "
+        "mean of the models; leave it at 1, or train all weights (policy.adapter=null)",
+    )
     require(config.seed >= 0, "seed", f"got {config.seed}, needs 0 to {LARGEST_NUMBER}")
     try:
         CORPORA.build(config.data.name, config.data.options, where="data")

@@ -61,7 +61,7 @@ class GRPOLightningModule(ReplayUpdate):
         policy.compile = rollout.compile
         self.sampler = build_sampler(policy, rollout)
         asked = grpo.kl_coef or grpo.monitor_kl or grpo.augmented_sigma
-        self.reference = Reference(policy) if asked else None
+        self.reference = Reference(policy, grpo.reference) if asked else None
         self.memory = None if grpo.replay is None else ReplayMemory(grpo.replay)
         switch_off_dropout(self.model)
 
@@ -75,7 +75,11 @@ class GRPOLightningModule(ReplayUpdate):
     def memories(self) -> dict[str, Any]:
         """What checkpoints hold beside weights, optimiser and counters, by name; of all ranks."""
         found = dict(getattr(self.scorer, "memories", {}))
-        return found if self.memory is None else {**found, "replay": self.memory}
+        if self.memory is not None:
+            found["replay"] = self.memory
+        if self.reference is not None and self.reference.moves:
+            found["reference"] = self.reference
+        return found
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """Rollout, rewards, experience, gradient steps; what callbacks read is returned."""
@@ -108,6 +112,8 @@ class GRPOLightningModule(ReplayUpdate):
         loss_terms = self.update(experience)
         clock.lap("time/update_s")
         self.iteration += 1
+        if self.reference is not None:
+            self.reference.after_step(self.iteration)
         self.draws += len(batch.samples) * self.world_size
         self._log_step(rollout, scores, loss_terms, clock, bred)
         return {

@@ -250,7 +250,7 @@ def build_callbacks(
     usual = ["learning_check"]
     if molecules:
         usual.append("molecule_monitor")
-        usual += ["molecule_table"] if config.logging.completions else []
+        usual += ["molecule_table", "molecule_pictures"] if config.logging.completions else []
     for name in usual:
         if name not in named:
             chosen.append(CALLBACKS.build(name, {}, where="callbacks"))
@@ -261,6 +261,10 @@ def build_callbacks(
     if config.task == "grpo" and config.molecules.max_calls is not None:
         callbacks.append(CallBudget(path=str(folder.calls)))
     callbacks.append(StepLogging(every=every))  # behind all that may stop the run
+    if config.logging.live_page_every_steps:
+        from rl4bio.runs.live_page import LivePage
+
+        callbacks.append(LivePage(config, folder, config.logging.live_page_every_steps))
     callbacks.append(checkpoint.last)
     return callbacks, checkpoint
 

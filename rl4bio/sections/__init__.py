@@ -32,6 +32,7 @@ from rl4bio.sections.training import (
     Level,
     LossKind,
     OptimConfig,
+    ReferenceConfig,
     SFTConfig,
 )
 from rl4bio.sections.vllm import VLLMConfig
@@ -56,6 +57,7 @@ __all__ = [
     "PartConfig",
     "PolicyConfig",
     "Precision",
+    "ReferenceConfig",
     "ReplayAdvantage",
     "ReplayConfig",
     "ReplayDraw",

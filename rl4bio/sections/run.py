@@ -81,8 +81,12 @@ class LoggingConfig:
     """Copy the tuned adapter or model into MLflow's artefacts."""
     completions: bool = True
     """Write every completion with its rewards to completions/; off for private data."""
+    live_page_every_steps: int = 0
+    """Write report.html every so many steps while it trains; an open page reads itself again. 0 =
+    at the end alone."""
 
     def __post_init__(self) -> None:
+        not_negative("logging", self, "live_page_every_steps")
         uri = self.mlflow_uri
         ok = uri is None or uri == "databricks" or ("://" in uri and not uri.startswith("file:"))
         require(

@@ -18,6 +18,24 @@ Schedule = Literal["constant", "linear", "cosine", "cosine_with_restarts"]
 
 
 @dataclass(kw_only=True)
+class ReferenceConfig:
+    """What the KL term pulls toward: the start of the run, unless it is refreshed."""
+
+    refresh_every: int = 0
+    """Steps after which the policy of that moment becomes the reference, again and again; 0 = never
+    (TRL's sync_ref_model with ref_model_sync_steps)."""
+    mix: float = 1.0
+    """Share of the policy in it, the rest is the reference before (TRL's ref_model_mixup_alpha).
+    Below 1 only where all weights are trained: a mean of two adapters is not the mean of what they
+    add up to."""
+
+    def __post_init__(self) -> None:
+        not_negative("grpo.reference", self, "refresh_every")
+        ok = 0 < self.mix <= 1
+        require(ok, "grpo.reference.mix", f"got {self.mix}, needs more than 0 and at most 1")
+
+
+@dataclass(kw_only=True)
 class GRPOConfig:
     """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300) and its variants."""
 
@@ -39,6 +57,8 @@ class GRPOConfig:
     """Weight of the KL term toward the reference; 0 leaves it out."""
     monitor_kl: bool = False
     """Run the reference also where kl_coef is 0, to log the KL; one more forward pass a step."""
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    """What the KL is measured from."""
     kl_estimator: KLEstimator = "k3"
     """Of the KL term: k3 is never negative and of low variance."""
     kl_ratio_weight: bool = True
@@ -93,6 +113,14 @@ class GRPOConfig:
             "takes the weighted sum of the rewards; leave out combine=normalize_then_sum",
         )
         not_negative("grpo", self, "clip_low", "kl_coef", "refill_rounds")
+        require(
+            not self.reference.refresh_every
+            or self.kl_coef > 0
+            or self.monitor_kl
+            or bool(self.augmented_sigma),
+            "grpo.reference.refresh_every",
+            "nothing asks the reference; set grpo.kl_coef or grpo.monitor_kl",
+        )
         require(
             self.loss != "cispo" or self.clip_high >= 1,
             "grpo.clip_high",
