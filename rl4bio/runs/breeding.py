@@ -1,12 +1,13 @@
-"""Molecules beside those that the policy writes, from a configuration."""
+"""Molecules beside those that the policy writes, and the end of their budget."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rl4bio.errors import DataError
-from rl4bio.sections import MoleculesConfig
+from rl4bio.sections import MoleculesConfig, RunConfig
+from rl4bio.storage import RunFolder
 
 if TYPE_CHECKING:
     from rl4bio.modules.replay.offspring import Breeder
@@ -24,6 +25,15 @@ def build_breeder(section: MoleculesConfig) -> Breeder | None:
 
     seeds = [] if section.inception is None else read_seeds(Path(section.inception))
     return Breeder(section.offspring, seeds)
+
+
+def budget_callbacks(config: RunConfig, folder: RunFolder) -> list[Any]:
+    """What records the calls of a run with a budget, and ends it; nothing for other runs."""
+    if config.task != "grpo" or config.molecules.max_calls is None:
+        return []
+    from rl4bio.callbacks.call_budget import CallBudget
+
+    return [CallBudget(path=str(folder.calls))]
 
 
 def read_seeds(path: Path) -> list[str]:
