@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -53,7 +54,11 @@ trainer: {{accelerator: cpu, precision: 32-true, max_steps: 50, save_every_steps
     return path
 
 
-REPLAY = ("grpo.replay={size: 10, rows: 4, max_alike: 3}",)
+REPLAY = (
+    "grpo.replay={size: 10, rows: 4, max_alike: 3}",
+    "molecules.offspring={children: 3, brood: 2, parents: 6}",
+    "molecules.max_calls=40",
+)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -98,6 +103,7 @@ def test_a_resumed_run_is_the_same_run(config: Path, tmp_path: Path) -> None:
     rows = table(tmp_path / "tiny" / "metrics.csv")
     assert len(rows) > 2
     assert float(rows[-1]["replay/size"]) > 1
+    assert any(float(row["offspring/scored"]) for row in rows)
     assert run(config, *REPLAY, "name=parts", "trainer.max_steps=1") == 0
     assert run(config, *REPLAY, "name=parts", "--resume") == 0
     whole, parts = tmp_path / "tiny", tmp_path / "parts"
@@ -107,12 +113,29 @@ def test_a_resumed_run_is_the_same_run(config: Path, tmp_path: Path) -> None:
     assert (whole / weights).read_bytes() == (parts / weights).read_bytes()
 
 
+def test_seeds_are_scored_first_and_remembered(config: Path, tmp_path: Path) -> None:
+    """CCCN, which is given twice, and a molecule that the model cannot write."""
+    (tmp_path / "seeds.smi").write_text("CCCN\nNCCC\nc1ccccc1S\n")
+    seeds = f"molecules.inception={tmp_path / 'seeds.smi'}"
+    assert run(config, seeds, "grpo.replay={size: 50, rows: 4}", "trainer.max_steps=1") == 0
+    state = json.loads((tmp_path / "tiny" / "checkpoints/step-00000001/state.json").read_text())
+    entries = {entry["key"]: entry for entry in state["memories"]["replay"]["entries"]}
+    assert entries["CCCN"]["completion"] == [2, 2, 2, 3, 1]  # ( < C N O ) by their ids
+    assert entries["Sc1ccccc1"]["completion"] == []
+    smiles = [row["smiles"] for row in table(tmp_path / "tiny" / "calls.csv")]
+    assert {"CCCN", "Sc1ccccc1"} <= set(smiles)
+    (tmp_path / "seeds.smi").write_text("CCCN\nC(\n")
+    assert run(config, seeds, "grpo.replay={}", "name=other") == 3
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("molecules.max_calls=0", "number above 0"),
         ("grpo.refill_rounds=1", "refill_rounds"),
         ("rewards=[{name: structure}]", "no reward reads any"),
+        ("molecules.offspring={}", "add grpo.replay"),
+        ("molecules.inception=seeds.smi", "add grpo.replay"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(config: Path, override: str, message: str) -> None:

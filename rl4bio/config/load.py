@@ -176,6 +176,26 @@ def _check_rewards(config: RunConfig) -> None:
         "molecules would have no effect; write sum_then_normalize, or molecules.batch_repeats=keep "
         "and molecules.seen_before=keep",
     )
+    require(
+        guarded or config.molecules.diversity is None,
+        "molecules.diversity",
+        "is for molecules, but no reward reads any; leave it out",
+    )
+    for name in ("offspring", "inception"):
+        wanted = getattr(config.molecules, name) is not None
+        key = f"molecules.{name}"
+        require(guarded or not wanted, key, "is for molecules, but no reward reads any")
+        require(
+            config.grpo.replay is not None or not wanted,
+            key,
+            "goes through the memory of the best molecules; add grpo.replay: {} for it",
+        )
+    replay = config.grpo.replay
+    require(
+        replay is None or replay.advantage != "stored" or config.molecules.offspring is None,
+        "grpo.replay.advantage",
+        "stored has no advantage for bred molecules (molecules.offspring); write mean_abs",
+    )
     budget = config.molecules.max_calls is not None
     require(
         guarded or not budget,

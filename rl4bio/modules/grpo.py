@@ -17,6 +17,7 @@ from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill, spare_prompts
 from rl4bio.modules.replay.memory import ReplayMemory
 from rl4bio.modules.replay.mixing import ReplayUpdate
+from rl4bio.modules.replay.offspring import Breeder
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
 from rl4bio.modules.step_advantages import advantages_over_ranks, augmented, of_the_best
@@ -36,6 +37,7 @@ class GRPOLightningModule(ReplayUpdate):
         optim: learning rate, schedule and clipping.
         max_steps: planned training steps (rollouts), where the schedule ends.
         seed: of the sampling noise.
+        breeder: of molecules beside the policy's.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class GRPOLightningModule(ReplayUpdate):
         optim: OptimConfig,
         max_steps: int,
         seed: int = 1,
+        breeder: Breeder | None = None,
     ) -> None:
         super().__init__(policy, optim=optim, max_steps=max_steps)
         self.scorer = scorer
         self.rollout = rollout
         self.grpo = grpo
         self.seed = seed
+        self.breeder = breeder
         policy.compile = rollout.compile
         self.sampler = build_sampler(policy, rollout)
         asked = grpo.kl_coef or grpo.monitor_kl or grpo.augmented_sigma
@@ -95,10 +99,14 @@ class GRPOLightningModule(ReplayUpdate):
             )
             clock.lap("time/refill_s")
         self.check_scored(rollout, scores)
-        if self.world_size > 1 and (share := getattr(self.scorer, "share", None)):
+        if share := getattr(self.scorer, "share", None):
             share(self.gather_values)
         experience = self.make_experience(rollout, scores, ref_logprobs)
         self.remember(rollout, scores, experience.advantages)
+        bred: dict[str, float] = {}
+        if self.breeder is not None:
+            bred = self.breeder.step(self, batch)
+            clock.lap("time/offspring_s")
         experience.replayed = self.replayed(experience.advantages)
         clock.lap("time/reference_s")
         loss_terms = self.update(experience)
@@ -107,7 +115,7 @@ class GRPOLightningModule(ReplayUpdate):
         if self.reference is not None:
             self.reference.after_step(self.iteration)
         self.draws += len(batch.samples) * self.world_size
-        self._log_step(rollout, scores, loss_terms, clock)
+        self._log_step(rollout, scores, loss_terms, clock, bred)
         return {
             "rollout": rollout,
             "scores": scores,
@@ -207,9 +215,15 @@ class GRPOLightningModule(ReplayUpdate):
         return advantages_over_ranks(scores, self.grpo, gather=self._gather, rank=rank)
 
     def _log_step(
-        self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch
+        self,
+        rollout: Rollout,
+        scores: Scores,
+        terms: LossTerms,
+        clock: Stopwatch,
+        bred: dict[str, float],
     ) -> None:
         sums = step_sums(rollout, scores, terms, self._gather(scores.total))
+        sums |= {name: (value, 1.0) for name, value in bred.items()}
         if self.reference is None:
             del sums["train/kl"]
         for part in (self.scorer, self.memory):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rl4bio.answers.kinds import asks_for_molecule
 from rl4bio.chem.states import batch_states, same_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
+from rl4bio.rewards.memory.diversity_filter import DiversityFilter
 from rl4bio.rewards.memory.ledger import Ledger
 from rl4bio.sections import MoleculesConfig, RunConfig
 from rl4bio.types import MoleculeState, Sample, Scorer, ScoreTable
@@ -74,6 +75,8 @@ class RepeatGuard:
         self._latest: set[int] = set()
         """Of the calls since they were shared."""
         self.ledger = None if section.max_calls is None else Ledger(section.max_calls)
+        wanted = section.diversity
+        self.diversity = None if wanted is None else DiversityFilter(wanted)
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
         """Score N completions and remember their molecules.
@@ -93,6 +96,8 @@ class RepeatGuard:
             known = key in self.seen and self.section.seen_before == "zero"
             if repeated or known:  # NaN stays NaN
                 table.total[row] = min(table.total[row], max(0.0, self._others(table, row)))
+        if self.diversity is not None:
+            table.total = self.diversity.apply(molecules, table.states, table.total)
         written = {key for key in keys if key is not None}
         self.seen |= written
         self._latest |= written
@@ -111,20 +116,28 @@ class RepeatGuard:
     @property
     def memories(self) -> dict[str, Any]:
         """What is the same in all processes and goes into checkpoints, by name."""
-        return {} if self.ledger is None else {"ledger": self.ledger}
+        parts = {"ledger": self.ledger, "diversity": self.diversity}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def places(
         self, completions: Sequence[str], samples: Sequence[Sample]
     ) -> list[tuple[str, str] | None]:
         """Parent and scaffold of each completion's molecule; None for what is none."""
-        from rl4bio.chem.identity import parent, parent_scaffold
+        from rl4bio.chem.identity import parent, parent_scaffold  # RDKit, for molecules alone
 
         molecules = read_molecules(self.scorer, completions, samples) or []
         return [(parent(m), parent_scaffold(m)) if m.valid else None for m in molecules]
 
+    def is_new(self, smiles: str) -> bool:
+        """Whether a text is a molecule that no step has scored, here or before it was shared."""
+        from rl4bio.chem.reading import read_smiles
+
+        molecule = read_smiles(smiles)
+        return molecule.valid and same_key(molecule) not in self.seen
+
     def numbers(self) -> dict[str, float]:
         """Metrics of a step, the same in all processes once they have shared."""
-        found = {} if self.ledger is None else self.ledger.numbers()
+        found = {k: v for part in self.memories.values() for k, v in part.numbers().items()}
         return {f"molecules/{k}": v for k, v in found.items() if not math.isnan(v)}
 
     def share(self, gather: Callable[[list[int]], list[int]]) -> None:
@@ -135,6 +148,8 @@ class RepeatGuard:
         """
         latest, self._latest = sorted(self._latest), set()
         self.seen.update(gather(latest))
+        if self.diversity is not None:
+            self.diversity.share(gather)
 
     def _others(self, table: ScoreTable, row: int) -> float:
         """The weighted sum of the rewards that do not read molecules."""

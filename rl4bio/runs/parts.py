@@ -12,6 +12,7 @@ from rl4bio.config.load import config_dict
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
 from rl4bio.runs.begun_answers import check_start
+from rl4bio.runs.breeding import budget_callbacks, build_breeder
 from rl4bio.runs.early_checks import check_logging, check_packages, check_validation
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
 from rl4bio.sections import NEW, RunConfig
@@ -189,6 +190,7 @@ def build_module(config: RunConfig, policy: Policy, scorer: Scorer | None = None
         optim=config.optim,
         max_steps=steps,
         seed=config.seed,
+        breeder=build_breeder(config.molecules),
     )
 
 
@@ -222,7 +224,6 @@ def build_callbacks(
         ModelError: a run that goes on has checkpoints, and none can be used.
     """
     from rl4bio.callbacks import CALLBACKS
-    from rl4bio.callbacks.call_budget import CallBudget
     from rl4bio.callbacks.checkpoint import RunCheckpoint
     from rl4bio.callbacks.checkpoint_state import what_is_missing
     from rl4bio.callbacks.completions import CompletionWriter
@@ -256,8 +257,7 @@ def build_callbacks(
     callbacks = [checkpoint, *chosen, RewardProgressBar(every=every * 5)]
     if config.logging.completions and config.task == "grpo":
         callbacks.append(CompletionWriter(folder=str(folder.completions)))
-    if config.task == "grpo" and config.molecules.max_calls is not None:
-        callbacks.append(CallBudget(path=str(folder.calls)))
+    callbacks += budget_callbacks(config, folder)
     callbacks.append(StepLogging(every=every))  # behind all that may stop the run
     if config.logging.live_page_every_steps:
         from rl4bio.runs.live_page import LivePage

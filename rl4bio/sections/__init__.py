@@ -5,7 +5,7 @@ checks them, and the classes they configure take them as arguments.
 """
 
 from rl4bio.sections.checks import require
-from rl4bio.sections.design import MoleculesConfig
+from rl4bio.sections.design import DiversityConfig, MoleculesConfig, OffspringConfig
 from rl4bio.sections.policy import (
     DATE,
     NEW,
@@ -42,6 +42,7 @@ __all__ = [
     "AdvantageScale",
     "Backend",
     "DATE",
+    "DiversityConfig",
     "EvaluationConfig",
     "GRPOConfig",
     "KLEstimator",
@@ -51,6 +52,7 @@ __all__ = [
     "MolGPTConfig",
     "MoleculesConfig",
     "NEW",
+    "OffspringConfig",
     "OptimConfig",
     "PartConfig",
     "PolicyConfig",

@@ -741,11 +741,15 @@ class TestFewCalls:
     def test_the_best_share_alone_has_an_advantage(
         self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
     ) -> None:
-        module = make_grpo(best_share=0.5, advantage_scale="rank")
-        found = inside(module, lambda module: experience_of(module, four_samples).advantages)
-        for group in found.view(4, 4):
-            # Different rewards: 1 and 1/3, those of the lower half are left out.
-            assert sorted(group.tolist()) == pytest.approx([0, 0, 1 / 3, 1])
+        def work(module: GRPOLightningModule) -> tuple[torch.Tensor, torch.Tensor]:
+            found = experience_of(module, four_samples)
+            return found.advantages, module.score(found.rollout).total
+
+        found, total = inside(make_grpo(best_share=0.5, advantage_scale="rank"), work)
+        for gains, rewards in zip(found.view(4, 4), total.view(4, 4), strict=True):
+            worst = rewards.argsort()[:2]
+            assert gains[worst].tolist() == [0, 0]
+            assert gains[rewards.argmax()] == 1
 
     def test_augmented_likelihood(
         self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]

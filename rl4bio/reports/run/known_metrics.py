@@ -147,6 +147,42 @@ CALLS = (
         for n in (1, 10, 100)
     ),
 )
+SCAFFOLDS = (
+    *(
+        Metric(
+            key=f"molecules/{key}",
+            title=title,
+            meaning=meaning,
+            chart="Scaffolds",
+            label=label,
+            smooth=False,
+        )
+        for key, title, label, meaning in (
+            ("scaffolds", "Scaffolds", "found", "Different ones of rewarded molecules."),
+            ("full_scaffolds", "Full scaffolds", "full", "Those with a full bucket."),
+        )
+    ),
+    Metric(
+        key="molecules/filtered_fraction",
+        title="Lowered by the diversity filter",
+        unit="%",
+        scale=100.0,
+        meaning="Share of a step's paid molecules that were paid less for their scaffold.",
+    ),
+    Metric(
+        key="replay/score_mean",
+        title="Memory",
+        meaning="Mean total reward of the completions that are remembered for replay.",
+        floor=None,
+        smooth=False,
+    ),
+    Metric(
+        key="offspring/score_mean",
+        title="Bred molecules",
+        meaning="Mean total reward of the new molecules that a step bred from the memory.",
+        floor=None,
+    ),
+)
 BEST = {
     "best": "molecules/top1",
     "best 10, mean": "molecules/top10",

@@ -15,6 +15,7 @@ from rl4bio.reports.run.known_metrics import (
     LOSS,
     MOLECULES,
     ROLLOUT,
+    SCAFFOLDS,
     SPREAD,
     UPDATE,
     Metric,
@@ -46,7 +47,7 @@ def run_metrics(config: dict[str, Any], rows: Sequence[Row]) -> list[Metric]:
     """
     logged = {key for row in rows for key in row}
     if "reward/total_mean" in logged:
-        metrics = [*_rewards(config, logged), *CALLS, *MOLECULES, KL, *ROLLOUT, *UPDATE]
+        metrics = [*_rewards(config, logged), *CALLS, *SCAFFOLDS, *MOLECULES, KL, *ROLLOUT, *UPDATE]
     else:
         metrics = [*LOSS, *UPDATE]
     return [

@@ -1,0 +1,58 @@
+"""Edited graphs as molecules, where they are sound ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rdkit import Chem, rdBase
+
+LARGEST_RING = 7
+SMALL_RING = 4
+"""Rings up to this size hold no double bond."""
+
+
+def kekulized(mol: Any) -> Any:
+    """An editable copy with alternating bonds in place of aromatic ones."""
+    copy = Chem.RWMol(mol)
+    Chem.Kekulize(copy, clearAromaticFlags=True)
+    return copy
+
+
+def sound_smiles(mol: Any, max_atoms: int) -> str:
+    """Canonical SMILES of an edited graph; "" where it is no sound molecule.
+
+    Sound is one connected molecule of at most `max_atoms` heavy atoms that RDKit sanitises, without
+    radicals, without rings of more than LARGEST_RING atoms, without double bonds in rings of up to
+    SMALL_RING, and without cumulated double bonds in a ring.
+    """
+    with rdBase.BlockLogs():
+        try:
+            copy = Chem.Mol(mol)
+            for atom in copy.GetAtoms():
+                if not atom.GetFormalCharge() and not atom.IsInRing():
+                    atom.SetNoImplicit(False)
+            Chem.SanitizeMol(copy)
+            text = str(Chem.MolToSmiles(copy))
+            read = Chem.MolFromSmiles(text)
+        except Exception:  # RDKit raises a dozen unrelated types from C++
+            return ""
+    if read is None or "." in text or "*" in text:
+        return ""
+    if not 0 < read.GetNumHeavyAtoms() <= max_atoms:
+        return ""
+    if any(atom.GetNumRadicalElectrons() for atom in read.GetAtoms()) or not _rings_are_sound(read):
+        return ""
+    return str(Chem.MolToSmiles(read))
+
+
+def _rings_are_sound(mol: Any) -> bool:
+    info = mol.GetRingInfo()
+    for atoms, bonds in zip(info.AtomRings(), info.BondRings(), strict=True):
+        if len(atoms) > LARGEST_RING:
+            return False
+        kinds = [mol.GetBondWithIdx(number).GetBondType() for number in bonds]
+        doubles = [kind in (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE) for kind in kinds]
+        if Chem.BondType.TRIPLE in kinds or (len(atoms) <= SMALL_RING and any(doubles)):
+            return False
+    cumulated = Chem.MolFromSmarts("[R]=[R]=[R]")
+    return not mol.HasSubstructMatch(cumulated)

@@ -1,0 +1,146 @@
+"""Molecules that are bred or given, in place of sampled: scored, and offered to the memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from rl4bio.errors import ConfigError, DataError
+from rl4bio.modules.policy import Policy
+from rl4bio.modules.replay.memory import Entry
+from rl4bio.modules.replay.mixing import ReplayUpdate, draw_seed
+from rl4bio.sections import OffspringConfig
+from rl4bio.types import PromptBatch, Sample
+
+
+class Breeder:
+    """Adds molecules to a module's memory that its policy has not written.
+
+    Every rank breeds the same children, scores its share of them, and learns of the others' scores.
+
+    Args:
+        section: of the children; None = none.
+        inception: SMILES that are offered in the first step.
+    """
+
+    def __init__(self, section: OffspringConfig | None, inception: Sequence[str] = ()) -> None:
+        self.section = section
+        self.inception = list(inception)
+
+    def step(self, module: ReplayUpdate, batch: PromptBatch) -> dict[str, float]:
+        """Breed and score; gives the step's metrics, the same on every rank."""
+        if module.memory is None:
+            return {}
+        check_prompts(batch.samples)
+        if module.iteration == 0 and self.inception:
+            self._offer(module, batch, self.inception)
+        if self.section is None:
+            return {}
+        scored: list[float] = []
+        left = self.section.children
+        for brood in range(-(-left // self.section.brood)):
+            size = min(self.section.brood, left)
+            left -= size
+            children = self._brood(module, brood, size)
+            scored += self._offer(module, batch, children)
+        found = {"offspring/scored": float(len(scored))}
+        if scored:
+            found["offspring/score_mean"] = sum(scored) / len(scored)
+            found["offspring/score_max"] = max(scored)
+        return found
+
+    def _brood(self, module: ReplayUpdate, brood: int, size: int) -> list[str]:
+        from rl4bio.chem.genetics.breeding import breed
+
+        section, memory = self.section, module.memory
+        scorer: Any = module.scorer
+        if section is None or memory is None:
+            return []
+        return breed(
+            [entry.key for entry in memory.entries[: section.parents]],
+            size,
+            random.Random(draw_seed(f"brood {brood}", module.seed, module.iteration)),
+            rank_offset=section.rank_offset,
+            crossover_share=section.crossover,
+            mutation_share=section.mutation,
+            max_atoms=section.max_atoms,
+            is_new=scorer.is_new,
+        )
+
+    def _offer(
+        self, module: ReplayUpdate, batch: PromptBatch, molecules: Sequence[str]
+    ) -> list[float]:
+        """Score molecules and offer them to the memory; the scores of those that were new."""
+        scorer: Any = module.scorer
+        rank, ranks = module.trainer.global_rank, module.world_size
+        sample = batch.samples[0]
+        own = list(molecules)[rank::ranks]
+        bare = _bare(sample)
+        table = scorer(own, [bare] * len(own))
+        scorer.share(module.gather_values)
+        places = scorer.places(own, [bare] * len(own))
+        rows = zip(own, places, table.total, table.states, strict=True)
+        entries = [
+            _entry(module.policy, sample, text, place, total, module.rollout.max_completion_tokens)
+            for text, place, total, state in rows
+            if place is not None and state == "valid" and total == total
+        ]
+        gathered = module.gather_values(entries)
+        assert module.memory is not None
+        module.memory.add(gathered)
+        return [entry.score for entry in gathered]
+
+
+def check_prompts(samples: Sequence[Sample]) -> None:
+    """Refuse prompts whose completions are more than a SMILES.
+
+    Raises:
+        ConfigError: the policy answers in another form.
+    """
+    if any(not isinstance(s.prompt, str) or "answer_form" in s.extra for s in samples):
+        raise ConfigError(
+            "molecules.offspring, molecules.inception: need a policy whose completions are SMILES "
+            "(data smiles), so that it can learn what others have found; leave them out here"
+        )
+
+
+def _bare(sample: Sample) -> Sample:
+    """The sample without the start of a SMILES that its prompt holds: a child is whole."""
+    extra = {key: value for key, value in sample.extra.items() if key != "prefix"}
+    return dataclasses.replace(sample, extra=extra)
+
+
+def _entry(
+    policy: Policy, sample: Sample, smiles: str, place: tuple[str, str], score: float, limit: int
+) -> Entry:
+    """An entry of the memory; without tokens where the policy cannot write the molecule.
+
+    Args:
+        policy: to be taught.
+        sample: whose prompt it answers.
+        smiles: the whole molecule.
+        place: its parent and scaffold.
+        score: its total reward.
+        limit: tokens of a completion.
+    """
+    prompt = policy.encode_prompt(sample.prompt, sample.opening)
+    prefix = str(sample.extra.get("prefix", ""))
+    completion: list[int] = []
+    if smiles.startswith(prefix):
+        try:
+            completion = policy.encode_completion(smiles.removeprefix(prefix))
+        except (DataError, ValueError):  # a token that the policy does not have
+            completion = []
+    conditions = {name: value[0].tolist() for name, value in policy.conditions([sample]).items()}
+    return Entry(
+        key=place[0],
+        alike=place[1],
+        text=smiles.removeprefix(prefix),
+        score=score,
+        advantage=0.0,
+        prompt=prompt,
+        completion=completion if len(completion) <= limit else [],
+        conditions=conditions,
+    )
