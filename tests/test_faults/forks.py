@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 AUDITED = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
@@ -73,34 +73,64 @@ def run(
         environment: more variables.
         timeout_s: then it is killed, and the test fails.
     """
+    started = start(
+        arguments, logs, kill_at=kill_at, count_in=count_in, environment=environment or {}
+    )
+    if signals is not None:
+        signals(started.number)
+        started = replace(started, since=time.monotonic())
+    return wait(started, timeout_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A run under way."""
+
+    number: int
+    """Of its process."""
+    logs: Path
+    since: float
+
+
+def start(
+    arguments: Sequence[str],
+    logs: Path,
+    *,
+    kill_at: int = 0,
+    count_in: Path | None = None,
+    environment: dict[str, str],
+) -> Started:
+    """Fork a child that runs `rl4bio fit`; see `run`."""
     logs.mkdir(exist_ok=True, parents=True)
     out, err, count = (logs / name for name in ("out", "err", "count"))
     count.write_text("0")
     child = os.fork()
     if not child:
         with contextlib.suppress(BaseException):
-            _child(arguments, out, err, kill_at, count_in, count, environment or {})
+            _child(arguments, out, err, kill_at, count_in, count, environment)
         os._exit(99)
-    started = time.monotonic()
-    if signals is not None:
-        signals(child)
-        started = time.monotonic()
+    return Started(number=child, logs=logs, since=time.monotonic())
+
+
+def wait(run: Started, timeout_s: float = 120.0) -> Ended:
+    """Until a run ends by itself; past the time it is killed, and the test fails."""
+    out, err, count = (run.logs / name for name in ("out", "err", "count"))
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
+        ended, status = os.waitpid(run.number, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() - started > timeout_s:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        if time.monotonic() - run.since > timeout_s:
+            os.kill(run.number, signal.SIGKILL)
+            os.waitpid(run.number, 0)
             raise AssertionError(f"still running after {timeout_s:g} s: {err.read_text()[-3000:]}")
-        time.sleep(0.005)
+        time.sleep(0.02)
     code = os.waitstatus_to_exitcode(status)
     return Ended(
         code=128 - code if code < 0 else code,
         out=out.read_text(errors="replace"),
         err=err.read_text(errors="replace"),
         operations=int(count.read_text() or 0),
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - run.since,
     )
 
 
