@@ -9,28 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl4bio.functional.correction import sampling_correction
-from rl4bio.functional.losses import grpo_loss
-from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.modules.backends import build_sampler
-from rl4bio.modules.batching import cut, micro_batches, tokens_in_heap
+from rl4bio.modules.bad_numbers import require_finite, weight_named
+from rl4bio.modules.batching import cut
 from rl4bio.modules.dropout import switch_off_dropout
-from rl4bio.modules.engine_check import engine_serves
-from rl4bio.modules.logprobs import row_logprobs
+from rl4bio.modules.grpo_update import PolicyUpdate
 from rl4bio.modules.phases import phase
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill, spare_prompts
-from rl4bio.modules.reward_validation import RewardValidation
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
 from rl4bio.modules.step_advantages import advantages_over_ranks
-from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums
+from rl4bio.modules.step_metrics import Stopwatch, step_sums
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
 
 
-class GRPOLightningModule(RewardValidation):
+class GRPOLightningModule(PolicyUpdate):
     """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300) and its variants.
 
     Args:
@@ -101,13 +97,14 @@ class GRPOLightningModule(RewardValidation):
     @phase("rollout")
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
-        found = self.sampler(
-            **self.policy.inputs(batch.samples),
-            group_size=self.grpo.group_size,
-            max_new_tokens=self.rollout.max_completion_tokens,
-            **self.distribution,
-            seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
-        )
+        with weight_named(self.model):
+            found = self.sampler(
+                **self.policy.inputs(batch.samples),
+                group_size=self.grpo.group_size,
+                max_new_tokens=self.rollout.max_completion_tokens,
+                **self.distribution,
+                seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
+            )
         return Rollout(
             prompt_ids=found.prompt_ids,
             prompt_mask=found.prompt_mask,
@@ -125,15 +122,6 @@ class GRPOLightningModule(RewardValidation):
         """Scored completions of fresh prompts."""
         rollout = self.generate(batch, round_number=round_number)
         return rollout, self.score(rollout)
-
-    @property
-    def updates_per_step(self) -> int:
-        return self.grpo.updates_per_rollout
-
-    @property
-    def distribution(self) -> dict[str, Any]:
-        """What completions are sampled from, and what their log-probabilities are taken of."""
-        return {"temperature": self.rollout.temperature, "top_k": self.rollout.top_k}
 
     def score(self, rollout: Rollout) -> Scores:
         """The rewards of a rollout as tensors."""
@@ -167,24 +155,25 @@ class GRPOLightningModule(RewardValidation):
 
     @phase("reference")
     def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
-        """Float [N, C] of the reference; None where nothing asks for it."""
+        """Float [N, C] of the reference; None where nothing asks for it.
+
+        Raises:
+            NonFiniteError: it is not finite; names the prompt.
+        """
         if self.reference is None:
             return None
-        found = torch.zeros_like(rollout.logprobs)
-        for numbers in self.micro_batches(rollout):
-            rows = cut(rollout, numbers)
-            found[numbers, : rows.width] = self.reference.logprobs(rows, **self.distribution)
-        return found
+        reference, found = self.reference, torch.zeros_like(rollout.logprobs)
 
-    def micro_batches(self, rollout: Rollout, groups: list[int] | None = None) -> list[Tensor]:
-        """Row numbers of the micro-batches of a rollout, or of some of its groups."""
-        return micro_batches(
-            rollout,
-            self.grpo.tokens_per_micro_batch,
-            packed=engine_serves(self.policy),
-            groups=groups,
-            enough=tokens_in_heap(self.policy.model),
-        )
+        def run(batches: list[Tensor]) -> None:
+            for numbers in batches:
+                rows = cut(rollout, numbers)
+                found[numbers, : rows.width] = reference.logprobs(rows, **self.distribution)
+
+        self.in_micro_batches(run, rollout)
+        with weight_named(self.model):
+            where = f"the reference in {self.place}"
+            require_finite(found, rollout.completion_mask, rollout, where=where)
+        return found
 
     def make_experience(
         self, rollout: Rollout, scores: Scores, ref_logprobs: Tensor | None = None
@@ -197,7 +186,7 @@ class GRPOLightningModule(RewardValidation):
                 self.policy,
                 rollout,
                 ref_logprobs,
-                max_tokens=self.grpo.tokens_per_micro_batch,
+                max_tokens=self.micro_batch_tokens,
                 precision="bf16" if self.rollout.samples_apart else str(self.trainer.precision),
                 **self.distribution,
             )
@@ -209,71 +198,6 @@ class GRPOLightningModule(RewardValidation):
         """Advantages of this rank's rows, float [N]; batch moments run over all ranks."""
         rank = self.trainer.global_rank
         return advantages_over_ranks(scores, self.grpo, gather=self._gather, rank=rank)
-
-    @phase("update")
-    def update(self, experience: Experience) -> LossTerms:
-        """The gradient steps on one rollout: `updates_per_rollout` passes over all of it.
-
-        The first pass is on-policy by construction: its own log-probabilities are the old ones,
-        and are kept for the passes after it. Groups without an advantage are left out where there
-        is no reference: their gradient is 0. What is logged is then a mean over the others.
-        """
-        config, rollout = self.grpo, experience.rollout
-        mask = rollout.completion_mask
-        if config.mask_truncated:
-            mask = mask & ~rollout.truncated.unsqueeze(-1)
-        batches = self.micro_batches(rollout, self.groups_to_learn_from(experience))
-        counts = torch.stack([mask.sum(), mask[torch.cat(batches)].sum()]).float()
-        num_tokens, num_learnt = (self.global_sum(counts) / self.world_size).tolist()
-        window = Window(
-            num_rows=len(mask),
-            num_tokens=num_tokens,
-            max_tokens=self.rollout.max_completion_tokens,
-        )
-        old = torch.zeros_like(rollout.logprobs)
-        sums: list[LossTerms] = []
-
-        def loss_of(numbers: Tensor) -> Tensor:
-            rows = cut(rollout, numbers)
-            here = (numbers, slice(rows.width))
-            logprobs, entropy = row_logprobs(self.policy, rows, **self.distribution)
-            if first_pass:
-                old[here] = logprobs.detach()
-            reference = experience.ref_logprobs
-            tokens = TokenBatch(
-                logprobs=logprobs,
-                old_logprobs=old[here],
-                advantages=experience.advantages[numbers],
-                mask=mask[here],
-                ref_logprobs=None if reference is None else reference[here],
-                entropy=entropy,
-                correction=self.correction(old[here], rollout.logprobs[here], mask[here]),
-            )
-            terms = grpo_loss(tokens, config, window)
-            sums.append(terms)
-            return terms.total
-
-        for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
-            self.optimizer_step_over(batches, loss_of)
-        if self.rollout.samples_apart:
-            gap = (old - rollout.logprobs).abs()[batches[0]][mask[batches[0]]]
-            self.log_means({"train/sampling_gap_nats": (float(gap.sum()), float(gap.numel()))})
-        share = num_learnt / num_tokens if num_tokens else 1.0
-        return mean_terms(sums, passes=config.updates_per_rollout, share=share)
-
-    def correction(self, old: Tensor, sampled: Tensor, mask: Tensor) -> Tensor | None:
-        """Weights [n, c] for what was sampled with other kernels or in another precision."""
-        if not self.rollout.samples_apart:
-            return None
-        return sampling_correction(old, sampled, mask, cap=self.rollout.correction_cap)
-
-    def groups_to_learn_from(self, experience: Experience) -> list[int] | None:
-        """Groups with an advantage, at least one so that every rank has a backward; None = all."""
-        if self.reference is not None:
-            return None
-        size = self.grpo.group_size
-        telling = (experience.advantages != 0).view(-1, size).any(-1)
-        return telling.nonzero().flatten().tolist() or [0]
 
     def _log_step(
         self, rollout: Rollout, scores: Scores, terms: LossTerms, clock: Stopwatch
