@@ -6,9 +6,7 @@ import contextlib
 import csv
 import json
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,10 +18,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.test_faults import forks
 from tests.test_fit import PLUGIN
 
 ROOT = Path(__file__).parents[1]
-SURROUNDINGS = re.compile("SLURM|RANK|WORLD|MASTER|TORCHELASTIC|OMPI|PMI|NODE_|CUDA_VISIBLE")
 CONFIG = """
 name: trial
 output_dir: {runs}
@@ -35,19 +33,13 @@ optim: {{lr: 0.01, warmup_steps: 1}}
 data:
   name: trials
   options: {{batch_size: 2, num_train: 9, num_val: 3, distractors: [0, 0]}}
-rewards: [{{name: share_of_e}}, {{name: structure, weight: 0.5}}]
+rewards: [{{name: share_of_e, isolation: none}}, {{name: structure, weight: 0.5}}]
 trainer: {{max_steps: 2, accelerator: cpu, save_every_steps: 1, num_threads: 1}}
 """
 
 
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
-
-
 def start(arguments: list[str], **more: str) -> subprocess.Popen[str]:
-    environment = {k: v for k, v in os.environ.items() if not SURROUNDINGS.match(k)}
+    environment = {k: v for k, v in os.environ.items() if not forks.LAUNCHERS.match(k)}
     environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **more}
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
@@ -59,45 +51,36 @@ def start(arguments: list[str], **more: str) -> subprocess.Popen[str]:
     )
 
 
-def ended(processes: list[subprocess.Popen[str]], within: float) -> list[tuple[int, str]]:
-    """Exit codes and messages; nothing is left running."""
-    found = []
+def ended(process: subprocess.Popen[str], within: float) -> tuple[int, str]:
+    """Exit code and messages; nothing is left running."""
     try:
-        until = time.monotonic() + within
-        for process in processes:
-            _, err = process.communicate(timeout=max(1.0, until - time.monotonic()))
-            found.append((process.returncode, err))
+        _, err = process.communicate(timeout=within)
     except subprocess.TimeoutExpired:
         pytest.fail("processes wait for each other")
     finally:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    return found
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, err
 
 
-def torchrun(fit: list[str]) -> list[subprocess.Popen[str]]:
-    command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port", free_port()]
-    return [start([*command, "-m", *fit])]
+def torchrun(fit: list[str], logs: Path) -> list[int]:
+    command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port", forks.free_port()]
+    return [ended(start([*command, "-m", "rl4bio", "fit", *fit]), 150)[0]]
 
 
-def slurm(fit: list[str], **more: str) -> list[subprocess.Popen[str]]:
-    """Two tasks of a step, as srun starts them."""
-    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", **more}
-    job |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
-    job |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()}
-    return [start(fit, **job, SLURM_PROCID=str(n), SLURM_LOCALID=str(n)) for n in (0, 1)]
+def slurm(fit: list[str], logs: Path) -> list[int]:
+    return [one.code for one in forks.wait_pair(forks.start_pair(fit, logs))]
 
 
-def devices(fit: list[str]) -> list[subprocess.Popen[str]]:
-    return [start([*fit, "trainer.devices=2"])]
+def devices(fit: list[str], logs: Path) -> list[int]:
+    return [ended(start(["rl4bio", "fit", *fit, "trainer.devices=2"]), 150)[0]]
 
 
-def alone(fit: list[str]) -> list[subprocess.Popen[str]]:
-    return [start([*fit, "data.options.batch_size=4"])]
+def alone(fit: list[str], logs: Path) -> list[int]:
+    return [forks.run([*fit, "data.options.batch_size=4"], logs).code]
 
 
-WAYS: dict[str, Callable[[list[str]], list[subprocess.Popen[str]]]] = {
+WAYS: dict[str, Callable[[list[str], Path], list[int]]] = {
     "alone": alone,
     "devices": devices,
     "torchrun": torchrun,
@@ -107,6 +90,7 @@ WAYS: dict[str, Callable[[list[str]], list[subprocess.Popen[str]]]] = {
 
 @pytest.fixture(scope="module")
 def config(tiny_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    forks.load_libraries()
     root = tmp_path_factory.mktemp("launched")
     file = root / "config.yaml"
     (root / "letters.py").write_text(PLUGIN)
@@ -120,9 +104,8 @@ def runs(config: Path) -> dict[str, Path]:
     """The folder of the run under each way of starting it."""
     found = {}
     for name, way in WAYS.items():
-        fit = ["rl4bio", "fit", "--config", str(config), f"name={name}"]
-        results = ended(way(fit), 150)
-        assert [code for code, _ in results] == [0] * len(results), results
+        codes = way([str(config), f"name={name}"], config.parent / "logs" / name)
+        assert set(codes) == {0}, (name, codes)
         found[name] = config.parent / "runs" / name
     return found
 
@@ -190,54 +173,153 @@ def test_each_run_is_one_run(runs: dict[str, Path]) -> None:
         assert len(metrics(folder)) == 2
 
 
-def test_processes_that_see_one_card_each_are_told_by_rank(config: Path) -> None:
+@pytest.fixture
+def pair(config: Path, tmp_path: Path) -> Callable[..., list[forks.Ended]]:
+    """Two tasks of a SLURM step that run the command with these changes."""
+
+    def run(*changes: str, **more: str) -> list[forks.Ended]:
+        return forks.wait_pair(forks.start_pair([str(config), *changes], tmp_path, **more), 100)
+
+    return run
+
+
+def last_line(run: forks.Ended) -> str:
+    assert "Traceback" not in run.err
+    return run.err.strip().splitlines()[-1]
+
+
+def test_processes_that_see_one_card_each_are_told_by_rank(
+    config: Path, pair: Callable[..., list[forks.Ended]]
+) -> None:
     """No card here: what the plan says of them is in tests/runs/test_launch.py."""
-    fit = ["rl4bio", "fit", "--config", str(config), "name=wrong", "trainer.devices=3"]
-    for code, err in ended(slurm(fit), 60):
-        assert code == 2
-        assert "slurm has started 2 processes on this machine" in err
+    for run in pair("name=wrong", "trainer.devices=3"):
+        assert run.code == 2
+        assert "slurm has started 2 processes on this machine" in run.err
     assert not (config.parent / "runs" / "wrong").exists()
 
 
-def test_a_job_script_without_srun_is_refused(config: Path) -> None:
-    fit = ["rl4bio", "fit", "--config", str(config), "name=script"]
+def test_a_job_script_without_srun_is_refused(config: Path, tmp_path: Path) -> None:
     job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "x", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
-    ((code, err),) = ended([start(fit, **job)], 60)
-    assert code == 2
-    assert "put srun in front of rl4bio" in err
+    run = forks.run([str(config), "name=script"], tmp_path, environment=job)
+    assert run.code == 2
+    assert "put srun in front of rl4bio" in run.err
 
 
-def test_a_rank_that_never_comes_can_be_interrupted(config: Path) -> None:
-    first, second = slurm(["rl4bio", "fit", "--config", str(config), "name=lonely"])
-    second.kill()
-    time.sleep(12)  # torch is imported, and the first one waits
-    first.terminate()
-    (code, _), _ = ended([first, second], 20)
-    assert code in (-signal.SIGTERM, 143)
+def test_a_rank_that_never_comes_can_be_interrupted(config: Path, tmp_path: Path) -> None:
+    first, second = forks.start_pair([str(config), "name=lonely"], tmp_path)
+    os.kill(second.number, signal.SIGKILL)
+    until = time.monotonic() + 60
+    while not waits_for_others(first.number):
+        assert time.monotonic() < until, "it asks nobody to come"
+        time.sleep(0.1)
+    os.kill(first.number, signal.SIGTERM)
+    one, _ = forks.wait_pair([first, second], 30)
+    assert one.code == 143
     assert not (config.parent / "runs" / "lonely").exists()
 
 
+def waits_for_others(process: int) -> bool:
+    """Whether a process listens on a port: it has asked the others to come."""
+    links = Path(f"/proc/{process}/fd")
+    sockets = {os.readlink(link) for link in links.iterdir() if link.is_symlink()}
+    rows = [line.split() for line in Path(f"/proc/{process}/net/tcp6").read_text().splitlines()]
+    rows += [line.split() for line in Path(f"/proc/{process}/net/tcp").read_text().splitlines()]
+    return any(len(r) > 9 and r[3] == "0A" and f"socket:[{r[9]}]" in sockets for r in rows)
+
+
 def test_a_refusal_of_the_first_process_ends_the_others(
-    config: Path, runs: dict[str, Path]
+    config: Path, runs: dict[str, Path], pair: Callable[..., list[forks.Ended]]
 ) -> None:
-    fit = ["rl4bio", "fit", "--config", str(config), "name=slurm", "seed=7"]  # exists
     before: dict[str, Any] = {path: path.stat().st_mtime for path in runs["slurm"].iterdir()}
-    (first, told), (second, other) = ended(slurm(fit), 60)
-    assert first == 7
-    assert "a run of this name exists" in told
-    assert second in (7, 8), other  # it sees the folder too, or that the first has left
+    first, second = pair("name=slurm", "seed=7")  # exists
+    assert first.code == 7
+    assert "a run of this name exists" in first.err
+    assert second.code == 7, second.err
     assert {path: path.stat().st_mtime for path in runs["slurm"].iterdir()} == before
 
 
-def test_a_process_that_dies_takes_the_other_with_it(config: Path) -> None:
-    fit = ["rl4bio", "fit", "--config", str(config), "name=dies", "trainer.max_steps=500"]
-    first, second = slurm(fit)
-    metrics_file = config.parent / "runs" / "dies" / "metrics.csv"
-    until = time.monotonic() + 120
-    while not (metrics_file.exists() and metrics_file.read_text().count("\n") > 1):
-        assert time.monotonic() < until, "it does not begin"
-        time.sleep(0.5)
-    second.kill()
-    ((code, err),) = ended([first], 60)
-    assert code == 8, err
-    assert "error[rank]" in err.strip().splitlines()[-1]
+FAILING = '''
+import os
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+
+from rl4bio.callbacks import CALLBACKS
+from rl4bio.errors import DataError
+
+
+@CALLBACKS.register("fails_on_one")
+@dataclass(eq=False)
+class FailsOnOne(pl.Callback):
+    """At step 2 something happens to the rank that FAILS names; the other goes on into it."""
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if module.iteration != 1 or str(trainer.global_rank) != os.environ["FAILS"]:
+            return
+        what = os.environ["HOW"]
+        if what == "data":
+            raise DataError("rows.jsonl:7: no question")
+        if what == "bug":
+            raise KeyError("planted")
+        if what == "memory":
+            raise MemoryError("planted")
+        os.kill(os.getpid(), 9)
+'''
+
+ENDS = {"data": (3, "data", "rows.jsonl:7: no question"), "bug": (1, "internal", "planted")}
+ENDS |= {"memory": (9, "", "planted"), "kill": (8, "rank", "")}
+
+
+@pytest.mark.parametrize(("how", "rank"), [("data", 1), ("data", 0), ("bug", 1), ("memory", 0)])
+def test_all_end_with_the_cause_of_the_first(
+    config: Path, tmp_path: Path, pair: Callable[..., list[forks.Ended]], how: str, rank: int
+) -> None:
+    plugin = tmp_path / "failing.py"
+    plugin.write_text(FAILING)
+    plugins = f"plugins=[{config.parent / 'letters.py'}, {plugin}]"
+    both = pair(
+        f"name={how}{rank}", plugins, "callbacks=[{name: fails_on_one}]", FAILS=str(rank), HOW=how
+    )
+    code, kind, text = ENDS[how]
+    for number, run in enumerate(both):
+        assert run.code == code, (number, run.err)
+        assert text in last_line(run)
+        assert kind in last_line(run)
+    assert f"process {rank} of 2 failed first" in last_line(both[1 - rank])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_takes_the_other_with_it(
+    config: Path, tmp_path: Path, pair: Callable[..., list[forks.Ended]], rank: int
+) -> None:
+    plugin = tmp_path / "failing.py"
+    plugin.write_text(FAILING)
+    plugins = f"plugins=[{config.parent / 'letters.py'}, {plugin}]"
+    both = pair(
+        f"name=dies{rank}", plugins, "callbacks=[{name: fails_on_one}]", FAILS=str(rank), HOW="kill"
+    )
+    assert both[rank].code == 137
+    assert both[1 - rank].code == 8, both[1 - rank].err
+    assert "error[rank]: " in last_line(both[1 - rank])
+    assert both[1 - rank].seconds < 60
+
+
+def test_sft_with_dropout_and_validation_is_taken_up_to_the_byte(
+    config: Path, tmp_path: Path, pair: Callable[..., list[forks.Ended]]
+) -> None:
+    """Two ranks, stopped by a signal to one of them, or left alone."""
+    changes = ["task=sft", "policy.adapter.dropout=0.3", "trainer.max_steps=4", "rewards=[]"]
+    changes += ["trainer.val_every_steps=2", "grpo.kl_coef=0"]
+    assert [run.code for run in pair("name=sft_whole", *changes)] == [0, 0]
+    runs = config.parent / "runs"
+    started = forks.start_pair([str(config), "name=sft_parts", *changes], tmp_path)
+    rows = runs / "sft_parts" / "metrics.csv"
+    while not (rows.exists() and rows.read_text().count("\n") > 1):
+        assert time.monotonic() - started[0].since < 100, "it does not begin"
+        time.sleep(0.01)
+    os.kill(started[1].number, signal.SIGTERM)
+    stopped = forks.wait_pair(started, 60)
+    assert {run.code for run in stopped} <= {143, 0}, [run.err for run in stopped]
+    assert [run.code for run in pair("name=sft_parts", *changes, "--resume")] == [0, 0]
+    whole, parts = (forks.truth(runs / name) for name in ("sft_whole", "sft_parts"))
+    assert forks.differences(whole, parts) == []

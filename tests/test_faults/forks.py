@@ -10,7 +10,9 @@ import contextlib
 import csv
 import os
 import random
+import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +21,9 @@ from pathlib import Path
 
 AUDITED = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
 """What a process does to files, as `sys.addaudithook` tells it; fsync and writes are added."""
+
+LAUNCHERS = re.compile("SLURM|RANK|WORLD|MASTER|TORCHELASTIC|OMPI|PMI|NODE_|CUDA_VISIBLE")
+"""Variables by which a process is told that it is one of several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +117,38 @@ def start(
     return Started(number=child, logs=logs, since=time.monotonic())
 
 
+def start_pair(arguments: Sequence[str], logs: Path, **more: str) -> list[Started]:
+    """Two tasks of a SLURM step, as srun starts them."""
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", **more}
+    job |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
+    job |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()}
+    return [
+        start(
+            arguments,
+            logs / f"rank{number}",
+            environment=job | {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)},
+        )
+        for number in (0, 1)
+    ]
+
+
+def wait_pair(runs: Sequence[Started], timeout_s: float = 120.0) -> list[Ended]:
+    """Until both have ended; none is left running."""
+    try:
+        return [wait(run, timeout_s) for run in runs]
+    except AssertionError:
+        for run in runs:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(run.number, signal.SIGKILL)
+        raise
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
 def wait(run: Started, timeout_s: float = 120.0) -> Ended:
     """Until a run ends by itself; past the time it is killed, and the test fails."""
     out, err, count = (run.logs / name for name in ("out", "err", "count"))
@@ -151,6 +188,8 @@ def _child(
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # pytest's own are in memory
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
+    for name in [name for name in os.environ if LAUNCHERS.match(name)]:
+        del os.environ[name]
     os.environ.update(environment)
     from rl4bio.fit import main
 
@@ -160,6 +199,8 @@ def _child(
     try:
         code = main(list(arguments))
     finally:
+        if "rl4bio.runs.ranks" in sys.modules:
+            sys.modules["rl4bio.runs.ranks"].leave()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
