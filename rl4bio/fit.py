@@ -25,7 +25,7 @@ from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_config
-from rl4bio.runs.companions import first_cause, part_company
+from rl4bio.runs.companions import part_company, together
 from rl4bio.runs.endings import next_commands, say_stopped, say_where
 from rl4bio.runs.launch import find_task
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
@@ -56,7 +56,7 @@ log = logging.getLogger("rl4bio")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     try:
-        code = run_command(fit_together, command_parser(), argv, signals=ENDING)
+        code = run_command(together(fit, exit_code_of), command_parser(), argv, signals=ENDING)
         logging.getLogger("rl4bio").info("end: exit code %d", code)
     finally:
         close_logging()
@@ -97,17 +97,6 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def fit_together(arguments: argparse.Namespace) -> int:
-    """`fit`, which ends in all processes of the run for the reason of the one that failed first."""
-    try:
-        return fit(arguments)
-    except BaseException as error:
-        cause = first_cause(error, exit_code_of(error), stopped=stopped_by(error) is not None)
-        if cause is error:
-            raise
-        raise cause from error
-
-
 def fit(arguments: argparse.Namespace) -> int:
     """The whole run; the exit code is 0, or 128 + n after signal n with the state saved."""
     if arguments.seeds or arguments.sweep:
@@ -119,7 +108,12 @@ def fit(arguments: argparse.Namespace) -> int:
         print(to_yaml(config), end="")
         return 0
     if arguments.dry_run:
-        dry_run(next(iter(stage_configs(config)), config), card=arguments.card)
+        stages = stage_configs(config)
+        for number, one in enumerate(stages, start=1):
+            print(f"stage {number} of {len(stages)}: {one.name}, here from the first weights")
+            dry_run(one, card=arguments.card)
+        if not stages:
+            dry_run(config, card=arguments.card)
         return 0
     if arguments.card:
         raise ConfigError("--card: plans for a card that need not be there; add --dry-run")

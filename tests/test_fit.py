@@ -222,11 +222,18 @@ class TestResume:
     @pytest.mark.parametrize(
         ("arguments", "steps"),
         [
-            (["grpo.refill_rounds=1"], 4),
-            (["policy.adapter=null", "grpo.updates_per_rollout=2"], 4),
+            (["grpo.refill_rounds=1", "grpo.reference.refresh_every=1"], 4),
+            (
+                [
+                    "policy.adapter=null",
+                    "grpo.updates_per_rollout=2",
+                    "grpo.reference={refresh_every: 2, mix: 0.5}",
+                ],
+                4,
+            ),
             (["task=sft", "policy.adapter.dropout=0.5"], 4),
         ],
-        ids=["lora", "full, two updates a rollout", "sft with dropout"],
+        ids=["lora, moving reference", "full, two updates a rollout", "sft with dropout"],
     )
     def test_is_the_uninterrupted_run(
         self, fit: Callable[..., int], runs: Path, arguments: list[str], steps: int
@@ -418,6 +425,16 @@ class TestDryRun:
     ) -> None:
         assert fit("--dry-run", "task=sft") == 0
         assert "weights are trained" in capsys.readouterr().out
+        assert not runs.exists()
+
+    def test_shows_every_stage(
+        self, fit: Callable[..., int], runs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stages = "stages=[{name: warm, task: sft}, {name: rl, task: grpo}]"
+        assert fit("--dry-run", stages) == 0
+        out = capsys.readouterr().out
+        warm, rl = out.index("stage 1 of 2: warm"), out.index("stage 2 of 2: rl")
+        assert warm < rl < out.index("4 prompts x 3 completions")
         assert not runs.exists()
 
     def test_print_config_is_accepted_again(

@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 
 from rl4bio.modules.backends import build_sampler
-from rl4bio.modules.bad_numbers import require_finite, weight_named
-from rl4bio.modules.batching import cut
+from rl4bio.modules.bad_numbers import weight_named
 from rl4bio.modules.dropout import switch_off_dropout
-from rl4bio.modules.grpo_update import PolicyUpdate
 from rl4bio.modules.phases import phase
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill, spare_prompts
+from rl4bio.modules.replay.memory import ReplayMemory
+from rl4bio.modules.replay.mixing import ReplayUpdate
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
-from rl4bio.modules.step_advantages import advantages_over_ranks
+from rl4bio.modules.step_advantages import advantages_over_ranks, augmented, of_the_best
 from rl4bio.modules.step_metrics import Stopwatch, step_sums
 from rl4bio.sections import GRPOConfig, OptimConfig, RolloutConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Rollout, Scorer, Scores
 
 
-class GRPOLightningModule(PolicyUpdate):
+class GRPOLightningModule(ReplayUpdate):
     """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300) and its variants.
 
     Args:
@@ -57,8 +57,26 @@ class GRPOLightningModule(PolicyUpdate):
         self.seed = seed
         policy.compile = rollout.compile
         self.sampler = build_sampler(policy, rollout)
-        self.reference = Reference(policy) if grpo.kl_coef or grpo.monitor_kl else None
+        asked = grpo.kl_coef or grpo.monitor_kl or grpo.augmented_sigma
+        self.reference = Reference(policy, grpo.reference) if asked else None
+        self.memory = None if grpo.replay is None else ReplayMemory(grpo.replay)
         switch_off_dropout(self.model)
+
+    def on_fit_start(self) -> None:
+        """Train mode, and one account of what was scored with the other ranks."""
+        super().on_fit_start()
+        if join := getattr(self.scorer, "join", None):
+            join(self.gather_values, self.trainer.global_rank)
+
+    @property
+    def memories(self) -> dict[str, Any]:
+        """What checkpoints hold beside weights, optimiser and counters, by name; of all ranks."""
+        found = dict(getattr(self.scorer, "memories", {}))
+        if self.memory is not None:
+            found["replay"] = self.memory
+        if self.reference is not None and self.reference.moves:
+            found["reference"] = self.reference
+        return found
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """Rollout, rewards, experience, gradient steps; what callbacks read is returned."""
@@ -81,10 +99,14 @@ class GRPOLightningModule(PolicyUpdate):
         if self.world_size > 1 and (share := getattr(self.scorer, "share", None)):
             share(self.gather_values)
         experience = self.make_experience(rollout, scores, ref_logprobs)
+        self.remember(rollout, scores, experience.advantages)
+        experience.replayed = self.replayed(experience.advantages)
         clock.lap("time/reference_s")
         loss_terms = self.update(experience)
         clock.lap("time/update_s")
         self.iteration += 1
+        if self.reference is not None:
+            self.reference.after_step(self.iteration)
         self.draws += len(batch.samples) * self.world_size
         self._log_step(rollout, scores, loss_terms, clock)
         return {
@@ -139,10 +161,12 @@ class GRPOLightningModule(PolicyUpdate):
     def scores_beside_reference(self) -> bool:
         """Whether rewards are scored while the reference runs: it is on a GPU, they are not.
 
-        Refilled groups must be scored before they are known, so then one follows the other.
+        Refilled groups must be scored before they are known, so then one follows the other; so does
+        what talks to other processes.
         """
-        gpu = self.device.type == "cuda"
-        return gpu and self.reference is not None and not self.grpo.refill_rounds
+        if self.device.type != "cuda" or self.reference is None or self.grpo.refill_rounds:
+            return False
+        return self.world_size == 1 or not getattr(self.scorer, "communicates", False)
 
     def score_beside_reference(self, rollout: Rollout) -> tuple[Scores, Tensor | None]:
         """The rewards, and the reference's log-probabilities where both run at once."""
@@ -152,28 +176,6 @@ class GRPOLightningModule(PolicyUpdate):
             scores = pool.submit(self.score, rollout)
             ref_logprobs = self.reference_logprobs(rollout)
             return scores.result(), ref_logprobs
-
-    @phase("reference")
-    def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
-        """Float [N, C] of the reference; None where nothing asks for it.
-
-        Raises:
-            NonFiniteError: it is not finite; names the prompt.
-        """
-        if self.reference is None:
-            return None
-        reference, found = self.reference, torch.zeros_like(rollout.logprobs)
-
-        def run(batches: list[Tensor]) -> None:
-            for numbers in batches:
-                rows = cut(rollout, numbers)
-                found[numbers, : rows.width] = reference.logprobs(rows, **self.distribution)
-
-        self.in_micro_batches(run, rollout)
-        with weight_named(self.model):
-            where = f"the reference in {self.place}"
-            require_finite(found, rollout.completion_mask, rollout, where=where)
-        return found
 
     def make_experience(
         self, rollout: Rollout, scores: Scores, ref_logprobs: Tensor | None = None
@@ -190,8 +192,15 @@ class GRPOLightningModule(PolicyUpdate):
                 precision="bf16" if self.rollout.samples_apart else str(self.trainer.precision),
                 **self.distribution,
             )
+        sigma = self.grpo.augmented_sigma
+        if sigma is None or ref_logprobs is None:
+            advantages = self.advantages(scores)
+        else:
+            advantages = augmented(scores, rollout, ref_logprobs, sigma)
         return Experience(
-            rollout=rollout, advantages=self.advantages(scores), ref_logprobs=ref_logprobs
+            rollout=rollout,
+            advantages=of_the_best(advantages, scores, self.grpo),
+            ref_logprobs=ref_logprobs,
         )
 
     def advantages(self, scores: Scores) -> Tensor:
@@ -205,10 +214,8 @@ class GRPOLightningModule(PolicyUpdate):
         sums = step_sums(rollout, scores, terms, self._gather(scores.total))
         if self.reference is None:
             del sums["train/kl"]
+        for part in (self.scorer, self.memory):
+            if numbers := getattr(part, "numbers", None):
+                sums |= {name: (value, 1.0) for name, value in numbers().items()}
         self.log_means({**sums, **{name: (lap, 1.0) for name, lap in clock.laps.items()}})
         self.log_optimizer()
-
-    def _gather(self, rows: Tensor) -> Tensor:
-        """Rows [N, ...] of all ranks, [W*N, ...], in rank order."""
-        everywhere = self.all_gather(rows)
-        return everywhere.flatten(0, 1) if self.world_size > 1 else rows  # type: ignore[union-attr]

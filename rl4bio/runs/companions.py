@@ -7,6 +7,7 @@ never, and each in words of its own.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -15,11 +16,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import EXIT_RANK_FAILURE, RankError, Rl4bioError
+from rl4bio.signals import stopped_by
 from rl4bio.text.redaction import mask_secrets
 
 LOOK_S = 1.0
@@ -171,20 +173,34 @@ def part_company() -> None:
         _company.done()
 
 
-def first_cause(error: BaseException, code: int, *, stopped: bool) -> BaseException:
-    """The failure that this process ends with: its own, or another's that came first.
+def together(
+    command: Callable[[argparse.Namespace], int], exit_code_of: Callable[[BaseException], int]
+) -> Callable[[argparse.Namespace], int]:
+    """A command that ends in all processes of a run for the reason of the one that failed first.
 
     Args:
-        error: what ended it.
-        code: its exit code.
-        stopped: whether a signal did.
+        command: what each of them runs.
+        exit_code_of: the exit code of an exception that ends it.
     """
-    if _company is None or _company.finished.is_set():
-        return error
-    plain = stopped or (isinstance(error, Rl4bioError) and not isinstance(error, RankError))
-    kind, text = getattr(error, "kind", "internal"), mask_secrets(str(error))
-    first = _company.first_failure(code, kind, text or type(error).__name__, plain=plain)
-    return error if first is None else first
+
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            return command(arguments)
+        except BaseException as error:
+            if _company is None or _company.finished.is_set():
+                raise
+            plain = isinstance(error, Rl4bioError) and not isinstance(error, RankError)
+            first = _company.first_failure(
+                exit_code_of(error),
+                getattr(error, "kind", "internal"),
+                mask_secrets(str(error)) or type(error).__name__,
+                plain=plain or stopped_by(error) is not None,
+            )
+            if first is None:
+                raise
+            raise first from error
+
+    return run
 
 
 def is_running(number: int) -> bool:

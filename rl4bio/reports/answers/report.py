@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rl4bio.answers.open import ANSWERED
-from rl4bio.reports.answers.cases import Case, Reply, judgement
+from rl4bio.reports.answers import case_table as table_of_cases
+from rl4bio.reports.answers.case_table import case_table
+from rl4bio.reports.answers.cases import Case, Reply, is_therapeutic, judgement
 from rl4bio.reports.answers.paired_words import paired_notes, reasoning_line
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow, table_cells
 from rl4bio.reports.answers.verdict import verdict
 from rl4bio.reports.html import dot_plot as dots_of
+from rl4bio.reports.html import sorting
 from rl4bio.reports.html.dot_plot import Dot, dot_plot
 from rl4bio.reports.html.page import (
     RESEARCH_USE,
@@ -25,11 +28,13 @@ from rl4bio.reports.html.page import (
     text,
 )
 from rl4bio.statistics.bootstrap import Estimate
-from rl4bio.statistics.compare import PairedComparison, error_table
+from rl4bio.statistics.compare import PairedComparison
 from rl4bio.text.shared import shared_spans
 
 STYLE = (
     dots_of.STYLE
+    + sorting.STYLE
+    + table_of_cases.STYLE
     + """
 .answer { border-left: .35rem solid var(--edge); padding-left: .8rem; min-width: 0; }
 .answer.right { border-color: var(--right); } .answer.wrong { border-color: var(--wrong); }
@@ -38,16 +43,6 @@ STYLE = (
 .wrong .badge { color: var(--wrong); }
 """
 )
-
-_OUTCOMES = {
-    "base wrong, tuned right": (False, True),
-    "base right, tuned wrong": (True, False),
-    "both right": (True, True),
-    "both wrong": (False, False),
-}
-_BY_REWARD = ("tuned has the higher reward", "base has the higher reward", "equal rewards")
-_BY_ERROR = ("tuned is nearer", "base is nearer", "equally near")
-_GROUPS = (*_OUTCOMES, *_BY_REWARD, *_BY_ERROR, "right", "wrong", ANSWERED, "no answer")
 
 
 def html_report(
@@ -94,10 +89,11 @@ def html_report(
             "<h2>What was evaluated</h2>",
             fact_list(facts),
             f"<h2>Case by case ({len(cases)})</h2>",
-            _contents(cases, before),
+            case_table(cases, before),
             *(_case(n, case, pubmed=pubmed) for n, case in enumerate(cases, start=1)),
         ],
-        style=STYLE,
+        style=STYLE + _molecule_style(cases),
+        script=sorting.SCRIPT if cases else "",
     )
 
 
@@ -189,35 +185,6 @@ def _folded_tables(summary: str, rows: Sequence[ResultRow]) -> list[str]:
     return [f"<details><summary>{summary}</summary>{tables}</details>"] if shown else []
 
 
-def _contents(cases: Sequence[Case], before: str) -> str:
-    """Links to the cases, grouped by who is right: tuned, and what training began with."""
-    groups: dict[str, list[int]] = {}
-    for number, case in enumerate(cases, start=1):
-        groups.setdefault(_outcome(case), []).append(number)
-    lines = []
-    for name in sorted(groups, key=_GROUPS.index):
-        links = " ".join(f'<a href="#case-{n}">{n}</a>' for n in groups[name])
-        said = text(name.replace("base", before))
-        lines.append(f"<li>{said} ({len(groups[name])}): {links}</li>")
-    return f"<ul>{''.join(lines)}</ul>"
-
-
-def _outcome(case: Case) -> str:
-    judged = [judgement(reply.answer) for reply in case.replies.values()]
-    if len(judged) == 1:
-        return judged[0]
-    base, tuned = (reply.answer for reply in [*case.replies.values()][-2:])
-    judged = judged[-2:]
-    if base.number is not None and tuned.number is not None:
-        found = error_table([base.number.error], [tuned.number.error])
-        return _BY_ERROR[0 if found.nearer_tuned else 1 if found.nearer_base else 2]
-    if base.gold is None:
-        gain = tuned.rewards.get("total", math.nan) - base.rewards.get("total", math.nan)
-        return _BY_REWARD[0 if gain > 0 else 1 if gain < 0 else 2]
-    pair = (judged[0] == "right", judged[1] == "right")
-    return next(name for name, wanted in _OUTCOMES.items() if wanted == pair)
-
-
 def _case(number: int, case: Case, *, pubmed: bool) -> str:
     """One item; what a completion quotes of the context is marked in both."""
     sample = case.sample
@@ -227,7 +194,7 @@ def _case(number: int, case: Case, *, pubmed: bool) -> str:
     chosen = sample.extra.get("options", {}).get(sample.target)
     gold = f"{sample.target}. {chosen}" if chosen else sample.target
     context = sample.context or ""
-    replies = "".join(_reply(model, reply, context) for model, reply in case.replies.items())
+    replies = "".join(_reply(model, reply, case) for model, reply in case.replies.items())
     name = pubmed_link(sample.uid) if pubmed else text(sample.uid)
     evidence = marked(context, shared_spans(context, quoted))
     return (
@@ -235,6 +202,7 @@ def _case(number: int, case: Case, *, pubmed: bool) -> str:
         f"<h3>Case {number} ({name})</h3>"
         f'<p class="question">{text(sample.question)}</p>'
         + (_folded("Abstract, with what was quoted of it marked", evidence) if context else "")
+        + _asked(case)
         + (f"<p>Expert answer: <strong>{text(gold)}</strong></p>" if gold else "")
         + (_folded("Reference", block(sample.reference)) if is_open and sample.reference else "")
         + f'<div class="pair">{replies}</div></section>'
@@ -245,8 +213,32 @@ def _folded(summary: str, value: str) -> str:
     return f"<details><summary>{summary}</summary>{value}</details>"
 
 
-def _reply(model: str, reply: Reply, context: str) -> str:
-    answer = reply.answer
+def _molecule_style(cases: Sequence[Case]) -> str:
+    if not any(map(is_therapeutic, cases)):
+        return ""  # no need of RDKit
+    from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
+
+    return MOLECULE_STYLE
+
+
+def _asked(case: Case) -> str:
+    if not is_therapeutic(case):
+        return ""
+    from rl4bio.reports.answers.case_molecules import asked_molecules
+
+    return asked_molecules(case.sample)
+
+
+def _answered(reply: Reply, case: Case) -> str:
+    if not is_therapeutic(case):
+        return ""
+    from rl4bio.reports.answers.case_molecules import answered_molecules
+
+    return answered_molecules(reply, case.sample)
+
+
+def _reply(model: str, reply: Reply, case: Case) -> str:
+    answer, context = reply.answer, case.sample.context or ""
     judged = judgement(answer)
     style = "open" if answer.gold is None else "right" if answer.right else "wrong"
     said = "" if answer.strict in (None, ANSWERED) else f": {answer.strict}"
@@ -266,6 +258,7 @@ def _reply(model: str, reply: Reply, context: str) -> str:
         f'<div class="answer {style}"><h3>{text(model)}</h3>'
         f'<p><span class="badge">{text(judged.capitalize() + said)}</span></p>'
         + "".join(f'<p class="note">{text(note)}</p>' for note in notes)
+        + _answered(reply, case)
         + marked(reply.completion, shared_spans(reply.completion, [context]))
         + _draws(reply)
         + reward_table(answer.rewards)

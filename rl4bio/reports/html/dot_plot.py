@@ -20,8 +20,8 @@ STYLE = """
 .dots .point { fill: var(--c0); }
 .dots .line { stroke: var(--c1); stroke-width: 1.5; stroke-dasharray: 5 4; fill: none; }
 """
-WIDTH, ROW = 560, 30
-LEFT, RIGHT, TOP = 130, 540, 12
+WIDTH, ROW = 420, 30
+LEFT, RIGHT, TOP = 130, 400, 12
 _LONGEST = 18
 
 

@@ -1,9 +1,10 @@
-"""The frame of every HTML page that rl4bio writes: one file that loads nothing and runs nothing.
+"""The frame of every HTML page that rl4bio writes: one file that loads nothing.
 
 Every text comes from a data set, a model or a configuration and is untrusted. It passes `text`
 and stands between tags or nowhere: no attribute or style is made from it, and no link but to a
 file beside the page (`local_link`) or to a PubMed record by its number (`pubmed_link`). A content
-security policy that allows the one style block by its hash, and nothing else, is the second lock.
+security policy that allows the one style block by its hash, the script of a page with a table to
+sort (`sorting`) by another, and nothing else, is the second lock.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.45 ui-monos
 .verdict { font-size: 1.15rem; font-weight: 600; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
+.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr));
+  gap: .2rem 1.5rem; }
+.facts dd { margin-left: 0; }
 .warning { border-left: .35rem solid var(--c1); padding: .3rem .8rem; background: var(--warn); }
 @media (max-width: 600px) {
   .stacked, .stacked tbody, .stacked tr, .stacked th { display: block; }
@@ -62,6 +66,7 @@ summary { cursor: pointer; }
   .stacked th, .stacked td { border: 0; padding: .05rem 0; white-space: normal; }
   .stacked td { display: flex; justify-content: space-between; gap: 1rem; }
   .stacked td .of { display: inline; color: var(--muted); }
+  .stacked td span + span { text-align: right; flex: none; max-width: 70%; }
 }
 @media print { .case { break-inside: avoid; } }
 """
@@ -87,7 +92,7 @@ def block(value: object) -> str:
 def fact_list(facts: Mapping[str, object]) -> str:
     """Names with their values below."""
     items = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in facts.items())
-    return f"<dl>{items}</dl>"
+    return f'<div class="facts"><dl>{items}</dl></div>'
 
 
 def reward_table(rewards: Mapping[str, float]) -> str:
@@ -99,7 +104,13 @@ def reward_table(rewards: Mapping[str, float]) -> str:
     return f'<table class="rewards">{rows}</table>' if rows else ""
 
 
-def html_table(rows: Sequence[Sequence[str]], *, heads: int = 1, stacked: bool = False) -> str:
+def html_table(
+    rows: Sequence[Sequence[str]],
+    *,
+    heads: int = 1,
+    stacked: bool = False,
+    sortable: bool = False,
+) -> str:
     """A table whose first rows and first column are headings.
 
     Args:
@@ -107,6 +118,7 @@ def html_table(rows: Sequence[Sequence[str]], *, heads: int = 1, stacked: bool =
         heads: rows of headings.
         stacked: on a narrow screen each row is a block, its cells below each other, each behind
             its column's headings; for tables whose columns are compared.
+        sortable: the page has the script that sorts it.
     """
     titles = [", ".join(filter(None, column)) for column in zip(*rows[:heads], strict=True)]
     head = "".join(
@@ -123,7 +135,7 @@ def html_table(rows: Sequence[Sequence[str]], *, heads: int = 1, stacked: bool =
         )
 
     lines = (f'<tr><th scope="row">{text(row[0])}</th>{cells(row)}</tr>' for row in rows[heads:])
-    style = "metrics stacked" if stacked else "metrics"
+    style = " ".join(["metrics", *["stacked"] * stacked, *["sortable"] * sortable])
     return (
         f'<div class="wide"><table class="{style}"><thead>{head}</thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
@@ -159,24 +171,42 @@ def local_link(place: str, words: object) -> str:
     return f'<a href="{address}">{text(words)}</a>'
 
 
-def html_page(title: str, body: Sequence[str], *, style: str = "") -> str:
+def html_page(
+    title: str,
+    body: Sequence[str],
+    *,
+    style: str = "",
+    script: str = "",
+    refresh_s: int = 0,
+) -> str:
     """The whole page.
 
     Args:
         title: of the window, as plain text.
         body: pieces of HTML, escaped already.
         style: rules of this page, added to the shared ones.
+        refresh_s: seconds after which an open page reads itself again; 0 = never.
+        script: of this page, which holds nothing of its data; "" for none.
     """
     rules = STYLE + style
-    digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    allowed = f"style-src '{_digest(rules)}'" + (
+        f"; script-src '{_digest(script)}'" if script else ""
+    )
+    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            *([f'<meta http-equiv="refresh" content="{refresh_s}">'] if refresh_s else []),
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{text(title)}</title>\n<style>{rules}</style>\n</head>\n<body>",
             *body,
+            *([f"<script>{script}</script>"] if script else []),
             "</body>\n</html>\n",
         ]
     )
+
+
+def _digest(content: str) -> str:
+    """What a content security policy calls a block by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

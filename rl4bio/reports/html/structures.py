@@ -11,8 +11,9 @@ from rl4bio.chem.reading import Molecule
 from rl4bio.reports.html.page import text
 
 STYLE = """
-.molecules { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr));
+.molecules { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 45%), 1fr));
   gap: .8rem; }
+.molecules + h3, .molecules + h2 { margin-top: 2rem; }
 .molecule { margin: 0; border: 1px solid var(--line); border-radius: .4rem; padding: .4rem;
   min-width: 0; break-inside: avoid; }
 .molecule svg { width: 100%; height: auto; display: block; background: #fff; }
@@ -38,17 +39,21 @@ _DEFAULTS = {
 _SPACE = re.compile(r"\s+")
 
 
-def molecule_grid(molecules: Sequence[Molecule], captions: Sequence[str]) -> str:
+def molecule_grid(
+    molecules: Sequence[Molecule], captions: Sequence[str], names: Sequence[str] = ()
+) -> str:
     """The structures side by side, each with its caption and its SMILES.
 
     Args:
         molecules: valid ones.
         captions: plain text, one each.
+        names: of the figures, for links of the page, one each; () for none.
     """
+    named = [f' id="{name}"' for name in names] or [""] * len(molecules)
     figures = (
-        f'<figure class="molecule">{drawing(molecule)}<figcaption>{text(caption)}'
+        f'<figure class="molecule"{name}>{drawing(molecule)}<figcaption>{text(caption)}'
         f'<span class="smiles">{text(molecule.canonical)}</span></figcaption></figure>'
-        for molecule, caption in zip(molecules, captions, strict=True)
+        for molecule, caption, name in zip(molecules, captions, named, strict=True)
     )
     return f'<div class="molecules">{"".join(figures)}</div>'
 

@@ -11,13 +11,21 @@ import numpy as np
 from rl4bio.chem.acceptance import broken_rules
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule
-from rl4bio.reports.html import charts, pareto_chart
+from rl4bio.reports.html import charts, pareto_chart, sorting
 from rl4bio.reports.html import structures as drawings
 from rl4bio.reports.html.charts import Chart, line_chart
 from rl4bio.reports.html.distributions import distribution_chart, has_values
-from rl4bio.reports.html.page import RESEARCH_USE, fact_list, html_page, html_table, text
+from rl4bio.reports.html.page import (
+    RESEARCH_USE,
+    fact_list,
+    html_page,
+    html_table,
+    local_link,
+    text,
+)
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
+from rl4bio.reports.molecules.front import front_grid
 from rl4bio.reports.molecules.records import MoleculeRecord, top_records
 from rl4bio.reports.molecules.table import NOTE, PROPERTY_TITLES, table_rows
 from rl4bio.statistics.molecules import MoleculeSummary
@@ -29,7 +37,11 @@ LISTED = 100
 """Best molecules in the table and in top.csv."""
 
 STYLE = (
-    charts.STYLE + drawings.STYLE + pareto_chart.STYLE + ".metrics code { white-space: normal; }\n"
+    charts.STYLE
+    + drawings.STYLE
+    + pareto_chart.STYLE
+    + sorting.STYLE
+    + ".metrics code { white-space: normal; }\n"
 )
 
 
@@ -41,6 +53,7 @@ def molecule_report(
     records: Mapping[str, Sequence[MoleculeRecord]],
     corpus: Sequence[Molecule],
     seed: int,
+    training: str = "",
 ) -> str:
     """The whole page.
 
@@ -51,6 +64,7 @@ def molecule_report(
         records: of each model; structures and the top table are those of the last.
         corpus: molecules of the corpus whose properties are drawn beside the models'; may be empty.
         seed: of the random molecules.
+        training: where the page of the training is, seen from this one; "" for none.
     """
     shown, own = list(records.items())[-1]
     figures = [
@@ -63,6 +77,7 @@ def molecule_report(
         [
             f"<h1>{text(title)}</h1>",
             RESEARCH_USE,
+            *([f"<p>{local_link(training, 'How it was trained')}</p>"] if training else []),
             '<p class="note">A research evaluation of models that write molecules. Scores are '
             "computed from structures; no molecule here was made or tested.</p>",
             "<h2>Results</h2>",
@@ -73,11 +88,14 @@ def molecule_report(
             *tradeoff_sections(records),
             *best_and_random(own, model=shown, seed=seed),
             f"<h2>Top {len(best)} of {text(shown)}</h2>",
+            f"<p>As files: {local_link('top.csv', 'top.csv')}, {local_link('top.sdf', 'top.sdf')}, "
+            f"and all in {local_link('molecules.csv', 'molecules.csv')}.</p>",
             top_table(best),
             "<h2>What was evaluated</h2>",
             fact_list(facts),
         ],
         style=STYLE,
+        script=sorting.SCRIPT,
     )
 
 
@@ -127,7 +145,12 @@ def tradeoff_sections(records: Mapping[str, Sequence[MoleculeRecord]]) -> list[s
     sets = {name: np.array([s in own for s in distinct]) for name, own in written.items()}
     authors = [", ".join(name for name, own in written.items() if s in own) for s in distinct]
     section = pareto_section(
-        pair, sets, smiles=list(distinct), listed={"written by": authors}, rest=""
+        pair,
+        sets,
+        smiles=list(distinct),
+        listed={"written by": authors},
+        rest="",
+        structures=front_grid(pair, list(distinct)),
     )
     return ["<h2>Trade-off</h2>", section]
 
@@ -186,7 +209,7 @@ def top_table(records: Sequence[MoleculeRecord]) -> str:
         [str(rank), record.molecule.canonical, *(_value(of(record)) for of in kept.values())]
         for rank, record in enumerate(records, start=1)
     ]
-    return html_table([["", "SMILES", *kept], *rows])
+    return html_table([["", "SMILES", *kept], *rows], sortable=True)
 
 
 def _value(number: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rl4bio.reports.html.page import RESEARCH_USE, html_page, html_table, local_link, text
 from rl4bio.reports.html.ticks import number_text
+from rl4bio.reports.run.evaluations import evaluation_links
 from rl4bio.storage import write_atomic
 
 SHOWN = {
@@ -21,13 +22,20 @@ SHOWN = {
 """Metrics that are compared, and what they are called."""
 
 
-def write_chain_report(path: Path, *, title: str, stages: Sequence[Mapping[str, Any]]) -> None:
+def write_chain_report(
+    path: Path,
+    *,
+    title: str,
+    stages: Sequence[Mapping[str, Any]],
+    evaluations: Sequence[str] = (),
+) -> None:
     """Write the page.
 
     Args:
         path: `report.html` of the chain's folder.
         title: heading.
         stages: the summary of each, with its `name` and its `folder` as seen from the page.
+        evaluations: where the pages of its evaluation are, seen from this one.
 
     Raises:
         StorageError: it cannot be written.
@@ -45,6 +53,7 @@ def write_chain_report(path: Path, *, title: str, stages: Sequence[Mapping[str, 
     body = [
         f"<h1>{text(title)}</h1>",
         RESEARCH_USE,
+        *evaluation_links(evaluations),
         '<p class="note">Each stage goes on from the weights of the one before. Numbers are means '
         "over the first and over the last logged steps of a stage.</p>",
         html_table(rows),

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from rl4bio.chem.acceptance import broken_rules
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import StorageError
 from rl4bio.reports.html.page import html_table, text
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
+from rl4bio.reports.molecules.front import front_grid
 from rl4bio.statistics.quantities import (
     quantity_columns,
     quantity_titles,
@@ -91,9 +93,8 @@ def read_run_molecules(path: Path) -> RunMolecules:
     return found
 
 
-def molecule_sections(path: Path) -> list[str]:
+def molecule_sections(found: RunMolecules) -> list[str]:
     """Grids of the first and of the last step, the trade-off, and the top, as HTML."""
-    found = read_run_molecules(path)
     if not found.first:
         return ['<p class="note">No molecules were recorded.</p>']
     titles = quantity_titles(quantity_columns(found.first[0]))
@@ -123,7 +124,16 @@ def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> list[st
         if column not in [objective.column for objective in pair.objectives]
     }
     listed = {"step": list(found.distinct.values()), **others}
-    return [pareto_section(pair, sets, smiles=smiles, listed=listed, rest="other steps")]
+    return [
+        pareto_section(
+            pair,
+            sets,
+            smiles=smiles,
+            listed=listed,
+            rest="other steps",
+            structures=front_grid(pair, smiles),
+        )
+    ]
 
 
 def _top_table(found: RunMolecules, titles: Mapping[str, str]) -> str:
@@ -142,7 +152,7 @@ def _top_table(found: RunMolecules, titles: Mapping[str, str]) -> str:
     ]
     parts = [column.removeprefix("reward_") for column in rewards]
     header = ["", "step", "SMILES", "reward", *parts, *raw.values()]
-    return html_table([[*header, "log p, policy", "log p, prior"], *cells])
+    return html_table([[*header, "log p, policy", "log p, prior"], *cells], sortable=True)
 
 
 def _differs(rows: Sequence[MoleculeRow], column: str) -> bool:
@@ -163,13 +173,22 @@ def _step_section(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str
     heading = f"<h3>Step {text(step)}: {len(rows)} completions ({text(counts)})</h3>"
     if not valid:
         return f'{heading}<p class="note">None of them is a molecule.</p>'
-    distinct = {row["canonical"]: row for row in reversed(valid)}.values()
-    best = heapq.nlargest(DRAWN, list(distinct)[::-1], key=_total)
-    drawn = random.Random(f"drawn/{step}").sample(valid, min(DRAWN, len(valid)))
+    best, drawn = grid_rows(rows)
     return (
         f'{heading}<p class="note">The best</p>{_grid(best, titles)}'
         f'<p class="note">At random</p>{_grid(drawn, titles)}'
     )
+
+
+def grid_rows(rows: Sequence[MoleculeRow]) -> tuple[list[MoleculeRow], list[MoleculeRow]]:
+    """Of a step the best different molecules, and some at random of the valid ones."""
+    valid = [row for row in rows if row["canonical"]]
+    if not valid:
+        return [], []
+    distinct = {row["canonical"]: row for row in reversed(valid)}.values()
+    best = heapq.nlargest(DRAWN, list(distinct)[::-1], key=_total)
+    drawn = random.Random(f"drawn/{rows[0]['step']}").sample(valid, min(DRAWN, len(valid)))
+    return best, drawn
 
 
 def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
@@ -179,11 +198,13 @@ def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
 
 
 def _caption(molecule: Molecule, row: MoleculeRow, titles: Mapping[str, str]) -> str:
-    """The reward, QED and SA, and what else was optimised."""
+    """The reward, QED and SA, what else was optimised, and which rules of a design it breaks."""
     facts = [f"reward {_shown(row['total'])}"]
     facts += [f"QED {PROPERTIES['qed'](molecule):.2f}", f"SA {PROPERTIES['sa'](molecule):.1f}"]
     shown = {title: _shown(row[c]) for c, title in titles.items() if c in score_columns(row)}
     facts += [f"{title} {value}" for title, value in shown.items() if title not in ("QED", "SA")]
+    broken = broken_rules(molecule)
+    facts += [f"refused for {', '.join(broken)}"] if broken else []
     return " · ".join(facts)
 
 

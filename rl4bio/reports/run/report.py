@@ -8,22 +8,23 @@ from typing import Any
 
 import yaml
 
-from rl4bio.reports.html import charts
+from rl4bio.reports.html import charts, heat, sorting
 from rl4bio.reports.html.charts import line_chart
+from rl4bio.reports.html.figure_files import write_figures
 from rl4bio.reports.html.page import RESEARCH_USE, block, fact_list, html_page, text
 from rl4bio.reports.html.ticks import number_text
+from rl4bio.reports.run.evaluations import evaluation_links
 from rl4bio.reports.run.known_metrics import Metric
-from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
+from rl4bio.reports.run.metrics import Row, calls_chart, run_charts, run_metrics
 from rl4bio.reports.run.samples import sample_sections
+from rl4bio.reports.run.spread import spread_figures
 from rl4bio.storage import write_atomic
 from rl4bio.text.redaction import mask_secrets
 
 STYLE = (
     charts.STYLE
+    + heat.STYLE
     + """
-.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
-  gap: .2rem 1.5rem; }
-.facts dd { margin-left: 0; overflow-wrap: anywhere; }
 .changes { width: 100%; max-width: 48rem; font-size: .9rem; }
 .changes th, .changes td { padding: .35rem 0 0 .8rem; text-align: right; vertical-align: top;
   font-variant-numeric: tabular-nums; }
@@ -50,8 +51,10 @@ def write_run_report(
     metrics: list[Row],
     completions: Path,
     molecules: Path | None = None,
+    evaluations: Sequence[str] = (),
+    refresh_s: int = 0,
 ) -> None:
-    """Write the page in one piece.
+    """Write the page in one piece, and its charts as files beside it.
 
     Args:
         path: the file, `report.html` of the run folder.
@@ -61,6 +64,8 @@ def write_run_report(
         metrics: the rows of metrics.csv, each with its `step`.
         completions: folder of the recorded completions.
         molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
+        evaluations: where the pages of its evaluation are, seen from this one.
+        refresh_s: seconds after which an open page reads itself again; 0 = never.
 
     Raises:
         StorageError: the page cannot be written, or a file of completions not be read.
@@ -72,8 +77,15 @@ def write_run_report(
         metrics=metrics,
         completions=completions,
         molecules=molecules,
+        evaluations=evaluations,
+        refresh_s=refresh_s,
     )
     write_atomic(path, page)
+    write_figures(path.parent, page)
+    if molecules is not None and molecules.is_file():
+        from rl4bio.reports.run.shown_molecules import write_shown
+
+        write_shown(path.parent, molecules)
 
 
 def run_report(
@@ -84,36 +96,47 @@ def run_report(
     metrics: list[Row],
     completions: Path,
     molecules: Path | None = None,
+    evaluations: Sequence[str] = (),
+    refresh_s: int = 0,
 ) -> str:
     """The page; arguments as in `write_run_report`."""
     shown = run_metrics(config, metrics)
-    drawn = run_charts(shown, metrics)
-    figures = "".join(line_chart(chart, number) for number, chart in enumerate(drawn, start=1))
+    drawn = [*run_charts(shown, metrics), *calls_chart(metrics)]
+    figures = [line_chart(chart, number) for number, chart in enumerate(drawn, start=1)]
+    figures[1:1] = spread_figures(completions)
     body = [
         f"<h1>{text(title)}</h1>",
         RESEARCH_USE,
+        *evaluation_links(evaluations),
         *_warnings(summary),
-        f'<div class="facts">{fact_list(_facts(config, summary))}</div>',
+        fact_list(_facts(config, summary)),
     ]
     if metrics:
         body += [
+            "<h2>Charts</h2>",
+            '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
+            "a line is a step without a finite number. Shades: the darker, the more of a step's "
+            "recorded completions earn that much.</p>",
+            f'<div class="charts">{"".join(figures)}</div>',
             "<h2>What changed</h2>",
             _change_table(shown, summary, metrics),
             '<p class="note">Figures are of training batches, except those named validation. For '
             "held-out figures run <code>rl4bio evaluate</code> on the run folder.</p>",
-            "<h2>Charts</h2>",
-            '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
-            "a line is a step without a finite number.</p>",
-            f'<div class="charts">{figures}</div>',
         ]
-    style = STYLE
+    style, script = STYLE, ""
     if molecules is not None and molecules.is_file():
         from rl4bio.reports.html.pareto_chart import STYLE as PARETO_STYLE
         from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
-        from rl4bio.reports.run.molecules import molecule_sections
+        from rl4bio.reports.run.molecules import molecule_sections, read_run_molecules
+        from rl4bio.reports.run.shown_molecules import shown_links
 
-        style += MOLECULE_STYLE + PARETO_STYLE
-        body += ["<h2>Molecules</h2>", *molecule_sections(molecules)]
+        style += MOLECULE_STYLE + PARETO_STYLE + sorting.STYLE
+        script = sorting.SCRIPT
+        body += [
+            "<h2>Molecules</h2>",
+            shown_links(),
+            *molecule_sections(read_run_molecules(molecules)),
+        ]
     elif config.get("rewards"):
         body += ["<h2>Sample completions</h2>", *sample_sections(completions)]
     settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
@@ -122,7 +145,7 @@ def run_report(
         f"<details><summary>The resolved configuration</summary>{block(mask_secrets(settings))}"
         "</details>",
     ]
-    return html_page(title, body, style=style)
+    return html_page(title, body, style=style, script=script, refresh_s=refresh_s)
 
 
 def _warnings(summary: dict[str, Any]) -> list[str]:
@@ -174,7 +197,7 @@ def _change_table(shown: Sequence[Metric], summary: dict[str, Any], rows: Sequen
         '<th scope="col">change</th></tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
         f'<p class="note">Means over the steps named above.{overlap} A change '
-        "smaller than the scatter of single steps (the thin lines below) says little.</p>"
+        "smaller than the scatter of single steps (the thin lines) says little.</p>"
     )
 
 

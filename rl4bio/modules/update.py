@@ -1,9 +1,10 @@
-"""The gradient steps of GRPO on one rollout, in micro-batches."""
+"""The gradient steps on a rollout."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
+from rl4bio.functional.replay import replay_weights
 from rl4bio.modules.bad_numbers import require_finite, weight_named
 from rl4bio.modules.batching import Rows, cut, micro_batches, tokens_in_heap
 from rl4bio.modules.engine_check import engine_serves
@@ -26,8 +28,17 @@ from rl4bio.types import Experience, LossTerms, Rollout
 log = logging.getLogger("rl4bio")
 
 
-class PolicyUpdate(RewardValidation):
-    """What a module does with an experience."""
+@dataclass(slots=True, kw_only=True)
+class Part:
+    """Rows of one rollout in an update."""
+
+    experience: Experience
+    mask: Tensor  # bool [N, C]; True = counts in the loss
+    old: Tensor  # float [N, C]; log-probabilities at the start of the step, once they are known
+
+
+class RolloutUpdate(RewardValidation):
+    """A module that learns from rollouts: the objective on micro-batches of their rows."""
 
     grpo: GRPOConfig
     reference: Reference | None
@@ -35,44 +46,59 @@ class PolicyUpdate(RewardValidation):
     """How often the memory ran out in a micro-batch, and `auto` halved it."""
 
     @property
+    def updates_per_step(self) -> int:
+        return self.grpo.updates_per_rollout
+
+    @property
     def distribution(self) -> dict[str, Any]:
         """What completions are sampled from, and what their log-probabilities are taken of."""
         return {"temperature": self.rollout.temperature, "top_k": self.rollout.top_k}
 
-    @property
-    def updates_per_step(self) -> int:
-        return self.grpo.updates_per_rollout
+    @phase("reference")
+    def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
+        """Float [N, C] of the reference; None where nothing asks for it.
+
+        Raises:
+            NonFiniteError: it is not finite; names the prompt.
+        """
+        if self.reference is None:
+            return None
+        reference, found = self.reference, torch.zeros_like(rollout.logprobs)
+
+        def run() -> None:
+            for numbers in self.micro_batches(rollout):
+                rows = cut(rollout, numbers)
+                found[numbers, : rows.width] = reference.logprobs(rows, **self.distribution)
+
+        self.while_memory_lasts(run, [(rollout, None)])
+        with weight_named(self.model):
+            where = f"the reference in {self.place}"
+            require_finite(found, rollout.completion_mask, rollout, where=where)
+        return found
 
     @property
     def micro_batch_tokens(self) -> int:
         """Tokens of a micro-batch, after what `auto` has learnt of the memory."""
         return max(1, self.grpo.micro_batch_tokens >> self.halvings)
 
-    def in_micro_batches(
-        self,
-        run: Callable[[list[Tensor]], None],
-        rollout: Rollout,
-        groups: list[int] | None = None,
+    def while_memory_lasts(
+        self, run: Callable[[], None], work: Sequence[tuple[Rollout, list[int] | None]]
     ) -> None:
-        """Do something with the micro-batches; with `auto` anew with smaller ones where the memory
-        runs out. Several processes would lose their common count, so there it is an error.
+        """Do something in micro-batches; with `auto` again in smaller ones if the memory runs out.
+
+        Several processes would lose their common count, so with them it stays an error.
 
         Args:
             run: may be begun several times; what it has done of a try counts for nothing.
-            rollout: whose rows they are.
-            groups: of the rollout; None is all.
+            work: the rollouts that it cuts, and which of their groups; None is all.
         """
         while True:
-            batches = self.micro_batches(rollout, groups)
             try:
-                return run(batches)
+                return run()
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                smallest = all(len(numbers) == 1 for numbers in batches)
                 auto = self.grpo.tokens_per_micro_batch == "auto" and self.world_size == 1
-                if not ran_out(error) or not auto or smallest:
+                if not ran_out(error) or not auto or not self._halve(work):
                     raise
-            while len(self.micro_batches(rollout, groups)) == len(batches):
-                self.halvings += 1
             log.warning(
                 "the memory ran out in %s: micro-batches have %d tokens from here on, with the "
                 "same result; grpo.tokens_per_micro_batch=%d begins so",
@@ -82,6 +108,15 @@ class PolicyUpdate(RewardValidation):
             )
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+    def _halve(self, work: Sequence[tuple[Rollout, list[int] | None]]) -> bool:
+        """Lower the limit until there are more micro-batches; False where each is one row."""
+        before = [len(self.micro_batches(*rows)) for rows in work]
+        while self.micro_batch_tokens > 1:
+            self.halvings += 1
+            if [len(self.micro_batches(*rows)) for rows in work] != before:
+                return True
+        return False
 
     def micro_batches(self, rollout: Rollout, groups: list[int] | None = None) -> list[Tensor]:
         """Row numbers of the micro-batches of a rollout, or of some of its groups."""
@@ -99,59 +134,69 @@ class PolicyUpdate(RewardValidation):
 
         The first pass is on-policy by construction: its own log-probabilities are the old ones,
         and are kept for the passes after it. Groups without an advantage are left out where there
-        is no reference: their gradient is 0. What is logged is then a mean over the others.
+        is no reference: their gradient is 0. What is logged is then a mean over the others. Rows
+        from memory (`rl4bio.functional.replay`) join them under the same denominators.
         """
-        config, rollout = self.grpo, experience.rollout
-        mask = rollout.completion_mask
-        if config.mask_truncated:
-            mask = mask & ~rollout.truncated.unsqueeze(-1)
+        config = self.grpo
+        sampled = self._part(experience)
         groups = self.groups_to_learn_from(experience)
-        learnt = torch.cat(self.micro_batches(rollout, groups))
-        counts = torch.stack([mask.sum(), mask[learnt].sum()]).float()
-        num_tokens, num_learnt = (self.global_sum(counts) / self.world_size).tolist()
+        parts, work = [sampled], [(experience.rollout, groups)]
+        learnt = torch.cat(self.micro_batches(experience.rollout, groups))
+        mask = sampled.mask
+        counts = torch.stack([mask.sum(), mask[learnt].sum(), torch.zeros_like(mask.sum())]).float()
+        if (replayed := experience.replayed) is not None:
+            more = self._part(replayed)
+            parts.append(more)
+            work.append((replayed.rollout, None))
+            tokens = more.mask.sum()
+            counts += torch.stack([tokens, tokens, torch.full_like(tokens, len(more.mask))])
+        num_tokens, num_learnt, more_rows = (self.global_sum(counts) / self.world_size).tolist()
         window = Window(
-            num_rows=len(mask),
+            num_rows=len(mask) + more_rows,
             num_tokens=num_tokens,
             max_tokens=self.rollout.max_completion_tokens,
         )
-        old = torch.zeros_like(rollout.logprobs)
         sums: list[LossTerms] = []
 
-        def loss_of(numbers: Tensor) -> Tensor:
-            rows = cut(rollout, numbers)
+        def loss_of(batch: tuple[Part, Tensor]) -> Tensor:
+            part, numbers = batch
+            rows = cut(part.experience.rollout, numbers)
             here = (numbers, slice(rows.width))
             logprobs, entropy = row_logprobs(self.policy, rows, **self.distribution)
             with weight_named(self.model):
                 where = f"the policy in {self.place}"
-                require_finite(logprobs.detach(), mask[here], rollout, numbers, where=where)
+                rollout = part.experience.rollout
+                require_finite(logprobs.detach(), part.mask[here], rollout, numbers, where=where)
             if first_pass:
-                old[here] = logprobs.detach()
-            reference = experience.ref_logprobs
+                part.old[here] = logprobs.detach()
+            reference = part.experience.ref_logprobs
             tokens = TokenBatch(
                 logprobs=logprobs,
-                old_logprobs=old[here],
-                advantages=experience.advantages[numbers],
-                mask=mask[here],
+                old_logprobs=part.old[here],
+                advantages=part.experience.advantages[numbers],
+                mask=part.mask[here],
                 ref_logprobs=None if reference is None else reference[here],
                 entropy=entropy,
-                correction=self.correction(old[here], rollout.logprobs[here], mask[here]),
+                correction=self._weights(part, here),
             )
             terms = grpo_loss(tokens, config, window)
             sums.append(terms)
             return terms.total
 
-        def one_pass(batches: list[Tensor]) -> None:
+        def one_pass() -> None:
             del sums[done:]
+            cuts = zip(parts, work, strict=True)
+            batches = [(part, n) for part, rows in cuts for n in self.micro_batches(*rows)]
             self.optimizer_step_over(batches, loss_of)
 
         for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
             done = len(sums)
-            self.in_micro_batches(one_pass, rollout, groups)
-        some = self.micro_batches(rollout, groups)[0]
+            self.while_memory_lasts(one_pass, work)
+        first = self.micro_batches(experience.rollout, groups)[0]
         if self.rate_is_new:
-            self.check_update(cut(rollout, some), old[some])
+            self.check_update(cut(experience.rollout, first), sampled.old[first])
         if self.rollout.samples_apart:
-            gap = (old - rollout.logprobs).abs()[some][mask[some]]
+            gap = (sampled.old - experience.rollout.logprobs).abs()[first][mask[first]]
             self.log_means({"train/sampling_gap_nats": (float(gap.sum()), float(gap.numel()))})
         share = num_learnt / num_tokens if num_tokens else 1.0
         return mean_terms(sums, passes=config.updates_per_rollout, share=share)
@@ -163,6 +208,23 @@ class PolicyUpdate(RewardValidation):
         mask = rows.completion_mask
         before, after = -old[:, : rows.width][mask].sum(), -logprobs[mask].sum()
         self.check_survival(float(before), float(after), float(mask.sum()))
+
+    def _part(self, experience: Experience) -> Part:
+        rollout = experience.rollout
+        mask = rollout.completion_mask
+        if self.grpo.mask_truncated:
+            mask = mask & ~rollout.truncated.unsqueeze(-1)
+        return Part(experience=experience, mask=mask, old=torch.zeros_like(rollout.logprobs))
+
+    def _weights(self, part: Part, here: tuple[Tensor, slice]) -> Tensor | None:
+        """What the policy terms of some rows are multiplied by, float [n, c]; None = 1."""
+        old, mask = part.old[here], part.mask[here]
+        then, replay = part.experience.rollout.logprobs[here], self.grpo.replay
+        if replay is None or not part.experience.from_memory:
+            return self.correction(old, then, mask)
+        return replay_weights(
+            old, then, mask, importance=replay.importance, cap=replay.importance_cap
+        )
 
     def correction(self, old: Tensor, sampled: Tensor, mask: Tensor) -> Tensor | None:
         """Weights [n, c] for what was sampled with other kernels or in another precision."""
