@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -66,7 +67,6 @@ class Companions(threading.Thread):
         """Whether this process has nothing more to do with the others."""
         self.failure: OtherFailure | None = None
         self._lock = threading.Lock()
-        self._places: dict[int, tuple[str, int]] = {}
         self._beats: dict[int, tuple[bytes, float]] = {}
         self._number = 0
 
@@ -86,7 +86,7 @@ class Companions(threading.Thread):
         try:
             with self._lock:
                 self._number += 1
-                self.store.set(f"rl4bio/place/{self.rank}", f"{socket.gethostname()} {os.getpid()}")
+                self.store.set(f"rl4bio/place/{self.rank}", f"{machine()} {os.getpid()}")
                 self.store.set(f"rl4bio/beat/{self.rank}", str(self._number))
                 if self.store.check([_FIRST]):
                     told = self.store.get(_FIRST).decode()
@@ -106,8 +106,8 @@ class Companions(threading.Thread):
         keys = [f"rl4bio/{name}/{rank}" for name in ("place", "beat", "done")]
         if not self.store.check(keys[:1]) or self.store.check(keys[2:]):
             return False
-        host, number = self.store.get(keys[0]).decode().split()
-        if host == socket.gethostname():
+        where, number = self.store.get(keys[0]).decode().split()
+        if where == machine():
             return not is_running(int(number))
         beat, now = self.store.get(keys[1]), time.monotonic()
         if self._beats.get(rank, (b"", 0.0))[0] != beat:
@@ -167,6 +167,11 @@ def keep_company() -> None:
     _company.start()
 
 
+def _is_done() -> bool:
+    """Whether this process has parted from the others."""
+    return _company is not None and _company.finished.is_set()
+
+
 def part_company() -> None:
     """This process needs the others no more."""
     if _company is not None:
@@ -187,7 +192,7 @@ def together(
         try:
             return command(arguments)
         except BaseException as error:
-            if _company is None or _company.finished.is_set():
+            if _company is None or _is_done():
                 raise
             plain = isinstance(error, Rl4bioError) and not isinstance(error, RankError)
             first = _company.first_failure(
@@ -201,6 +206,17 @@ def together(
             raise first from error
 
     return run
+
+
+@functools.cache
+def machine() -> str:
+    """Where numbers of processes mean the same: a machine, since it was started, and a container's
+    own numbers apart from those of another."""
+    found = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        found.append(os.readlink("/proc/self/ns/pid"))
+    return "/".join(found)
 
 
 def is_running(number: int) -> bool:
@@ -233,7 +249,7 @@ def watch_children(children: Sequence[subprocess.Popen[Any]]) -> None:
         while True:
             time.sleep(LOOK_S)
             codes = [child.poll() for child in children]
-            if all(code == 0 for code in codes):
+            if _is_done() or all(code == 0 for code in codes):
                 return
             bad = [(n, code) for n, code in enumerate(codes, 1) if code]
             if bad:
@@ -257,6 +273,8 @@ def watch_parent() -> None:
         while os.getppid() == parent:
             time.sleep(LOOK_S)
         time.sleep(GRACE_S)
+        if _is_done():
+            return
         leave_with(OtherFailure("the first process of the run has ended, or was killed"))
 
     threading.Thread(target=watch, daemon=True, name="parent").start()
