@@ -65,7 +65,7 @@ def ended(process: subprocess.Popen[str], within: float) -> tuple[int, str]:
 
 def torchrun(fit: list[str], logs: Path) -> list[int]:
     command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port", forks.free_port()]
-    return [ended(start([*command, "-m", "rl4bio", "fit", *fit]), 150)[0]]
+    return [ended(start([*command, "-m", "rl4bio", "fit", *fit]), 400)[0]]
 
 
 def slurm(fit: list[str], logs: Path) -> list[int]:
@@ -73,7 +73,7 @@ def slurm(fit: list[str], logs: Path) -> list[int]:
 
 
 def devices(fit: list[str], logs: Path) -> list[int]:
-    return [ended(start(["rl4bio", "fit", *fit, "trainer.devices=2"]), 150)[0]]
+    return [ended(start(["rl4bio", "fit", *fit, "trainer.devices=2"]), 400)[0]]
 
 
 def alone(fit: list[str], logs: Path) -> list[int]:

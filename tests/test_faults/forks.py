@@ -108,7 +108,8 @@ def start(
     """Fork a child that runs `rl4bio fit`; see `run`."""
     logs.mkdir(exist_ok=True, parents=True)
     out, err, count = (logs / name for name in ("out", "err", "count"))
-    count.write_text("0")
+    for path, text in ((out, ""), (err, ""), (count, "0")):
+        path.write_text(text)
     child = os.fork()
     if not child:
         with contextlib.suppress(BaseException):

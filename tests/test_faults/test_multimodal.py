@@ -27,7 +27,9 @@ def test_it_is_taken_up_and_exported(
     whole, parts = (tmp_path / "runs" / name for name in ("whole", "parts"))
     ended = fit("name=whole", *changes, count_in=whole)
     assert ended.code == 0, ended.err
-    assert "not model.vision_tower, model.multi_modal_projector" in (whole / "log.txt").read_text()
+    assert (
+        "not on model.vision_tower, model.multi_modal_projector" in (whole / "log.txt").read_text()
+    )
     killed = fit("name=parts", *changes, kill_at=ended.operations // 2, count_in=parts)
     assert killed.code == 137
     assert fit("name=parts", *changes, "--resume").code == 0
