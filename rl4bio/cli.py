@@ -22,6 +22,7 @@ from rl4bio.errors import (
     EXIT_RANK_FAILURE,
     ConfigError,
     Rl4bioError,
+    StorageError,
 )
 from rl4bio.host_memory import settle_memory
 from rl4bio.signals import LISTENER, stopped_by
@@ -201,6 +202,20 @@ def _key_of(unknown: str, argv: Sequence[str]) -> str:
     return key_hint(name, value)
 
 
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of an exception that ends a command."""
+    if (number := stopped_by(error)) is not None:
+        return 128 + number
+    if isinstance(error, Rl4bioError):
+        return error.exit_code
+    if _out_of_memory(error):
+        return EXIT_OUT_OF_MEMORY
+    if _lost_a_rank(error):
+        return EXIT_RANK_FAILURE
+    full = isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS
+    return StorageError.exit_code if full else 1
+
+
 def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
     """The exit code and the closing line of an exception."""
     if (number := stopped_by(error)) is not None:
@@ -228,8 +243,10 @@ def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
         return EXIT_RANK_FAILURE, _error_line(
             "rank", f"{reason}; another process of the run has failed, see its messages"
         )
-    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
-        return 7, _error_line("storage", f"{reason}; make room or choose another output_dir")
+    if exit_code_of(error) == StorageError.exit_code:
+        return StorageError.exit_code, _error_line(
+            "storage", f"{reason}; make room or choose another output_dir"
+        )
     return 1, _error_line("internal", f"{reason}{where}")
 
 

@@ -17,14 +17,15 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rl4bio.cli import add_config_arguments, run_command, set_run_folder
+from rl4bio.cli import add_config_arguments, exit_code_of, run_command, set_run_folder
 from rl4bio.config.load import config_dict, load_config, stage_configs, to_yaml
 from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_config
+from rl4bio.runs.companions import part_company, together
 from rl4bio.runs.endings import next_commands, say_stopped, say_where
 from rl4bio.runs.launch import find_task
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
@@ -39,7 +40,7 @@ from rl4bio.runs.parts import (
 from rl4bio.runs.slurm import leave_out_foreign_checkpoints, started_again
 from rl4bio.sections import RunConfig
 from rl4bio.signals import ENDING, LISTENER, stopped_by
-from rl4bio.storage import RunFolder
+from rl4bio.storage import RunFolder, load_checkpoint_folder
 from rl4bio.text.redaction import mask_secrets
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ log = logging.getLogger("rl4bio")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     try:
-        code = run_command(fit, command_parser(), argv, signals=ENDING)
+        code = run_command(together(fit, exit_code_of), command_parser(), argv, signals=ENDING)
         logging.getLogger("rl4bio").info("end: exit code %d", code)
     finally:
         close_logging()
@@ -179,7 +180,7 @@ def train(
     with run_end(trainer.loggers, stopped=lambda: checkpoint.signal is not None):
         step = 0
         if checkpoint.resume_from is not None:
-            state = checkpoint_state(checkpoint.resume_from)
+            state = load_checkpoint_folder(Path(checkpoint.resume_from))[1]
             data.draws, step = int(state["draws"]), int(state["iteration"])
         if arguments.resume and trainer.is_global_zero:
             sent_to = max(getattr(logger, "newest", 0) for logger in trainer.loggers)
@@ -190,6 +191,7 @@ def train(
         LISTENER.on_leave = functools.partial(say_stopped, checkpoint, again)
         try:
             run_trainer(trainer, module, data)
+            part_company()
         except BaseException as error:
             number = stopped_by(error)
             if trainer.is_global_zero and number is not None:
@@ -249,13 +251,6 @@ def versions() -> list[str]:
     """The packages that decide what a run computes."""
     names = ("rl4bio", "torch", "lightning", "transformers", "peft")
     return [f"{name} {importlib.metadata.version(name)}" for name in names]
-
-
-def checkpoint_state(checkpoint: str) -> dict[str, Any]:
-    """Where a checkpoint's run was: its step, and the prompts that it had used up."""
-    from rl4bio.storage import load_checkpoint_folder
-
-    return load_checkpoint_folder(Path(checkpoint))[1]
 
 
 def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule) -> None:

@@ -4,6 +4,10 @@ The first signal counts: its number makes the exit code. While a step trains, it
 step's edge; elsewhere it raises `Terminated` (Ctrl-C `KeyboardInterrupt`). Repeats within REPEAT_S,
 as schedulers and launchers send them, are one signal. A later one ends what is blocked, and so does
 a deadline; neither cuts into a save.
+
+Python calls the handlers of signals that came while it was busy in the order of their numbers;
+which one was first is read from a pipe that its C handler writes to (`Arrivals`). Signals that were
+pending in the kernel together have no order: it delivers the lowest number first.
 """
 
 from __future__ import annotations
@@ -40,6 +44,49 @@ class Terminated(BaseException):
         self.number = number
 
 
+class Arrivals:
+    """The numbers of signals in the order in which they arrived."""
+
+    def __init__(self) -> None:
+        self._ends: tuple[int, int] | None = None
+        self._before = -1
+
+    def open(self) -> None:
+        """Begin to keep them; in the main thread alone, as `signal.set_wakeup_fd` wants it."""
+        read, write = self._ends = os.pipe()
+        os.set_blocking(read, False)
+        os.set_blocking(write, False)
+        self._before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def close(self) -> None:
+        """Keep no more; whoever was told of signals before is told again."""
+        if self._ends is None:
+            return
+        now = signal.set_wakeup_fd(self._before)
+        if now != self._ends[1]:
+            signal.set_wakeup_fd(now)  # of somebody who came later, an event loop
+        self._forget()
+
+    def take(self) -> bytes:
+        """Those that have come since the last call, the first one first."""
+        with contextlib.suppress(OSError):  # nothing is there
+            if self._ends is not None:
+                return os.read(self._ends[0], 1 << 16)
+        return b""
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: what it is sent is not its parent's."""
+        if self._ends is not None:
+            signal.set_wakeup_fd(-1)
+            self._forget()
+
+    def _forget(self) -> None:
+        assert self._ends is not None
+        for end in self._ends:
+            os.close(end)
+        self._ends = None
+
+
 class Listener:
     """Keeps the first signal that arrives while it listens."""
 
@@ -54,6 +101,8 @@ class Listener:
         self._deadline_s = 0.0
         self._whole = 0
         self._raised = False
+        self._arrivals = Arrivals()
+        os.register_at_fork(after_in_child=self._arrivals.leave_to_parent)
 
     @contextlib.contextmanager
     def listening(self, numbers: Sequence[int] = (signal.SIGTERM,)) -> Iterator[None]:
@@ -63,6 +112,7 @@ class Listener:
             return
         if not self._depth:
             self.caught, self._raised, self._waits, self.on_leave = None, False, False, None
+            self._arrivals.open()
         self._depth += 1
         before = {
             number: signal.getsignal(number)
@@ -77,6 +127,8 @@ class Listener:
             self._depth -= 1
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if not self._depth:
+                self._arrivals.close()
 
     def wait_for_edge(self, deadline_s: float = 0.0) -> None:
         """From now on a signal waits for somebody to look at `caught`.
@@ -104,6 +156,9 @@ class Listener:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.caught is None:
+            came = [n for n in self._arrivals.take() if signal.getsignal(n) == self._handle]
+            number = came[0] if came else number
+        if self.caught is None:  # no other handler has run meanwhile
             self.caught, self._since = number, now
             if self._waits:
                 self._say("the step is finished and saved first; a second signal stops at once")

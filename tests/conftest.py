@@ -187,8 +187,21 @@ def build_model(family: str, tokenizer: Any, *, seed: int = 0) -> Any:
         "sliding_window": WINDOW,
         "layer_types": ["sliding_attention", "full_attention"],
     }
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
     configs: dict[str, Callable[[], Any]] = {
         "gemma3": lambda: hf.Gemma3TextConfig(**shape, **gemma),
+        "gemma3 with images": lambda: hf.Gemma3Config(
+            text_config=hf.Gemma3TextConfig(**shape, **gemma).to_dict(),
+            vision_config=vision,
+            mm_tokens_per_image=4,
+        ),
         "gemma2": lambda: hf.Gemma2Config(**shape, **gemma),
         "llama": lambda: hf.LlamaConfig(**shape),
         "qwen2": lambda: hf.Qwen2Config(**shape),

@@ -6,9 +6,7 @@ import contextlib
 import csv
 import json
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,10 +18,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.test_faults import forks
 from tests.test_fit import PLUGIN
 
 ROOT = Path(__file__).parents[1]
-SURROUNDINGS = re.compile("SLURM|RANK|WORLD|MASTER|TORCHELASTIC|OMPI|PMI|NODE_|CUDA_VISIBLE")
 CONFIG = """
 name: trial
 output_dir: {runs}
@@ -35,19 +33,13 @@ optim: {{lr: 0.01, warmup_steps: 1}}
 data:
   name: trials
   options: {{batch_size: 2, num_train: 9, num_val: 3, distractors: [0, 0]}}
-rewards: [{{name: share_of_e}}, {{name: structure, weight: 0.5}}]
+rewards: [{{name: share_of_e, isolation: none}}, {{name: structure, weight: 0.5}}]
 trainer: {{max_steps: 2, accelerator: cpu, save_every_steps: 1, num_threads: 1}}
 """
 
 
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
-
-
 def start(arguments: list[str], **more: str) -> subprocess.Popen[str]:
-    environment = {k: v for k, v in os.environ.items() if not SURROUNDINGS.match(k)}
+    environment = {k: v for k, v in os.environ.items() if not forks.LAUNCHERS.match(k)}
     environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **more}
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
@@ -59,45 +51,36 @@ def start(arguments: list[str], **more: str) -> subprocess.Popen[str]:
     )
 
 
-def ended(processes: list[subprocess.Popen[str]], within: float) -> list[tuple[int, str]]:
-    """Exit codes and messages; nothing is left running."""
-    found = []
+def ended(process: subprocess.Popen[str], within: float) -> tuple[int, str]:
+    """Exit code and messages; nothing is left running."""
     try:
-        until = time.monotonic() + within
-        for process in processes:
-            _, err = process.communicate(timeout=max(1.0, until - time.monotonic()))
-            found.append((process.returncode, err))
+        _, err = process.communicate(timeout=within)
     except subprocess.TimeoutExpired:
         pytest.fail("processes wait for each other")
     finally:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    return found
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, err
 
 
-def torchrun(fit: list[str]) -> list[subprocess.Popen[str]]:
-    command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port", free_port()]
-    return [start([*command, "-m", *fit])]
+def torchrun(fit: list[str], logs: Path) -> list[int]:
+    command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port", forks.free_port()]
+    return [ended(start([*command, "-m", "rl4bio", "fit", *fit]), 400)[0]]
 
 
-def slurm(fit: list[str], **more: str) -> list[subprocess.Popen[str]]:
-    """Two tasks of a step, as srun starts them."""
-    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", **more}
-    job |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
-    job |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()}
-    return [start(fit, **job, SLURM_PROCID=str(n), SLURM_LOCALID=str(n)) for n in (0, 1)]
+def slurm(fit: list[str], logs: Path) -> list[int]:
+    return [one.code for one in forks.wait_pair(forks.start_pair(fit, logs))]
 
 
-def devices(fit: list[str]) -> list[subprocess.Popen[str]]:
-    return [start([*fit, "trainer.devices=2"])]
+def devices(fit: list[str], logs: Path) -> list[int]:
+    return [ended(start(["rl4bio", "fit", *fit, "trainer.devices=2"]), 400)[0]]
 
 
-def alone(fit: list[str]) -> list[subprocess.Popen[str]]:
-    return [start([*fit, "data.options.batch_size=4"])]
+def alone(fit: list[str], logs: Path) -> list[int]:
+    return [forks.run([*fit, "data.options.batch_size=4"], logs).code]
 
 
-WAYS: dict[str, Callable[[list[str]], list[subprocess.Popen[str]]]] = {
+WAYS: dict[str, Callable[[list[str], Path], list[int]]] = {
     "alone": alone,
     "devices": devices,
     "torchrun": torchrun,
@@ -107,6 +90,7 @@ WAYS: dict[str, Callable[[list[str]], list[subprocess.Popen[str]]]] = {
 
 @pytest.fixture(scope="module")
 def config(tiny_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    forks.load_libraries()
     root = tmp_path_factory.mktemp("launched")
     file = root / "config.yaml"
     (root / "letters.py").write_text(PLUGIN)
@@ -120,9 +104,8 @@ def runs(config: Path) -> dict[str, Path]:
     """The folder of the run under each way of starting it."""
     found = {}
     for name, way in WAYS.items():
-        fit = ["rl4bio", "fit", "--config", str(config), f"name={name}"]
-        results = ended(way(fit), 150)
-        assert [code for code, _ in results] == [0] * len(results), results
+        codes = way([str(config), f"name={name}"], config.parent / "logs" / name)
+        assert set(codes) == {0}, (name, codes)
         found[name] = config.parent / "runs" / name
     return found
 
@@ -190,54 +173,61 @@ def test_each_run_is_one_run(runs: dict[str, Path]) -> None:
         assert len(metrics(folder)) == 2
 
 
-def test_processes_that_see_one_card_each_are_told_by_rank(config: Path) -> None:
+@pytest.fixture
+def pair(config: Path, tmp_path: Path) -> Callable[..., list[forks.Ended]]:
+    """Two tasks of a SLURM step that run the command with these changes."""
+
+    def run(*changes: str, **more: str) -> list[forks.Ended]:
+        return forks.wait_pair(forks.start_pair([str(config), *changes], tmp_path, **more), 100)
+
+    return run
+
+
+def test_processes_that_see_one_card_each_are_told_by_rank(
+    config: Path, pair: Callable[..., list[forks.Ended]]
+) -> None:
     """No card here: what the plan says of them is in tests/runs/test_launch.py."""
-    fit = ["rl4bio", "fit", "--config", str(config), "name=wrong", "trainer.devices=3"]
-    for code, err in ended(slurm(fit), 60):
-        assert code == 2
-        assert "slurm has started 2 processes on this machine" in err
+    for run in pair("name=wrong", "trainer.devices=3"):
+        assert run.code == 2
+        assert "slurm has started 2 processes on this machine" in run.err
     assert not (config.parent / "runs" / "wrong").exists()
 
 
-def test_a_job_script_without_srun_is_refused(config: Path) -> None:
-    fit = ["rl4bio", "fit", "--config", str(config), "name=script"]
+def test_a_job_script_without_srun_is_refused(config: Path, tmp_path: Path) -> None:
     job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "x", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
-    ((code, err),) = ended([start(fit, **job)], 60)
-    assert code == 2
-    assert "put srun in front of rl4bio" in err
+    run = forks.run([str(config), "name=script"], tmp_path, environment=job)
+    assert run.code == 2
+    assert "put srun in front of rl4bio" in run.err
 
 
-def test_a_rank_that_never_comes_can_be_interrupted(config: Path) -> None:
-    first, second = slurm(["rl4bio", "fit", "--config", str(config), "name=lonely"])
-    second.kill()
-    time.sleep(12)  # torch is imported, and the first one waits
-    first.terminate()
-    (code, _), _ = ended([first, second], 20)
-    assert code in (-signal.SIGTERM, 143)
+def test_a_rank_that_never_comes_can_be_interrupted(config: Path, tmp_path: Path) -> None:
+    first, second = forks.start_pair([str(config), "name=lonely"], tmp_path)
+    os.kill(second.number, signal.SIGKILL)
+    until = time.monotonic() + 60
+    while not waits_for_others(first.number):
+        assert time.monotonic() < until, "it asks nobody to come"
+        time.sleep(0.1)
+    os.kill(first.number, signal.SIGTERM)
+    one, _ = forks.wait_pair([first, second], 30)
+    assert one.code == 143
     assert not (config.parent / "runs" / "lonely").exists()
 
 
+def waits_for_others(process: int) -> bool:
+    """Whether a process listens on a port: it has asked the others to come."""
+    links = Path(f"/proc/{process}/fd")
+    sockets = {os.readlink(link) for link in links.iterdir() if link.is_symlink()}
+    rows = [line.split() for line in Path(f"/proc/{process}/net/tcp6").read_text().splitlines()]
+    rows += [line.split() for line in Path(f"/proc/{process}/net/tcp").read_text().splitlines()]
+    return any(len(r) > 9 and r[3] == "0A" and f"socket:[{r[9]}]" in sockets for r in rows)
+
+
 def test_a_refusal_of_the_first_process_ends_the_others(
-    config: Path, runs: dict[str, Path]
+    config: Path, runs: dict[str, Path], pair: Callable[..., list[forks.Ended]]
 ) -> None:
-    fit = ["rl4bio", "fit", "--config", str(config), "name=slurm", "seed=7"]  # exists
     before: dict[str, Any] = {path: path.stat().st_mtime for path in runs["slurm"].iterdir()}
-    (first, told), (second, other) = ended(slurm(fit), 60)
-    assert first == 7
-    assert "a run of this name exists" in told
-    assert second in (7, 8), other  # it sees the folder too, or that the first has left
+    first, second = pair("name=slurm", "seed=7")  # exists
+    assert first.code == 7
+    assert "a run of this name exists" in first.err
+    assert second.code == 7, second.err
     assert {path: path.stat().st_mtime for path in runs["slurm"].iterdir()} == before
-
-
-def test_a_process_that_dies_takes_the_other_with_it(config: Path) -> None:
-    fit = ["rl4bio", "fit", "--config", str(config), "name=dies", "trainer.max_steps=500"]
-    first, second = slurm(fit)
-    metrics_file = config.parent / "runs" / "dies" / "metrics.csv"
-    until = time.monotonic() + 120
-    while not (metrics_file.exists() and metrics_file.read_text().count("\n") > 1):
-        assert time.monotonic() < until, "it does not begin"
-        time.sleep(0.5)
-    second.kill()
-    ((code, err),) = ended([first], 60)
-    assert code == 8, err
-    assert "error[rank]" in err.strip().splitlines()[-1]

@@ -13,6 +13,12 @@ from torch import Tensor, nn
 
 from rl4bio.errors import ConfigError, NonFiniteError
 from rl4bio.host_memory import Level
+from rl4bio.modules.bad_numbers import (
+    FIRST_STEPS,
+    bad_gradient,
+    bad_weight,
+    require_survival,
+)
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import require_trainable
@@ -134,10 +140,7 @@ class PolicyModule(L.LightningModule):
             with contextlib.nullcontext() if last else self._local_gradients():
                 loss = loss_of(micro_batch)
                 if not bool(torch.isfinite(loss)):
-                    raise NonFiniteError(
-                        f"the loss is {float(loss.detach())} in {self.place}; "
-                        "nothing was updated; lower optim.lr or use trainer.precision=32-true"
-                    )
+                    raise self._not_finite("loss", loss, bad_weight(self.model))
                 self.manual_backward(loss)
         optimizer.step()
         self.updating = False
@@ -146,17 +149,44 @@ class PolicyModule(L.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip and record the gradient norm; with 16-mixed the gradients are unscaled here."""
         limit = self.optim.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(
-            self.policy.trainable_parameters(), float("inf") if limit is None else limit
-        )
+        trained = self.policy.trainable_parameters()
+        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
         self.grad_norm = float(norm)
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if not scaled and not bool(torch.isfinite(norm)):
-            raise NonFiniteError(
-                f"the gradient norm is {float(norm)} in {self.place}; "
-                "nothing was updated; lower optim.lr or use trainer.precision=32-true"
-            )
+            raise self._not_finite("gradient norm", norm, bad_gradient(self.model))
+        if limit is not None:
+            nn.utils.clip_grads_with_norm_(trained, limit, norm)
         self.updating = True
+
+    def _not_finite(self, name: str, value: Tensor, culprit: str) -> NonFiniteError:
+        found = f" ({culprit})" if culprit else ""
+        return NonFiniteError(
+            f"the {name} is {float(value.detach())} in {self.place}{found}; "
+            "nothing was updated; lower optim.lr or use trainer.precision=32-true"
+        )
+
+    @property
+    def rate_is_new(self) -> bool:
+        """Whether these are the first steps of all, or at the peak of the learning rate."""
+        at_peak = self.iteration - self.optim.warmup_steps
+        return self.iteration < FIRST_STEPS or 0 <= at_peak < FIRST_STEPS
+
+    def check_survival(self, before: float, after: float, num_tokens: float) -> None:
+        """Refuse, on all ranks together, an update that has destroyed the policy.
+
+        Args:
+            before: sum of the negative log-likelihoods of some of this rank's tokens, before it.
+            after: of the same tokens, behind it.
+            num_tokens: how many they are.
+
+        Raises:
+            NonFiniteError: see `require_survival`.
+        """
+        sums = torch.tensor([before, after, num_tokens], device=self.device)
+        was, now, count = self.global_sum(sums).tolist()
+        if count:
+            require_survival(was / count, now / count, place=f"step {self.iteration + 1}")
 
     def global_sum(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all ranks."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rl4bio.modules.backends import build_sampler
+from rl4bio.modules.bad_numbers import weight_named
 from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.phases import phase
 from rl4bio.modules.policy import Policy
@@ -126,13 +127,14 @@ class GRPOLightningModule(ReplayUpdate):
     @phase("rollout")
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
-        found = self.sampler(
-            **self.policy.inputs(batch.samples),
-            group_size=self.grpo.group_size,
-            max_new_tokens=self.rollout.max_completion_tokens,
-            **self.distribution,
-            seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
-        )
+        with weight_named(self.model):
+            found = self.sampler(
+                **self.policy.inputs(batch.samples),
+                group_size=self.grpo.group_size,
+                max_new_tokens=self.rollout.max_completion_tokens,
+                **self.distribution,
+                seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
+            )
         return Rollout(
             prompt_ids=found.prompt_ids,
             prompt_mask=found.prompt_mask,
@@ -194,7 +196,7 @@ class GRPOLightningModule(ReplayUpdate):
                 self.policy,
                 rollout,
                 ref_logprobs,
-                max_tokens=self.grpo.tokens_per_micro_batch,
+                max_tokens=self.micro_batch_tokens,
                 precision="bf16" if self.rollout.samples_apart else str(self.trainer.precision),
                 **self.distribution,
             )

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rl4bio.errors import MissingPackageError, ModelError, Rl4bioError
+from rl4bio.files import deadline
 from rl4bio.files.assets import asset, is_asset, shipped_text
+from rl4bio.files.deadline import within
 from rl4bio.files.model_folder import NO_CODE, check_model_folder
 
 
@@ -52,7 +54,8 @@ def _probe_hub(repo_id: str) -> None:
     if isinstance(try_to_load_from_cache(repo_id, "config.json"), str):
         return
     try:
-        HfApi().auth_check(repo_id)  # one request, without the download's retries
+        # One request, without the download's retries.
+        within(deadline.HUB_S, lambda: HfApi().auth_check(repo_id))
     except Exception as error:  # the hub client raises its own, requests' and httpx's errors
         raise hub_error(repo_id, error) from error
 

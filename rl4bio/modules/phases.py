@@ -14,10 +14,17 @@ REMEDIES = {
     "rollout": "lower rollout.max_completion_tokens, data.options.batch_size or grpo.group_size",
     "reference": "lower grpo.tokens_per_micro_batch or rollout.max_prompt_tokens, or set "
     "grpo.kl_coef=0",
-    "update": "lower grpo.tokens_per_micro_batch (the result stays the same) or "
-    "rollout.max_completion_tokens, or set policy.gradient_checkpointing=true",
+    "update": "lower grpo.tokens_per_micro_batch or set it to auto (the result stays the same), "
+    "lower rollout.max_completion_tokens, or set policy.gradient_checkpointing=true",
 }
 """Of each phase the three settings that take most of its memory."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left; on CPUs torch says so in words alone."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate" in str(error)
 
 
 def phase(name: str) -> Callable[[F], F]:
@@ -33,9 +40,8 @@ def phase(name: str) -> Callable[[F], F]:
             try:
                 return method(self, *args, **options)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                full = not isinstance(error, RuntimeError) or "can't allocate" in str(error)
                 told = getattr(error, "__notes__", None)
-                if (full or isinstance(error, torch.OutOfMemoryError)) and not told:
+                if ran_out(error) and not told:
                     error.add_note(f"in the {name} of {self.place}; {REMEDIES[name]}")
                 raise
 

@@ -10,6 +10,7 @@ import logging
 import time
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rl4bio.errors import DataError
@@ -23,7 +24,7 @@ from rl4bio.modules.demonstrations import (
 )
 from rl4bio.modules.dropout import dropout_is_active
 from rl4bio.modules.engine_check import engine_serves
-from rl4bio.modules.policy import Policy
+from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.sections import OptimConfig, SFTConfig
 from rl4bio.sections.training import SFTLoss
@@ -124,8 +125,14 @@ class SFTLightningModule(PolicyModule):
 
         pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
         if float(denominator) > 0:
+            before = 0.0
+            if self.rate_is_new:
+                before = self._likelihood(pieces[0], packed)
             self.optimizer_step_over(pieces, loss_of)
             self._skipped = 0
+            if self.rate_is_new:
+                after = self._likelihood(pieces[0], packed)
+                self.check_survival(before, after, float(pieces[0].weights.sum()))
         else:
             self._skip(len(batch.samples))
         self.iteration += 1
@@ -157,6 +164,11 @@ class SFTLightningModule(PolicyModule):
     def on_validation_epoch_end(self) -> None:
         loss = sum(loss for loss, _ in self._validation)
         self.log_means({"val/loss": (loss, sum(count for _, count in self._validation))})
+
+    def _likelihood(self, piece: Demonstrations, packed: bool) -> float:
+        """The summed negative log-likelihood of some demonstrations, without dropout."""
+        with torch.no_grad(), evaluating(self.model):
+            return float(demonstration_loss(self.model, piece, packed=packed))
 
     def packs(self, rows: Demonstrations) -> bool:
         """Whether these demonstrations run without padding, in the model's present mode."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +14,18 @@ from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.functional.replay import replay_weights
-from rl4bio.modules.batching import cut, micro_batches, tokens_in_heap
+from rl4bio.modules.bad_numbers import require_finite, weight_named
+from rl4bio.modules.batching import Rows, cut, micro_batches, tokens_in_heap
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
-from rl4bio.modules.phases import phase
+from rl4bio.modules.phases import phase, ran_out
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.reward_validation import RewardValidation
 from rl4bio.modules.step_metrics import mean_terms
 from rl4bio.sections import GRPOConfig
 from rl4bio.types import Experience, LossTerms, Rollout
+
+log = logging.getLogger("rl4bio")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +42,8 @@ class RolloutUpdate(RewardValidation):
 
     grpo: GRPOConfig
     reference: Reference | None
+    halvings = 0
+    """How often the memory ran out in a micro-batch, and `auto` halved it."""
 
     @property
     def updates_per_step(self) -> int:
@@ -49,20 +56,73 @@ class RolloutUpdate(RewardValidation):
 
     @phase("reference")
     def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
-        """Float [N, C] of the reference; None where nothing asks for it."""
+        """Float [N, C] of the reference; None where nothing asks for it.
+
+        Raises:
+            NonFiniteError: it is not finite; names the prompt.
+        """
         if self.reference is None:
             return None
-        found = torch.zeros_like(rollout.logprobs)
-        for numbers in self.micro_batches(rollout):
-            rows = cut(rollout, numbers)
-            found[numbers, : rows.width] = self.reference.logprobs(rows, **self.distribution)
+        reference, found = self.reference, torch.zeros_like(rollout.logprobs)
+
+        def run() -> None:
+            for numbers in self.micro_batches(rollout):
+                rows = cut(rollout, numbers)
+                found[numbers, : rows.width] = reference.logprobs(rows, **self.distribution)
+
+        self.while_memory_lasts(run, [(rollout, None)])
+        with weight_named(self.model):
+            where = f"the reference in {self.place}"
+            require_finite(found, rollout.completion_mask, rollout, where=where)
         return found
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Tokens of a micro-batch, after what `auto` has learnt of the memory."""
+        return max(1, self.grpo.micro_batch_tokens >> self.halvings)
+
+    def while_memory_lasts(
+        self, run: Callable[[], None], work: Sequence[tuple[Rollout, list[int] | None]]
+    ) -> None:
+        """Do something in micro-batches; with `auto` again in smaller ones if the memory runs out.
+
+        Several processes would lose their common count, so with them it stays an error.
+
+        Args:
+            run: may be begun several times; what it has done of a try counts for nothing.
+            work: the rollouts that it cuts, and which of their groups; None is all.
+        """
+        while True:
+            try:
+                return run()
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                auto = self.grpo.tokens_per_micro_batch == "auto" and self.world_size == 1
+                if not ran_out(error) or not auto or not self._halve(work):
+                    raise
+            log.warning(
+                "the memory ran out in %s: micro-batches have %d tokens from here on, with the "
+                "same result; grpo.tokens_per_micro_batch=%d begins so",
+                self.place,
+                self.micro_batch_tokens,
+                self.micro_batch_tokens,
+            )
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _halve(self, work: Sequence[tuple[Rollout, list[int] | None]]) -> bool:
+        """Lower the limit until there are more micro-batches; False where each is one row."""
+        before = [len(self.micro_batches(*rows)) for rows in work]
+        while self.micro_batch_tokens > 1:
+            self.halvings += 1
+            if [len(self.micro_batches(*rows)) for rows in work] != before:
+                return True
+        return False
 
     def micro_batches(self, rollout: Rollout, groups: list[int] | None = None) -> list[Tensor]:
         """Row numbers of the micro-batches of a rollout, or of some of its groups."""
         return micro_batches(
             rollout,
-            self.grpo.tokens_per_micro_batch,
+            self.micro_batch_tokens,
             packed=engine_serves(self.policy),
             groups=groups,
             enough=tokens_in_heap(self.policy.model),
@@ -79,18 +139,15 @@ class RolloutUpdate(RewardValidation):
         """
         config = self.grpo
         sampled = self._part(experience)
-        batches = [
-            (sampled, numbers)
-            for numbers in self.micro_batches(
-                experience.rollout, self.groups_to_learn_from(experience)
-            )
-        ]
-        learnt = torch.cat([numbers for _, numbers in batches])
+        groups = self.groups_to_learn_from(experience)
+        parts, work = [sampled], [(experience.rollout, groups)]
+        learnt = torch.cat(self.micro_batches(experience.rollout, groups))
         mask = sampled.mask
         counts = torch.stack([mask.sum(), mask[learnt].sum(), torch.zeros_like(mask.sum())]).float()
         if (replayed := experience.replayed) is not None:
             more = self._part(replayed)
-            batches += [(more, numbers) for numbers in self.micro_batches(replayed.rollout)]
+            parts.append(more)
+            work.append((replayed.rollout, None))
             tokens = more.mask.sum()
             counts += torch.stack([tokens, tokens, torch.full_like(tokens, len(more.mask))])
         num_tokens, num_learnt, more_rows = (self.global_sum(counts) / self.world_size).tolist()
@@ -106,6 +163,10 @@ class RolloutUpdate(RewardValidation):
             rows = cut(part.experience.rollout, numbers)
             here = (numbers, slice(rows.width))
             logprobs, entropy = row_logprobs(self.policy, rows, **self.distribution)
+            with weight_named(self.model):
+                where = f"the policy in {self.place}"
+                rollout = part.experience.rollout
+                require_finite(logprobs.detach(), part.mask[here], rollout, numbers, where=where)
             if first_pass:
                 part.old[here] = logprobs.detach()
             reference = part.experience.ref_logprobs
@@ -122,14 +183,31 @@ class RolloutUpdate(RewardValidation):
             sums.append(terms)
             return terms.total
 
-        for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
+        def one_pass() -> None:
+            del sums[done:]
+            cuts = zip(parts, work, strict=True)
+            batches = [(part, n) for part, rows in cuts for n in self.micro_batches(*rows)]
             self.optimizer_step_over(batches, loss_of)
+
+        for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
+            done = len(sums)
+            self.while_memory_lasts(one_pass, work)
+        first = self.micro_batches(experience.rollout, groups)[0]
+        if self.rate_is_new:
+            self.check_update(cut(experience.rollout, first), sampled.old[first])
         if self.rollout.samples_apart:
-            first = batches[0][1]
             gap = (sampled.old - experience.rollout.logprobs).abs()[first][mask[first]]
             self.log_means({"train/sampling_gap_nats": (float(gap.sum()), float(gap.numel()))})
         share = num_learnt / num_tokens if num_tokens else 1.0
         return mean_terms(sums, passes=config.updates_per_rollout, share=share)
+
+    def check_update(self, rows: Rows, old: Tensor) -> None:
+        """Refuse an update that makes what was just sampled unlikely; by a forward of some rows."""
+        with torch.no_grad():
+            logprobs, _ = row_logprobs(self.policy, rows, **self.distribution)
+        mask = rows.completion_mask
+        before, after = -old[:, : rows.width][mask].sum(), -logprobs[mask].sum()
+        self.check_survival(float(before), float(after), float(mask.sum()))
 
     def _part(self, experience: Experience) -> Part:
         rollout = experience.rollout

@@ -55,7 +55,7 @@ def micro_batch_tokens(config: RunConfig, *, enough: int | None = None, full: bo
         full: as if completions were just so long that they fill it; else they are at their limit,
             and whole groups seldom do.
     """
-    limits, limit = config.rollout, config.grpo.tokens_per_micro_batch
+    limits, limit = config.rollout, config.grpo.micro_batch_tokens
     row = limits.max_prompt_tokens + limits.max_completion_tokens
     group = row + (config.grpo.group_size - 1) * limits.max_completion_tokens
     step = step_tokens(config, shared_prompts=True)

@@ -71,8 +71,8 @@ def remedies(
     half_batch = max(1, prompts_of(config) // 2)
     options = {**config.data.options, "batch_size": half_batch}
     changes = {
-        f"grpo.tokens_per_micro_batch={grpo.tokens_per_micro_batch // 2}": replace(
-            config, grpo=replace(grpo, tokens_per_micro_batch=grpo.tokens_per_micro_batch // 2)
+        f"grpo.tokens_per_micro_batch={grpo.micro_batch_tokens // 2}": replace(
+            config, grpo=replace(grpo, tokens_per_micro_batch=grpo.micro_batch_tokens // 2)
         ),
         "policy.gradient_checkpointing=true": replace(
             config, policy=replace(config.policy, gradient_checkpointing=True)

@@ -17,9 +17,11 @@ from lightning.pytorch.plugins.environments import (
     SLURMEnvironment,
 )
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from rl4bio.errors import RankError
 from rl4bio.hardware import check_code, settle_cuda
+from rl4bio.runs.companions import keep_company, watch_children, watch_parent
 from rl4bio.runs.launch import Launch, plan_launch
 from rl4bio.runs.meeting import JOIN
 from rl4bio.sections.run import TrainerConfig
@@ -118,6 +120,7 @@ def join(section: TrainerConfig) -> None:
             f"{known.main_port} ({str(error).splitlines()[0]}); see the others' messages"
         ) from error
     atexit.register(leave)
+    keep_company()
 
 
 def leave() -> None:
@@ -152,4 +155,28 @@ def trainer_options(section: TrainerConfig) -> dict[str, Any]:
     }
     if launch.world == 1 and section.strategy == "auto":
         return {**options, "strategy": "auto", "plugins": [environment]}
-    return {**options, "strategy": DDPStrategy(cluster_environment=environment, timeout=STEP)}
+    if launch.launcher == "lightning" and launch.local_rank:
+        watch_parent()
+    return {**options, "strategy": Ranks(cluster_environment=environment, timeout=STEP)}
+
+
+class Ranks(DDPStrategy):
+    """DDP whose processes end together, with the cause of the first that failed."""
+
+    def setup_environment(self) -> None:
+        super().setup_environment()
+        keep_company()
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+
+
+class Launcher(_SubprocessScriptLauncher):
+    """Starts the other processes of this machine; Lightning's own would kill all at once."""
+
+    def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        if not self.cluster_environment.creates_processes_externally:
+            self._call_children_scripts()
+            watch_children(self.procs)
+        return function(*args, **kwargs)

@@ -16,6 +16,9 @@ SFTLoss = Literal["nll", "dft"]
 Optimizer = Literal["adamw", "muon", "adamw8bit", "paged_adamw8bit", "lion8bit"]
 Schedule = Literal["constant", "linear", "cosine", "cosine_with_restarts"]
 
+AUTO_TOKENS = 32768
+"""Tokens of a micro-batch that `grpo.tokens_per_micro_batch: auto` begins with."""
+
 
 @dataclass(kw_only=True)
 class ReferenceConfig:
@@ -78,9 +81,10 @@ class GRPOConfig:
     updates_per_rollout: int = 1
     """Optimiser updates from each set of completions, which make one step; above 1 the clip
     matters."""
-    tokens_per_micro_batch: int = 8192
+    tokens_per_micro_batch: int | Literal["auto"] = 8192
     """Tokens of one forward, every prompt counted once (padded ones where the engine does not serve
-    the model); at least one row."""
+    the model); at least one row. auto begins with 32768 and halves where the memory runs out (one
+    process; the result stays the same)."""
     mask_truncated: bool = False
     """Leave completions that hit the length limit out of the loss."""
     refill_rounds: int = 0
@@ -102,10 +106,11 @@ class GRPOConfig:
             "clip_high",
             "ratio_cap",
             "updates_per_rollout",
-            "tokens_per_micro_batch",
             "best_share",
             "augmented_sigma",
         )
+        if self.tokens_per_micro_batch != "auto":
+            positive("grpo", self, "tokens_per_micro_batch")
         require(self.best_share <= 1, "grpo.best_share", f"got {self.best_share}, needs at most 1")
         require(
             self.augmented_sigma is None or self.combine == "sum_then_normalize",
@@ -138,6 +143,12 @@ class GRPOConfig:
             "grpo.sapo_temperatures",
             "needs two numbers above 0",
         )
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """`tokens_per_micro_batch` as a number: where auto begins."""
+        tokens = self.tokens_per_micro_batch
+        return AUTO_TOKENS if tokens == "auto" else tokens
 
 
 @dataclass(kw_only=True)

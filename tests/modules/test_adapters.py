@@ -23,7 +23,6 @@ from rl4bio.modules.policy import Policy
 from rl4bio.modules.sft import SFTLightningModule
 from rl4bio.modules.text_part import beside_text
 from rl4bio.sections import AdapterConfig, OptimConfig, PolicyConfig, SFTConfig
-from tests.conftest import build_model, build_tokenizer
 
 QV = ["q_proj", "v_proj"]
 LORA: dict[str, Any] = {"r": 2, "target_modules": QV, "task_type": "CAUSAL_LM"}
@@ -155,22 +154,9 @@ class TestRefused:
 
 
 @pytest.fixture(scope="module")
-def multimodal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def multimodal(tiny_folder: Callable[[str], Path]) -> Path:
     """A random Gemma 3 of the sizes that see: a vision tower and a projector beside the text."""
-    folder, tokenizer = tmp_path_factory.mktemp("multimodal"), build_tokenizer()
-    text = build_model("gemma3", tokenizer)
-    vision = hf.SiglipVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        image_size=28, patch_size=14,
-    )  # fmt: skip
-    config = hf.Gemma3Config(text_config=text.config, vision_config=vision, mm_tokens_per_image=4)
-    torch.manual_seed(0)
-    model = hf.Gemma3ForConditionalGeneration(config)
-    model.model.language_model.load_state_dict(text.model.state_dict())
-    model.generation_config = text.generation_config
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_folder("gemma3 with images")
 
 
 class TestMultimodal:

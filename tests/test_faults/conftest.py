@@ -79,7 +79,7 @@ optim: {{lr: 0.01, warmup_steps: 1}}
 data:
   name: trials
   options: {{batch_size: 2, num_train: 5, num_val: 3, distractors: [0, 0]}}
-rewards: [{{name: letters}}]
+rewards: [{{name: letters, isolation: none}}]
 callbacks: [{{name: gambler}}, {{name: slow}}]
 trainer:
   {{max_steps: 5, accelerator: cpu, save_every_steps: 2, val_every_steps: 2, num_threads: 1}}
@@ -98,15 +98,22 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def write_config(tiny_policy_folder: Path, plugin: Path, libraries: None) -> Callable[[Path], Path]:
+    """Writes the configuration of a tiny run, whose folder is `<place>/runs/<name>`."""
+
+    def write(place: Path) -> Path:
+        path = place / "config.yaml"
+        places = {"runs": place / "runs", "plugin": plugin, "model": tiny_policy_folder}
+        path.write_text(CONFIG.format(**places, dropout=0.0))
+        return path
+
+    return write
+
+
 @pytest.fixture
-def config(tiny_policy_folder: Path, plugin: Path, tmp_path: Path, libraries: None) -> Path:
-    """The configuration of a tiny run, whose folder is `tmp_path / "runs" / name`."""
-    path = tmp_path / "config.yaml"
-    text = CONFIG.format(
-        runs=tmp_path / "runs", plugin=plugin, model=tiny_policy_folder, dropout=0.0
-    )
-    path.write_text(text)
-    return path
+def config(write_config: Callable[[Path], Path], tmp_path: Path) -> Path:
+    return write_config(tmp_path)
 
 
 @pytest.fixture
@@ -117,6 +124,33 @@ def fit(config: Path, tmp_path: Path) -> Callable[..., forks.Ended]:
         return forks.run([str(config), *arguments], tmp_path / "logs", **options)  # type: ignore[arg-type]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished(
+    write_config: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[Path, forks.Ended]]:
+    """The folder of a run with these changes that nobody disturbed, made once; read only."""
+    root = tmp_path_factory.mktemp("finished")
+    config = write_config(root)
+    made: dict[tuple[str, ...], tuple[Path, forks.Ended]] = {}
+
+    def run(*changes: str) -> tuple[Path, forks.Ended]:
+        if changes not in made:
+            folder = root / "runs" / f"whole{len(made)}"
+            command = [str(config), f"name={folder.name}", *changes]
+            ended = forks.run(command, root / "logs", count_in=folder)
+            assert ended.code == 0, ended.err
+            made[changes] = folder, ended
+        return made[changes]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole(finished: Callable[..., tuple[Path, forks.Ended]]) -> dict[str, object]:
+    """What the run of the configuration says of itself when nobody disturbs it."""
+    return forks.truth(finished()[0])
 
 
 @pytest.fixture

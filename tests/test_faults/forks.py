@@ -10,15 +10,20 @@ import contextlib
 import csv
 import os
 import random
+import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 AUDITED = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
 """What a process does to files, as `sys.addaudithook` tells it; fsync and writes are added."""
+
+LAUNCHERS = re.compile("SLURM|RANK|WORLD|MASTER|TORCHELASTIC|OMPI|PMI|NODE_|CUDA_VISIBLE")
+"""Variables by which a process is told that it is one of several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,34 +78,97 @@ def run(
         environment: more variables.
         timeout_s: then it is killed, and the test fails.
     """
+    started = start(
+        arguments, logs, kill_at=kill_at, count_in=count_in, environment=environment or {}
+    )
+    if signals is not None:
+        signals(started.number)
+        started = replace(started, since=time.monotonic())
+    return wait(started, timeout_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A run under way."""
+
+    number: int
+    """Of its process."""
+    logs: Path
+    since: float
+
+
+def start(
+    arguments: Sequence[str],
+    logs: Path,
+    *,
+    kill_at: int = 0,
+    count_in: Path | None = None,
+    environment: dict[str, str],
+) -> Started:
+    """Fork a child that runs `rl4bio fit`; see `run`."""
     logs.mkdir(exist_ok=True, parents=True)
     out, err, count = (logs / name for name in ("out", "err", "count"))
-    count.write_text("0")
+    for path, text in ((out, ""), (err, ""), (count, "0")):
+        path.write_text(text)
     child = os.fork()
     if not child:
         with contextlib.suppress(BaseException):
-            _child(arguments, out, err, kill_at, count_in, count, environment or {})
+            _child(arguments, out, err, kill_at, count_in, count, environment)
         os._exit(99)
-    started = time.monotonic()
-    if signals is not None:
-        signals(child)
-        started = time.monotonic()
+    return Started(number=child, logs=logs, since=time.monotonic())
+
+
+def start_pair(arguments: Sequence[str], logs: Path, **more: str) -> list[Started]:
+    """Two tasks of a SLURM step, as srun starts them."""
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", **more}
+    job |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
+    job |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()}
+    return [
+        start(
+            arguments,
+            logs / f"rank{number}",
+            environment=job | {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)},
+        )
+        for number in (0, 1)
+    ]
+
+
+def wait_pair(runs: Sequence[Started], timeout_s: float = 120.0) -> list[Ended]:
+    """Until both have ended; none is left running."""
+    try:
+        return [wait(run, timeout_s) for run in runs]
+    except AssertionError:
+        for run in runs:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(run.number, signal.SIGKILL)
+        raise
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
+def wait(run: Started, timeout_s: float = 120.0) -> Ended:
+    """Until a run ends by itself; past the time it is killed, and the test fails."""
+    out, err, count = (run.logs / name for name in ("out", "err", "count"))
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
+        ended, status = os.waitpid(run.number, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() - started > timeout_s:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        if time.monotonic() - run.since > timeout_s:
+            os.kill(run.number, signal.SIGKILL)
+            os.waitpid(run.number, 0)
             raise AssertionError(f"still running after {timeout_s:g} s: {err.read_text()[-3000:]}")
-        time.sleep(0.005)
+        time.sleep(0.02)
     code = os.waitstatus_to_exitcode(status)
     return Ended(
         code=128 - code if code < 0 else code,
         out=out.read_text(errors="replace"),
         err=err.read_text(errors="replace"),
         operations=int(count.read_text() or 0),
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - run.since,
     )
 
 
@@ -121,6 +189,8 @@ def _child(
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # pytest's own are in memory
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
+    for name in [name for name in os.environ if LAUNCHERS.match(name)]:
+        del os.environ[name]
     os.environ.update(environment)
     from rl4bio.fit import main
 
@@ -130,6 +200,8 @@ def _child(
     try:
         code = main(list(arguments))
     finally:
+        if "rl4bio.runs.ranks" in sys.modules:
+            sys.modules["rl4bio.runs.ranks"].leave()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.conftest import build_model, build_tokenizer
 from tests.test_faults import forks
 from tests.test_faults.conftest import CONFIG, PLUGIN
-from tests.test_faults.test_kills import KINDS
+from tests.test_faults.test_kills import LONG_KINDS
 
 Fit = Callable[..., forks.Ended]
 Row = tuple[str, int, int, str]
@@ -31,17 +31,17 @@ Row = tuple[str, int, int, str]
 def kills(fit: Fit, runs: Path, rng: random.Random, count: int) -> Row:
     """Runs of all kinds, each killed one to four times before a file operation; then resumed."""
     wanted, operations, held, notes = {}, {}, 0, []
-    for kind, changes in KINDS.items():
+    for kind, changes in LONG_KINDS.items():
         whole = fit(f"name=whole-{kind}", *changes, count_in=runs / f"whole-{kind}")
         assert whole.code == 0, whole.err
         wanted[kind] = forks.truth(runs / f"whole-{kind}")
         operations[kind] = whole.operations
     for number in range(count):
-        kind = rng.choice(list(KINDS))
+        kind = rng.choice(list(LONG_KINDS))
         folder = runs / "parts"
         shutil.rmtree(folder, ignore_errors=True)
         places = [rng.randrange(1, operations[kind]) for _ in range(rng.randint(1, 4))]
-        command = ["name=parts", *KINDS[kind], "--resume"]
+        command = ["name=parts", *LONG_KINDS[kind], "--resume"]
         codes = [fit(*command, kill_at=n, count_in=folder).code for n in places]
         ended = fit(*command)
         same = forks.differences(wanted[kind], forks.truth(folder))

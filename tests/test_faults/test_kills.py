@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_faults.forks import Ended, differences, truth
 
-KINDS = {
+KINDS: dict[str, list[str]] = {
     "grpo": [],
     "sft": ["task=sft", "policy.adapter.dropout=0.3"],
     "molecules": [
@@ -25,6 +25,8 @@ KINDS = {
         "callbacks=[]",
     ],
 }
+LONG_KINDS = {**KINDS, "a reward as a guest": ["rewards=[{name: letters, isolation: process}]"]}
+"""Those of `make test-faults`; a guest takes seconds to start."""
 
 
 def killed_and_resumed(
@@ -41,16 +43,17 @@ def killed_and_resumed(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_tells_the_same(
-    fit: Callable[..., Ended], tmp_path: Path, rng: random.Random, kind: str
+    fit: Callable[..., Ended],
+    finished: Callable[..., tuple[Path, Ended]],
+    tmp_path: Path,
+    rng: random.Random,
+    kind: str,
 ) -> None:
     changes = KINDS[kind]
-    runs = tmp_path / "runs"
-    whole = fit("name=whole", *changes, count_in=runs / "whole")
-    assert whole.code == 0, whole.err
-    wanted = truth(runs / "whole")
-    for number in range(2):
-        folder = runs / f"parts{number}"
-        kills = [rng.randrange(1, whole.operations), rng.randrange(1, whole.operations // 2)]
-        ended = killed_and_resumed(fit, folder, changes, kills)
-        assert ended.code == 0, (kills, ended.err)
-        assert differences(wanted, truth(folder)) == [], kills
+    whole, left_alone = finished(*changes)
+    operations = left_alone.operations
+    folder = tmp_path / "runs" / "parts"
+    kills = [rng.randrange(1, operations), rng.randrange(1, operations // 2)]
+    ended = killed_and_resumed(fit, folder, changes, kills)
+    assert ended.code == 0, (kills, ended.err)
+    assert differences(truth(whole), truth(folder)) == [], kills

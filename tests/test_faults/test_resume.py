@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from rl4bio.callbacks.checkpoint_state import what_is_missing
+from rl4bio.errors import ModelError
+from rl4bio.storage.checkpoints import usable_checkpoint
 from tests.test_faults.forks import Ended, table, truth
 
 
@@ -87,35 +91,39 @@ HURT: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.fixture
-def begun(fit: Callable[..., Ended], tmp_path: Path) -> Path:
-    """A run that was stopped behind its second step, with one checkpoint."""
-    ended = fit("name=begun", "trainer.max_steps=2")
-    assert ended.code == 0, ended.err
+def begun(finished: Callable[..., tuple[Path, Ended]], tmp_path: Path) -> Path:
+    """A run that was stopped behind its second step, with one checkpoint, and moved here."""
     folder = tmp_path / "runs" / "begun"
+    shutil.copytree(finished("trainer.max_steps=2")[0], folder)
     (folder / "summary.json").unlink()
     return folder
+
+
+@pytest.mark.parametrize("name", HURT)
+def test_a_hurt_checkpoint_is_refused_with_its_reason(begun: Path, name: str) -> None:
+    hurt, reason = HURT[name]
+    hurt(begun / "checkpoints" / "step-00000002")
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=re.escape(reason)):
+        usable_checkpoint(begun / "checkpoints", lambda state, f: what_is_missing(state, f, ""))
+    assert time.monotonic() - started < 60
 
 
 def test_checkpoints_of_which_none_is_usable(
     fit: Callable[..., Ended], begun: Path, tmp_path: Path
 ) -> None:
-    """Each is refused quickly, with its reason; nothing is touched; starting over needs a flag."""
+    """They are refused, with the reason; nothing is touched; starting over needs a flag."""
     good = begun / "checkpoints" / "step-00000002"
-    shutil.copytree(good, tmp_path / "good")
     rows = (begun / "metrics.csv").read_bytes()
-    for name, (hurt, reason) in HURT.items():
-        shutil.rmtree(good)
-        shutil.copytree(tmp_path / "good", good)
-        hurt(good)
-        started = time.monotonic()
-        ended = fit("name=begun", "trainer.max_steps=2", "--resume")
-        assert ended.code == 4, (name, ended.err)
-        line = ended.err.splitlines()[-1]
-        assert reason in line, name
-        assert "--restart" in line
-        assert "Traceback" not in ended.err
-        assert time.monotonic() - started < 60, name
-        assert (begun / "metrics.csv").read_bytes() == rows, name
+    hurt, reason = HURT["a nested state"]
+    hurt(good)
+    ended = fit("name=begun", "trainer.max_steps=2", "--resume")
+    assert ended.code == 4, ended.err
+    line = ended.err.splitlines()[-1]
+    assert reason in line
+    assert "--restart" in line
+    assert "Traceback" not in ended.err
+    assert (begun / "metrics.csv").read_bytes() == rows
     ended = fit("name=begun", "trainer.max_steps=2", "--restart")
     assert ended.code == 0, ended.err
     aside = begun.with_name("begun.before-1")
@@ -138,21 +146,19 @@ def test_a_checkpoint_of_another_run(
 
 
 def test_a_moved_folder_goes_on_where_it_is(
-    fit: Callable[..., Ended], begun: Path, tmp_path: Path
+    begun: Path, whole: dict[str, object], tmp_path: Path
 ) -> None:
-    assert fit("name=whole", "trainer.max_steps=4").code == 0
     moved = tmp_path / "elsewhere" / "renamed"
     moved.parent.mkdir()
     begun.rename(moved)
     from tests.test_faults import forks
 
-    more = [str(moved / "config.yaml"), "trainer.max_steps=4", "--resume"]
+    more = [str(moved / "config.yaml"), "trainer.max_steps=5", "--resume"]
     ended = forks.run(more, tmp_path / "logs")
     assert ended.code == 0, ended.err
     assert "resuming from step 2" in ended.out
     assert not begun.exists()
-    wanted, found = truth(tmp_path / "runs" / "whole"), truth(moved)
-    assert found == wanted
+    assert truth(moved) == whole
 
 
 def test_a_resume_without_any_checkpoint_begins_anew(

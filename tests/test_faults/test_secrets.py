@@ -76,6 +76,8 @@ def test_nothing_is_found(fit: Callable[..., Ended], tmp_path: Path) -> None:
         assert ended.code == 0, ended.err
         assert "plugins" in (folder / "config.yaml").read_text()
         assert leaks(folder, ended) == []
+        if isolation == "none":
+            continue
         again = fit(*command, environment=environment)
         assert (again.code, again.out[:9]) == (0, "complete:")
         crashed = fit(*command, "name=crash", environment=environment | {"CRASH": "1"})

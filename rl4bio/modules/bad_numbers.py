@@ -1,0 +1,94 @@
+"""Where the first number that is none comes from, and an update that destroys the policy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rl4bio.errors import NonFiniteError
+from rl4bio.text.redaction import one_line
+from rl4bio.types import Rollout
+
+FIRST_STEPS = 3
+"""Steps at the full learning rate after which it is known not to destroy the policy."""
+DESTROYED_NATS = 5.0
+"""An update after which what was just likely is so much less likely, a token, has destroyed it."""
+SHOWN_CHARACTERS = 80
+
+
+def bad_weight(model: Any) -> str:
+    """Says which weight is the first with a NaN or infinite value; "" where none is."""
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight.detach()).all()):
+            return f"weight {name} is not finite"
+    return ""
+
+
+def bad_gradient(model: nn.Module) -> str:
+    """Says where a gradient is NaN or infinite, nearest to the loss; "" where none is."""
+    for name, weight in reversed(list(model.named_parameters())):
+        if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
+            return f"the gradient of {name} is not finite"
+    return ""
+
+
+def require_finite(
+    values: Tensor, mask: Tensor, rollout: Rollout, rows: Tensor | None = None, *, where: str
+) -> None:
+    """Refuse log-probabilities of a rollout's tokens that are NaN or infinite.
+
+    Args:
+        values: float [n, C].
+        mask: bool [n, C], True = real token.
+        rollout: N rows.
+        rows: int [n], their numbers in the rollout; None is all.
+        where: whose they are, and the step.
+
+    Raises:
+        NonFiniteError: names the prompt.
+    """
+    bad = (~torch.isfinite(values) & mask).any(-1)
+    if not bool(bad.any()):
+        return
+    first = int(bad.nonzero()[0])
+    sample = rollout.row_samples[first if rows is None else int(rows[first])]
+    text = sample.prompt if isinstance(sample.prompt, str) else sample.prompt[-1]["content"]
+    raise NonFiniteError(
+        f"the log-probabilities of {where} are not finite for sample {sample.uid} "
+        f"({one_line(text, SHOWN_CHARACTERS)!r})"
+    )
+
+
+@contextlib.contextmanager
+def weight_named(model: Any) -> Iterator[None]:
+    """Add the bad weight to a NonFiniteError from inside, if a weight is what is bad."""
+    try:
+        yield
+    except NonFiniteError as error:
+        weight = bad_weight(model)
+        if not weight or weight in str(error):
+            raise
+        raise NonFiniteError(f"{error}; {weight}") from error
+
+
+def require_survival(before: float, after: float, *, place: str) -> None:
+    """Refuse an update that makes the policy's own text unlikely, before the weights are kept.
+
+    Args:
+        before: mean negative log-likelihood of some tokens, in nats, before the update.
+        after: of the same tokens, behind it.
+        place: the step, for the message.
+
+    Raises:
+        NonFiniteError: it has grown by DESTROYED_NATS a token or is no number.
+    """
+    if not after - before < DESTROYED_NATS:
+        raise NonFiniteError(
+            f"{place} destroyed the policy: tokens that had {before:.3g} nats on average have "
+            f"{after:.3g} behind its update; these weights are not saved; lower optim.lr (a tenth "
+            "to begin with), or set optim.warmup_steps and optim.max_grad_norm"
+        )
