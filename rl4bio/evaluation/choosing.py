@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rl4bio.answers.answer import Answer
-from rl4bio.evaluation.asking import by_length
 from rl4bio.evaluation.replies import Questions
+from rl4bio.modules.completing import by_length
 from rl4bio.modules.logprobs import continuation_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.reports.answers.cases import Reply

@@ -47,8 +47,8 @@ class Questions:
 
 
 @dataclass(slots=True, kw_only=True)
-class Written:
-    """One completion."""
+class Completion:
+    """One completion of a question, as text."""
 
     text: str
     tokens: int
@@ -89,7 +89,7 @@ def behind_opening(questions: Questions, number: int, text: str) -> tuple[str | 
 
 
 def make_reply(
-    written: Written, questions: Questions, number: int, rewards: dict[str, float]
+    written: Completion, questions: Questions, number: int, rewards: dict[str, float]
 ) -> Reply:
     """A completion, read by both readers.
 

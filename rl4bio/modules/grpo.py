@@ -14,6 +14,7 @@ from rl4bio.functional.losses import grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.modules.backends import build_sampler
 from rl4bio.modules.batching import cut, micro_batches, tokens_in_heap
+from rl4bio.modules.completing import Sampling, complete
 from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
@@ -22,7 +23,6 @@ from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.refill import refill, spare_prompts
 from rl4bio.modules.reward_validation import RewardValidation
-from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
 from rl4bio.modules.step_advantages import advantages_over_ranks
 from rl4bio.modules.step_metrics import Stopwatch, mean_terms, step_sums
@@ -101,25 +101,17 @@ class GRPOLightningModule(RewardValidation):
     @phase("rollout")
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
-        found = self.sampler(
-            **self.policy.inputs(batch.samples),
-            group_size=self.grpo.group_size,
+        size = self.grpo.group_size
+        sampling = Sampling(
             max_new_tokens=self.rollout.max_completion_tokens,
             **self.distribution,
-            seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
+            group_size=size,
+            seed=self.seed,
+            round_number=round_number,
         )
-        return Rollout(
-            prompt_ids=found.prompt_ids,
-            prompt_mask=found.prompt_mask,
-            completion_ids=found.ids,
-            completion_mask=found.mask,
-            logprobs=found.logprobs,
-            completions=found.texts,
-            truncated=found.truncated,
-            samples=list(batch.samples),
-            group_size=self.grpo.group_size,
-            conditions=found.conditions,
-        )
+        seeds = sampling.seeds(batch.indices)
+        found = complete(self.policy, batch.samples, sampling, seeds=seeds, sampler=self.sampler)
+        return Rollout.of(found, batch.samples, size)
 
     def draw_again(self, batch: PromptBatch, round_number: int) -> tuple[Rollout, Scores]:
         """Scored completions of fresh prompts."""
