@@ -12,7 +12,7 @@ import yaml
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.reports.run.comparison import RunRecord, Setting
 from rl4bio.runs.finish import read_metrics
-from rl4bio.storage import RunFolder
+from rl4bio.storage import RunFolder, read_json
 from rl4bio.storage.changed_keys import leaves
 
 OWN = ("name", "seed", "output_dir", "logging", "plugins")
@@ -34,9 +34,9 @@ def read_run(path: Path) -> RunRecord:
         raise StorageError(f"{path}: is not finished (no summary.json); let `rl4bio fit` finish it")
     try:
         config = yaml.safe_load(folder.config.read_text("utf-8"))
-        summary = json.loads(folder.summary.read_text("utf-8"))
+        summary = read_json(folder.summary)
         rows = read_metrics(folder.metrics)
-        if not isinstance(config, dict) or not isinstance(summary, dict):
+        if not isinstance(config, dict):
             raise ValueError("no mapping")
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise StorageError(f"{path}: cannot be read ({error}); is it a whole run?") from error

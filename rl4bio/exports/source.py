@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.config.load import load_config
-from rl4bio.errors import ConfigError, ModelError
+from rl4bio.errors import ConfigError, ModelError, StorageError
 from rl4bio.sections import NEW, RunConfig
-from rl4bio.storage import RunFolder
+from rl4bio.storage import RunFolder, read_json
 
 if TYPE_CHECKING:
     from rl4bio.modules.policy import Policy
@@ -37,10 +37,9 @@ class Source:
         if self.config is None or self.is_checkpoint:
             return None
         try:
-            found: dict[str, Any] = json.loads((self.folder.parent / "summary.json").read_text())
-        except (OSError, ValueError):
+            return read_json(self.folder.parent / "summary.json")
+        except StorageError:
             return None
-        return found
 
     @property
     def is_checkpoint(self) -> bool:

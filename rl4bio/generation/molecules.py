@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -17,6 +15,7 @@ from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.states import batch_states, same_key
 from rl4bio.chem.tokens import END
 from rl4bio.errors import ConfigError
+from rl4bio.files.delimited import csv_text
 from rl4bio.generation.options import sampling_of
 from rl4bio.generation.streams import opened_output
 from rl4bio.modules.completing import Progress, complete_all, in_turn
@@ -183,11 +182,9 @@ def read_scaffold(policy: Policy, text: str | None) -> str:
 
 def csv_lines(rows: Sequence[MoleculeRow]) -> str:
     """Rows of the CSV file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in rows:
-        writer.writerow([safe_cell(row.smiles), row.canonical, row.state, f"{row.logprob:.3f}"])
-    return text.getvalue()
+    return csv_text(
+        [safe_cell(row.smiles), row.canonical, row.state, f"{row.logprob:.3f}"] for row in rows
+    )
 
 
 def closing_line(counts: dict[str, int], seconds: float) -> str:

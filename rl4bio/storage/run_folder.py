@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import itertools
-import json
 import os
 import secrets
 import shutil
@@ -18,7 +17,7 @@ import yaml
 
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.storage.changed_keys import changed_keys
-from rl4bio.storage.files import remove_leftovers, storage_errors, write_atomic
+from rl4bio.storage.files import read_json, remove_leftovers, storage_errors, write_atomic
 
 PLACE = ("name", "output_dir")
 """Where a run is. A folder that was moved is the same run."""
@@ -155,8 +154,8 @@ class RunFolder:
         if not stored or not self.finished:
             return ""
         try:
-            steps = json.loads(self.summary.read_text("utf-8"))["steps"]
-        except (OSError, ValueError, KeyError, TypeError):
+            steps = read_json(self.summary)["steps"]
+        except (StorageError, KeyError):
             return ""
         changed = changed_keys(stored, config_yaml, PLACE)
         if not changed:
