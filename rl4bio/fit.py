@@ -107,7 +107,12 @@ def fit(arguments: argparse.Namespace) -> int:
         print(to_yaml(config), end="")
         return 0
     if arguments.dry_run:
-        dry_run(next(iter(stage_configs(config)), config), card=arguments.card)
+        stages = stage_configs(config)
+        for number, one in enumerate(stages, start=1):
+            print(f"stage {number} of {len(stages)}: {one.name}, here from the first weights")
+            dry_run(one, card=arguments.card)
+        if not stages:
+            dry_run(config, card=arguments.card)
         return 0
     if arguments.card:
         raise ConfigError("--card: plans for a card that need not be there; add --dry-run")

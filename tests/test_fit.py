@@ -420,6 +420,16 @@ class TestDryRun:
         assert "weights are trained" in capsys.readouterr().out
         assert not runs.exists()
 
+    def test_shows_every_stage(
+        self, fit: Callable[..., int], runs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stages = "stages=[{name: warm, task: sft}, {name: rl, task: grpo}]"
+        assert fit("--dry-run", stages) == 0
+        out = capsys.readouterr().out
+        warm, rl = out.index("stage 1 of 2: warm"), out.index("stage 2 of 2: rl")
+        assert warm < rl < out.index("4 prompts x 3 completions")
+        assert not runs.exists()
+
     def test_print_config_is_accepted_again(
         self,
         fit: Callable[..., int],

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rl4bio.errors import DataError
-from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.engine_check import engine_serves, find_problem
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions
@@ -151,6 +151,14 @@ def test_the_engines_numbers_are_a_plain_forwards(case: tuple[Policy, Expected])
         plain = plain_logprobs(policy, prompts[row // 2], found.completion_ids[row])
         mask = found.completion_mask[row]
         torch.testing.assert_close(found.logprobs[row][mask], plain[mask], atol=1e-4, rtol=1e-4)
+
+
+def test_half_precision_goes_through_the_engine(case: tuple[Policy, Expected]) -> None:
+    policy, expected = case
+    if not expected.small:
+        pytest.skip("plain forwards take too long")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert find_problem(policy) == ""
 
 
 def plain_logprobs(policy: Policy, prompt: list[int], completion: torch.Tensor) -> torch.Tensor:

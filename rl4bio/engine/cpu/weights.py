@@ -30,7 +30,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from transformers.pytorch_utils import Conv1D
 
 from rl4bio.engine.cpu.siblings import SIBLINGS, Merged
-from rl4bio.engine.cpu.small_layers import replace_norms
 from rl4bio.functional.shapes import at_least_float32
 
 MIN_PACKED_FLOAT32 = 2**17
@@ -52,10 +51,9 @@ def rollout_weights(
 
     Linear layers (and GPT-2's Conv1D), plain or under plain LoRA, get an instance attribute
     `forward`, which is removed at the end. The copy is made in a layer's first call; which adapters
-    it holds is settled on entry, so switch them outside. RMSNorms get a cheaper `forward` in the
-    same way, see `small_layers`. Left alone are quantised layers, variants of LoRA such as DoRA,
-    LoRA with a bias, active dropout or merged already, other tuners, layers whose `forward` is
-    replaced already, and those with nothing to fold, pack or cast.
+    it holds is settled on entry, so switch them outside. Left alone are quantised layers, variants
+    of LoRA such as DoRA, LoRA with a bias, active dropout or merged already, other tuners, layers
+    whose `forward` is replaced already, and those with nothing to fold, pack or cast.
 
     Args:
         model: on any device; weights are packed on the CPU alone.
@@ -87,7 +85,6 @@ def rollout_weights(
             replaced.append(layer)
             kinds[f"merged {str(forward.dtype).removeprefix('torch.')}"] += 1
         replaced += _fuse_gelus(model)
-        replaced += replace_norms(model)
         yield "; ".join(f"{kind}, {n} layers" for kind, n in kinds.items()) or "no private copies"
     finally:
         for layer in replaced:

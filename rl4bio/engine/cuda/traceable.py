@@ -1,10 +1,10 @@
 """Copies of decoder layers that a compiler can trace: plain modules around a rollout's weights.
 
-What stands in for the forwards of a rollout (`weights`, `small_layers`) has state of its own and is
-new in each rollout, and peft's wrappers ask about their adapters in every call. A copy has the
-layer's own modules, classes and attributes and shares its tensors; where a product with a private
-weight stands in, it has a plain layer with that weight. Copies of like layers differ in tensors
-alone, so one compiled code serves them all, in every rollout.
+What stands in for the forwards of a rollout (`weights`) has state of its own and is new in each
+rollout, and peft's wrappers ask about their adapters in every call. A copy has the layer's own
+modules, classes and attributes and shares its tensors; where a product with a private weight stands
+in, it has a plain layer with that weight. Copies of like layers differ in tensors alone, so one
+compiled code serves them all, in every rollout.
 """
 
 from __future__ import annotations
