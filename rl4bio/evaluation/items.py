@@ -44,12 +44,10 @@ def task_of(sample: Sample) -> str:
     return str(sample.extra.get("task", ""))
 
 
-def constant_answers(items: Items) -> dict[str, list[Answer]] | None:
-    """Name of a constant -> its answers; None where the best constant label is all there is."""
+def constant_answers(items: Items) -> dict[str, list[Answer]]:
+    """Name of a constant -> its answers."""
     kind = items.kind
     found = kind.constants(items.samples, items.train)
-    if found is None:
-        return None
     return {
         name: [
             Answer(

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.kinds import KINDS
 from rl4bio.errors import StorageError
+from rl4bio.evaluation.items import Items, constant_answers
 from rl4bio.evaluation.outputs import (
     ModelReplies,
     finite,
@@ -41,7 +43,8 @@ def result(model: str, verdicts: list[str | None], mode: str = "tags") -> ModelR
 
 def test_summary_compares_only_within_the_base_mode() -> None:
     base, other = result("base", ["no", None, "yes"]), result("base", ["no"] * 3, "log-prob")
-    alone = summarize([base, other], seed=0, rounds=20)
+    items = Items(kind=KINDS["verdict"], samples=base.samples)
+    alone = summarize([base, other], seed=0, rounds=20, constants=constant_answers(items))
     assert alone.comparison is None
     assert [(row.model, row.mode) for row in alone.rows] == [
         ("base", "tags"),

@@ -3,7 +3,8 @@
 Every text comes from a data set, a model or a configuration and is untrusted. It passes `text`
 and stands between tags or nowhere: no attribute or style is made from it, and no link but to a
 file beside the page (`local_link`) or to a PubMed record by its number (`pubmed_link`). A content
-security policy that allows the one style block by its hash, and nothing else, is the second lock.
+security policy that allows the one style block by its hash, images that the page itself holds, and
+nothing else, is the second lock.
 """
 
 from __future__ import annotations
@@ -169,7 +170,10 @@ def html_page(title: str, body: Sequence[str], *, style: str = "") -> str:
     """
     rules = STYLE + style
     digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
