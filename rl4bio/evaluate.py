@@ -21,7 +21,7 @@ from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
 from rl4bio.errors import ModelError
 from rl4bio.evaluation.exams import Exam, ask, check_prompts, make_exams
-from rl4bio.evaluation.facts import describe
+from rl4bio.evaluation.facts import report_facts
 from rl4bio.evaluation.items import choose_items, constant_answers, find_items
 from rl4bio.evaluation.outputs import (
     ModelReplies,
@@ -170,7 +170,7 @@ def report(
     write_outputs(
         output,
         title=f"{config.name}: evaluation",
-        facts=describe(config, stages, items, exam.questions),
+        facts=report_facts(config, stages, items, exam.questions),
         summary=summary,
         results=results,
         cases=make_cases(results, {sample.uid for sample in chosen}),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("rl4bio")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio generate",
         description="Write molecules with a SMILES model, or the completions of prompts.",
@@ -50,8 +50,18 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="T",
         help="divides the logits (as in the run, else 1.0); 0: the likeliest token each time",
     )
-    add("--top-k", type=positive(int), metavar="K", help="sample among the K likeliest (as above)")
-    add("--batch-size", type=positive(int), metavar="N", help="sampled together (256; prompts 8)")
+    add(
+        "--top-k",
+        type=positive(int),
+        metavar="K",
+        help="sample among the K likeliest (as above)",
+    )
+    add(
+        "--batch-size",
+        type=positive(int),
+        metavar="N",
+        help="sampled together (256; prompts 8)",
+    )
     add("--output", default="-", metavar="FILE", help="- is stdout, the default")
     molecules = parser.add_argument_group("molecules")
     add = molecules.add_argument
@@ -75,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(generate, build_parser(), argv)
+    return run_command(generate, command_parser(), argv)
 
 
 def generate(arguments: argparse.Namespace) -> None:

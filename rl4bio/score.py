@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     pass
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio score",
         description="Apply the rewards of a configuration to completions in a file.",
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(score, build_parser(), argv)
+    return run_command(score, command_parser(), argv)
 
 
 def score(arguments: argparse.Namespace) -> None:

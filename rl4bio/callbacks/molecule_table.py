@@ -50,7 +50,7 @@ class MoleculeTable(StepCallback):
         """
         path = Path(self.path or Path(trainer.default_root_dir) / FILE_NAME)
         prior = None if step.experience is None else step.experience.ref_logprobs
-        columns, own = molecule_rows(step.number, step.rollout, step.scores, prior)
+        columns, own = step_rows(step.number, step.rollout, step.scores, prior)
         rows = rows_of_ranks(trainer, own)
         if not trainer.is_global_zero:
             return
@@ -63,7 +63,7 @@ class MoleculeTable(StepCallback):
             os.fsync(stream.fileno())
 
 
-def read_molecules(rollout: Rollout) -> list[Molecule]:
+def rollout_molecules(rollout: Rollout) -> list[Molecule]:
     """The molecule of each row: the start of a SMILES that its prompt holds, and the completion."""
     pairs = zip(rollout.row_samples, rollout.completions, strict=True)
     return [read_smiles(written_smiles(text, sample)) for sample, text in pairs]
@@ -74,7 +74,7 @@ def molecule_states(molecules: Sequence[Molecule], scores: Scores) -> list[Molec
     return batch_states(molecules) if scores.states is None else scores.states
 
 
-def molecule_rows(
+def step_rows(
     step: int, rollout: Rollout, scores: Scores, prior: Tensor | None
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a step.
@@ -85,7 +85,7 @@ def molecule_rows(
         scores: of the rollout.
         prior: float [N, C], log-probabilities of the reference, or None.
     """
-    molecules = read_molecules(rollout)
+    molecules = rollout_molecules(rollout)
     numbers = {
         "total": scores.total.tolist(),
         **{f"reward_{name}": values.tolist() for name, values in scores.parts.items()},

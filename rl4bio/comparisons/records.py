@@ -52,7 +52,7 @@ def settings_of(runs: Sequence[RunRecord]) -> list[Setting]:
     taken: set[str] = set()
     found = []
     for own in groups.values():
-        values = [f"{_last(key)}={words(_facts(own[0]).get(key))}" for key in varied]
+        values = [f"{_last(key)}={yaml_words(_facts(own[0]).get(key))}" for key in varied]
         few = 0 < len(values) <= _MOST_IN_NAME and len(groups) > 1
         name = ", ".join(values) if few else own[0].name
         if name in taken:
@@ -77,10 +77,10 @@ def _facts(run: RunRecord) -> dict[str, Any]:
 def value_of(run: RunRecord, key: str) -> str:
     """A value of the configuration, as it is shown; a dash where the run has no such key."""
     facts = _facts(run)
-    return words(facts[key]) if key in facts else "–"
+    return yaml_words(facts[key]) if key in facts else "–"
 
 
-def words(value: Any) -> str:
+def yaml_words(value: Any) -> str:
     """A value as YAML writes it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

@@ -46,9 +46,9 @@ def make_exams(
         DataError: a prompt is too long.
     """
     from rl4bio.evaluation.asking import fit_questions
-    from rl4bio.runs.begun_answers import check_start
+    from rl4bio.runs.begun_answers import begun_answer
 
-    if begun := check_start(corpus, policy):
+    if begun := begun_answer(corpus, policy):
         log.info("%s", begun)
     modes = set(config.evaluation.modes)
     asked = direct_corpus(config, corpus) if {"direct", "logprob"} & modes else None

@@ -83,7 +83,7 @@ def evaluate_molecules(
     write_molecule_outputs(
         output,
         title=f"{config.name}: evaluation",
-        facts=describe(config, stages, written, reference),
+        facts=molecule_facts(config, stages, written, reference),
         summaries=summaries,
         records=records,
         corpus=[] if reference is None else reference.subset,
@@ -105,7 +105,7 @@ def check_goals(goals: Goals, scorer: WeightedRewards | None) -> None:
             resolve_goal(name, known)
 
 
-def describe(
+def molecule_facts(
     config: RunConfig,
     stages: Mapping[str, Path],
     written: dict[str, WrittenMolecules],

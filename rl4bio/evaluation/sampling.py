@@ -57,9 +57,9 @@ def sample_models(
             policies[name] = stack.enter_context(opened_policy(config, folder))
         bind_corpus(corpus, next(iter(policies.values())))
         samples = choose_prompts(corpus, config.evaluation.num_molecules, seed=config.seed)
-        check_prompts(policies, samples, base=config.policy.checkpoint)
+        check_encodings(policies, samples, base=config.policy.checkpoint)
         written = {
-            name: write_molecules(policy, samples, config, name=name)
+            name: draw_molecules(policy, samples, config, name=name)
             for name, policy in policies.items()
         }
         logprobs = {
@@ -88,7 +88,7 @@ def choose_prompts(corpus: Corpus, count: int, *, seed: int) -> list[Sample]:
     return found * rounds + [found[k] for k in drawn]
 
 
-def check_prompts(policies: dict[str, Policy], samples: Sequence[Sample], *, base: str) -> None:
+def check_encodings(policies: dict[str, Policy], samples: Sequence[Sample], *, base: str) -> None:
     """Raise a ModelError unless all models encode the prompts alike."""
     distinct = {str(sample.prompt): sample.prompt for sample in samples}.values()
     encoded = [[p.encode_prompt(prompt) for prompt in distinct] for p in policies.values()]
@@ -100,7 +100,7 @@ def check_prompts(policies: dict[str, Policy], samples: Sequence[Sample], *, bas
         )
 
 
-def write_molecules(
+def draw_molecules(
     policy: Policy, samples: Sequence[Sample], config: RunConfig, *, name: str
 ) -> WrittenMolecules:
     """One sampled completion of each sample, with noise that depends on seed and place alone."""

@@ -105,11 +105,11 @@ def find_source(
     files = RunFolder(Path(str(run)))
     if step is not None:
         found = find_checkpoint(files, step)
-        return Source(folder=found, config=run_config(files), given_base=base)
+        return Source(folder=found, config=stored_run_config(files), given_base=base)
     if files.adapter.is_dir():
-        return Source(folder=files.adapter, config=run_config(files), given_base=base)
+        return Source(folder=files.adapter, config=stored_run_config(files), given_base=base)
     if files.model.is_dir():
-        config = run_config(files) if files.config.is_file() else None
+        config = stored_run_config(files) if files.config.is_file() else None
         return Source(folder=files.model, config=config)
     raise ModelError(
         f"{files.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run, or "
@@ -117,7 +117,7 @@ def find_source(
     )
 
 
-def run_config(files: RunFolder) -> RunConfig:
+def stored_run_config(files: RunFolder) -> RunConfig:
     """The configuration of a run."""
     if not files.config.is_file():
         raise ModelError(

@@ -144,7 +144,7 @@ def take_groups(found: Found, groups: Sequence[int], size: int) -> Found:
     )
 
 
-def join(pieces: Sequence[Found]) -> Found:
+def join_groups(pieces: Sequence[Found]) -> Found:
     """All groups in one, prompts padded on the left and completions on the right."""
     return replace(
         pieces[0],

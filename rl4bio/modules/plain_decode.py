@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rl4bio.engine.known_tokens import restricted
-from rl4bio.engine.record import Decoded, Record
+from rl4bio.engine.record import Decoded, DecodingRecord
 from rl4bio.engine.sampling import sample_tokens
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.conditions import repeat_conditions
@@ -57,7 +57,7 @@ def decode_plainly(
         model, prompt_ids, prompt_mask, conditions or {}, group_size, shared=shared
     )
     device = mask.device
-    record = Record(len(mask), max_new_tokens, stop_ids, device)
+    record = DecodingRecord(len(mask), max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(device)
     padded = not bool(mask.all())  # without padding the models need no mask
     attention, position = mask.long(), mask.sum(-1)

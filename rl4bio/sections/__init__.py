@@ -10,7 +10,7 @@ from rl4bio.sections.policy import (
     NEW,
     AdapterConfig,
     Backend,
-    MolGPTConfig,
+    NewMolGPTConfig,
     PolicyConfig,
     RolloutConfig,
 )
@@ -46,7 +46,7 @@ __all__ = [
     "Level",
     "LoggingConfig",
     "LossKind",
-    "MolGPTConfig",
+    "NewMolGPTConfig",
     "MoleculesConfig",
     "NEW",
     "OptimConfig",

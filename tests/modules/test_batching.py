@@ -13,7 +13,7 @@ from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.host_memory import MAPPED_FROM
 from rl4bio.modules.batching import (
     cut,
-    join,
+    join_groups,
     micro_batches,
     take_groups,
     tokens_in_heap,
@@ -100,20 +100,20 @@ def test_taking_and_joining_groups_round_trips() -> None:
     rollout = make_rollout()
     scores = Scores(total=torch.arange(6.0), parts={"a": torch.arange(6.0) * 2}, weights={"a": 0.5})
     pieces = [take_groups(rollout, [0, 1], 2), take_groups(rollout, [2], 2)]
-    again = join(pieces)
+    again = join_groups(pieces)
     for name in (each.name for each in fields(Rollout)):
         one, other = getattr(again, name), getattr(rollout, name)
         if name == "conditions":
             one, other = one["properties"], other["properties"]
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
-    joined = join([take_groups(scores, [2], 2), take_groups(scores, [0, 1], 2)])
+    joined = join_groups([take_groups(scores, [2], 2), take_groups(scores, [0, 1], 2)])
     assert joined.total.tolist() == [4, 5, 0, 1, 2, 3]
     assert joined.parts["a"].tolist() == [8, 10, 0, 2, 4, 6]
 
 
 def test_joining_pads_the_narrow_one() -> None:
     wide, narrow = make_rollout(), make_rollout([1], [2, 1])
-    both = join([narrow, wide])
+    both = join_groups([narrow, wide])
     assert both.prompt_mask.sum(-1).tolist() == [1, 1, 5, 5, 2, 2, 9, 9]
     assert both.completion_mask.sum(-1).tolist() == [2, 1, *COMPLETIONS]
     assert both.prompt_mask[0].tolist() == [False] * 8 + [True]

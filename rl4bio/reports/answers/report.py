@@ -21,7 +21,7 @@ from rl4bio.reports.html.page import (
     local_link,
     marked,
     pubmed_link,
-    reward_table,
+    reward_list,
     text,
 )
 from rl4bio.statistics.bootstrap import Estimate
@@ -268,7 +268,7 @@ def _reply(model: str, reply: Reply, context: str) -> str:
         + "".join(f'<p class="note">{text(note)}</p>' for note in notes)
         + marked(reply.completion, shared_spans(reply.completion, [context]))
         + _draws(reply)
-        + reward_table(answer.rewards)
+        + reward_list(answer.rewards)
         + "</div>"
     )
 

@@ -91,7 +91,7 @@ def fact_list(facts: Mapping[str, object]) -> str:
     return f"<dl>{items}</dl>"
 
 
-def reward_table(rewards: Mapping[str, float]) -> str:
+def reward_list(rewards: Mapping[str, float]) -> str:
     """One line a reward; NaN = not scored. Nothing where there is no reward."""
     rows = "".join(
         f"<tr><td>{text(part)}</td><td>{'not scored' if math.isnan(v) else f'{v:.2f}'}</td></tr>"

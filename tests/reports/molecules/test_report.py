@@ -22,7 +22,7 @@ from rl4bio.reports.molecules.records import (
     records_csv,
     top_records,
 )
-from rl4bio.reports.molecules.table import plain_molecule_table, table_rows
+from rl4bio.reports.molecules.table import molecule_table_cells, plain_molecule_table
 from rl4bio.statistics.molecules import MoleculeSummary, summarize_molecules
 from rl4bio.types import ScoreTable
 
@@ -93,12 +93,14 @@ def test_the_top_holds_each_molecule_once() -> None:
 
 
 def test_the_table_leaves_out_what_no_model_has() -> None:
-    rows = table_rows({"base": summary(["CCO", "C("])})
+    rows = molecule_table_cells({"base": summary(["CCO", "C("])})
     names = [row[0] for row in rows]
     assert "valid %" in names
     assert not {"SNN", "novel %", "reward, valid only"} & set(names)
     assert rows[0] == ["", "base"]
-    rows = table_rows({"base": summary(["CCO", "C("], [0.5, 0.0]), "corpus": summary(["CC"])})
+    rows = molecule_table_cells(
+        {"base": summary(["CCO", "C("], [0.5, 0.0]), "corpus": summary(["CC"])}
+    )
     rewards = {row[0]: row[1:] for row in rows}["reward, valid only"]
     assert rewards == ["0.500 [0.500, 0.500]", "–"]
     plain = plain_molecule_table({"base": summary(["CCO"])}).split("\n")
@@ -117,7 +119,9 @@ def test_rows_of_quantities() -> None:
     scores = ScoreTable(total=[0.5, 0.5], parts={}, weights={}, raw=raw)
     goals = {"affinity": [6, None]}
     found = summarize_molecules(["CCO", "CCN"], rounds=20, seed=1, scores=scores, goals=goals)
-    rows = {row[0]: row[1:] for row in table_rows({"tuned": found, "corpus": summary(["CC"])})}
+    rows = {
+        row[0]: row[1:] for row in molecule_table_cells({"tuned": found, "corpus": summary(["CC"])})
+    }
     assert rows["inside the domain, predicted affinity (−log₁₀ M) %"][0].startswith("50.0 [")
     assert rows["predicted affinity (−log₁₀ M), inside"] == ["7.000 [7.000, 7.000]", "–"]
     assert rows["hits %"][0].startswith("50.0 [")
