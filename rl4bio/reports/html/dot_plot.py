@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from rl4bio.reports.html.charts import place
 from rl4bio.reports.html.page import text
 from rl4bio.reports.html.ticks import nice_ticks, number_text, tick_text
@@ -34,7 +36,7 @@ class Dot:
     """Its interval may be NaN."""
 
 
-def dot_plot(title: str, dots: Sequence[Dot], *, line: Dot | None = None) -> str:
+def dot_plot(title: str, dots: Sequence[Dot], *, line: Dot | None = None) -> Markup:
     """A figure; "" where no value is finite.
 
     Args:
@@ -44,7 +46,7 @@ def dot_plot(title: str, dots: Sequence[Dot], *, line: Dot | None = None) -> str
     """
     shown = [dot for dot in dots if math.isfinite(dot.value.value)]
     if not shown:
-        return ""
+        return Markup()
     every = [*shown, *([line] if line else [])]
     reached = [v for d in every for v in (d.value.value, d.value.low, d.value.high)]
     known = [value for value in reached if math.isfinite(value)]
@@ -65,7 +67,7 @@ def dot_plot(title: str, dots: Sequence[Dot], *, line: Dot | None = None) -> str
     rows = "".join(_row(dot, TOP + ROW * n + ROW // 2, x) for n, dot in enumerate(shown))
     said = "; ".join(_words(dot) for dot in every)
     note = "" if line is None else f" Dashed: {text(line.name)}."
-    return (
+    return Markup(
         f'<figure class="dots"><svg viewBox="0 0 {WIDTH} {bottom + 24}" role="img">'
         f"<title>{text(f'{title}: {said}')}</title>"
         f'<path class="grid" d="{grid}"/>{labels}<path class="line" d="{across}"/>{rows}</svg>'

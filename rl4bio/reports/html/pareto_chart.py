@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from rl4bio.reports.html.charts import HEIGHT, WIDTH, Frame, axes, place
@@ -46,7 +47,7 @@ def pareto_section(
     smiles: Sequence[str],
     listed: Mapping[str, Sequence[str]],
     rest: str,
-) -> str:
+) -> Markup:
     """Heading, picture and the members of the front, as HTML.
 
     Args:
@@ -81,7 +82,7 @@ def pareto_section(
         for rank, n in enumerate(members[:MOST_LISTED], start=1)
     ]
     header = ["", "SMILES", first.title, second.title, *listed]
-    return (
+    return Markup(
         f"<h3>{text(_capital(first.title))} against {text(second.title)}: "
         f"{len(members)} molecules on the front</h3>"
         f"{pareto_chart(found, sets, rest=rest)}"

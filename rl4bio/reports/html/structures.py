@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from rl4bio.chem.drawing import grid_svg
 from rl4bio.chem.reading import Molecule
 from rl4bio.reports.html.page import text
@@ -20,7 +22,7 @@ STYLE = """
 """
 
 
-def molecule_grid(molecules: Sequence[Molecule], captions: Sequence[str]) -> str:
+def molecule_grid(molecules: Sequence[Molecule], captions: Sequence[str]) -> Markup:
     """The structures side by side, each with its caption and its SMILES.
 
     Args:
@@ -32,7 +34,7 @@ def molecule_grid(molecules: Sequence[Molecule], captions: Sequence[str]) -> str
         f'<span class="smiles">{text(molecule.canonical)}</span></figcaption></figure>'
         for molecule, caption in zip(molecules, captions, strict=True)
     )
-    return f'<div class="molecules">{"".join(figures)}</div>'
+    return Markup(f'<div class="molecules">{"".join(figures)}</div>')
 
 
 def drawing(molecule: Molecule) -> str:

@@ -11,13 +11,15 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import StorageError
-from rl4bio.reports.html.page import html_table, text
+from rl4bio.reports.html.page import render
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
 from rl4bio.statistics.quantities import (
@@ -91,26 +93,28 @@ def read_run_molecules(path: Path) -> RunMolecules:
     return found
 
 
-def molecule_sections(path: Path) -> list[str]:
-    """Grids of the first and of the last step, the trade-off, and the top, as HTML."""
+def molecule_section(path: Path) -> Markup:
+    """Grids of the first and of the last step, the trade-off, and the top."""
     found = read_run_molecules(path)
     if not found.first:
-        return ['<p class="note">No molecules were recorded.</p>']
+        return render("run_molecules.html", steps=[])
     titles = quantity_titles(quantity_columns(found.first[0]))
-    return [
-        *(_step_section(rows, titles) for rows in (found.first, found.last) if rows),
-        *_tradeoff_section(found, titles),
-        f"<h3>The best {len(found.top)} of {len(found.distinct):,} different molecules in "
-        f"{found.num_rows:,} recorded completions</h3>{_grid(found.top[:DRAWN], titles)}",
-        _top_table(found, titles),
-    ]
+    return render(
+        "run_molecules.html",
+        steps=[_step(rows, titles) for rows in (found.first, found.last) if rows],
+        tradeoff=_tradeoff_section(found, titles),
+        heading=f"The best {len(found.top)} of {len(found.distinct):,} different molecules in "
+        f"{found.num_rows:,} recorded completions",
+        best=_grid(found.top[:DRAWN], titles),
+        top=_top_cells(found, titles),
+    )
 
 
-def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> list[str]:
-    """The picture of two objectives; nothing where the run has not two of them."""
+def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> Markup | None:
+    """The picture of two objectives; None where the run has not two of them."""
     pair = tradeoff(found.numbers)
     if pair is None:
-        return []
+        return None
     smiles = list(found.distinct)
     sets = {}
     for rows in (found.first, found.last):
@@ -123,10 +127,10 @@ def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> list[st
         if column not in [objective.column for objective in pair.objectives]
     }
     listed = {"step": list(found.distinct.values()), **others}
-    return [pareto_section(pair, sets, smiles=smiles, listed=listed, rest="other steps")]
+    return pareto_section(pair, sets, smiles=smiles, listed=listed, rest="other steps")
 
 
-def _top_table(found: RunMolecules, titles: Mapping[str, str]) -> str:
+def _top_cells(found: RunMolecules, titles: Mapping[str, str]) -> list[list[str]]:
     rewards = [c for c in found.first[0] if c.startswith("reward_")]
     # A reward that is its own raw value, as QED, is shown once.
     raw = {c: title for c, title in titles.items() if _differs(found.top, c)}
@@ -142,7 +146,7 @@ def _top_table(found: RunMolecules, titles: Mapping[str, str]) -> str:
     ]
     parts = [column.removeprefix("reward_") for column in rewards]
     header = ["", "step", "SMILES", "reward", *parts, *raw.values()]
-    return html_table([[*header, "log p, policy", "log p, prior"], *cells])
+    return [[*header, "log p, policy", "log p, prior"], *cells]
 
 
 def _differs(rows: Sequence[MoleculeRow], column: str) -> bool:
@@ -151,7 +155,8 @@ def _differs(rows: Sequence[MoleculeRow], column: str) -> bool:
     return any(row[column] != row.get(same) for row in rows if row[column])
 
 
-def _step_section(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
+def _step(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> dict[str, Any]:
+    """Heading and structures of a step, without any where it wrote no molecule."""
     step = rows[0]["step"]
     valid = [row for row in rows if row["canonical"]]
     states = [row["state"] for row in rows]
@@ -160,19 +165,18 @@ def _step_section(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str
         for state in ("valid", "duplicate", "seen", "invalid")
         if state in states
     )
-    heading = f"<h3>Step {text(step)}: {len(rows)} completions ({text(counts)})</h3>"
-    if not valid:
-        return f'{heading}<p class="note">None of them is a molecule.</p>'
     distinct = {row["canonical"]: row for row in reversed(valid)}.values()
     best = heapq.nlargest(DRAWN, list(distinct)[::-1], key=_total)
     drawn = random.Random(f"drawn/{step}").sample(valid, min(DRAWN, len(valid)))
-    return (
-        f'{heading}<p class="note">The best</p>{_grid(best, titles)}'
-        f'<p class="note">At random</p>{_grid(drawn, titles)}'
-    )
+    return {
+        "heading": f"Step {step}: {len(rows)} completions ({counts})",
+        "grids": {"The best": _grid(best, titles), "At random": _grid(drawn, titles)}
+        if valid
+        else {},
+    }
 
 
-def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
+def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> Markup:
     # A canonical SMILES of an RDKit that differs from this one may not read.
     pairs = [(m, row) for row in rows if (m := read_smiles(row["canonical"])).valid]
     return molecule_grid([m for m, _ in pairs], [_caption(m, row, titles) for m, row in pairs])

@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 from rl4bio.reports.html import charts
-from rl4bio.reports.html.charts import line_chart
-from rl4bio.reports.html.page import RESEARCH_USE, block, fact_list, html_page, text
+from rl4bio.reports.html.charts import line_charts
+from rl4bio.reports.html.page import html_page
 from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.known_metrics import Metric
 from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
-from rl4bio.reports.run.samples import sample_sections
+from rl4bio.reports.run.samples import sample_section
 from rl4bio.storage import write_atomic
 from rl4bio.text.redaction import mask_secrets
 
@@ -87,51 +87,29 @@ def run_report(
 ) -> str:
     """The page; arguments as in `write_run_report`."""
     shown = run_metrics(config, metrics)
-    drawn = run_charts(shown, metrics)
-    figures = "".join(line_chart(chart, number) for number, chart in enumerate(drawn, start=1))
-    body = [
-        f"<h1>{text(title)}</h1>",
-        RESEARCH_USE,
-        *_warnings(summary),
-        f'<div class="facts">{fact_list(_facts(config, summary))}</div>',
-    ]
-    if metrics:
-        body += [
-            "<h2>What changed</h2>",
-            _change_table(shown, summary, metrics),
-            '<p class="note">Figures are of training batches, except those named validation. For '
-            "held-out figures run <code>rl4bio evaluate</code> on the run folder.</p>",
-            "<h2>Charts</h2>",
-            '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
-            "a line is a step without a finite number.</p>",
-            f'<div class="charts">{figures}</div>',
-        ]
     style = STYLE
+    written = {}
     if molecules is not None and molecules.is_file():
         from rl4bio.reports.html.pareto_chart import STYLE as PARETO_STYLE
         from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
-        from rl4bio.reports.run.molecules import molecule_sections
+        from rl4bio.reports.run.molecules import molecule_section
 
         style += MOLECULE_STYLE + PARETO_STYLE
-        body += ["<h2>Molecules</h2>", *molecule_sections(molecules)]
+        written["Molecules"] = molecule_section(molecules)
     elif config.get("rewards"):
-        body += ["<h2>Sample completions</h2>", *sample_sections(completions)]
+        written["Sample completions"] = sample_section(completions)
     settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
-    body += [
-        "<h2>Configuration</h2>",
-        f"<details><summary>The resolved configuration</summary>{block(mask_secrets(settings))}"
-        "</details>",
-    ]
-    return html_page(title, body, style=style)
-
-
-def _warnings(summary: dict[str, Any]) -> list[str]:
-    """What the run had to say about its learning."""
-    return [
-        f'<p class="warning"><strong>Steps {w["from"]} to {w["to"]}:</strong> '
-        f"{text(w['message'])}.</p>"
-        for w in summary.get("warnings") or []
-    ]
+    return html_page(
+        "run.html",
+        title,
+        style=style,
+        warnings=summary.get("warnings") or [],
+        facts=_facts(config, summary),
+        **_changes(shown, summary, metrics),
+        figures=line_charts(run_charts(shown, metrics)),
+        written=written,
+        settings=mask_secrets(settings),
+    )
 
 
 def _facts(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, object]:
@@ -159,23 +137,21 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _change_table(shown: Sequence[Metric], summary: dict[str, Any], rows: Sequence[Row]) -> str:
+def _changes(
+    shown: Sequence[Metric], summary: dict[str, Any], rows: Sequence[Row]
+) -> dict[str, Any]:
     """First against last steps; the means are those of the summary, so that all files agree."""
+    if not rows:
+        return {"changes": []}
     window = summary["window_steps"]
     first, last = rows[:window], rows[-window:]
-    shared = last[0]["step"] <= first[-1]["step"]
-    overlap = " The run is so short that both share steps." if shared else ""
-    lines = [
-        _change_line(m, summary["first"].get(m.key), summary["last"].get(m.key)) for m in shown
-    ]
-    return (
-        '<div class="wide"><table class="changes"><thead><tr><th scope="col">metric</th>'
-        f'<th scope="col">{_span(first)}</th><th scope="col">{_span(last)}</th>'
-        '<th scope="col">change</th></tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-        f'<p class="note">Means over the steps named above.{overlap} A change '
-        "smaller than the scatter of single steps (the thin lines below) says little.</p>"
-    )
+    return {
+        "changes": [
+            (m, _change(m, summary["first"].get(m.key), summary["last"].get(m.key))) for m in shown
+        ],
+        "spans": (_span(first), _span(last)),
+        "shared": last[0]["step"] <= first[-1]["step"],
+    }
 
 
 def _span(rows: Sequence[Row]) -> str:
@@ -183,16 +159,11 @@ def _span(rows: Sequence[Row]) -> str:
     return f"step {low:.0f}" if low == high else f"steps {low:.0f}–{high:.0f}"
 
 
-def _change_line(metric: Metric, first: float | None, last: float | None) -> str:
+def _change(metric: Metric, first: float | None, last: float | None) -> list[str]:
+    """First mean, last mean, and their difference."""
     values = [None if value is None else value * metric.scale for value in (first, last)]
     cells = ["–" if value is None else number_text(value) for value in values]
-    change = "–"
-    if values[0] is not None and values[1] is not None:
-        difference = values[1] - values[0]
-        change = ("+" if difference > 0 else "") + number_text(difference)
-    unit = f' <span class="unit">{text(metric.unit)}</span>' if metric.unit else ""
-    return (
-        f'<tr><th scope="row">{text(metric.title)}{unit}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in (*cells, change))
-        + f'</tr><tr class="after"><td class="note" colspan="4">{text(metric.meaning)}</td></tr>'
-    )
+    if values[0] is None or values[1] is None:
+        return [*cells, "–"]
+    difference = values[1] - values[0]
+    return [*cells, ("+" if difference > 0 else "") + number_text(difference)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from rl4bio.errors import StorageError
-from rl4bio.reports.run.molecules import LISTED, molecule_sections, read_run_molecules
+from rl4bio.reports.run.molecules import LISTED, molecule_section, read_run_molecules
 from rl4bio.reports.run.report import run_report
 
 HEADER = "step,smiles,canonical,state,total,reward_qed,raw_qed,logprob_policy,logprob_prior"
@@ -42,8 +43,16 @@ def test_first_last_and_top(tmp_path: Path) -> None:
     assert (found.num_rows, len(found.distinct)) == (7, 4)
 
 
+def sections(path: Path) -> list[str]:
+    """The pieces of the section, each from its heading on; the top table is one of its own."""
+    found = molecule_section(path)
+    *pieces, last = re.split(r"(?=<h3>)", found)
+    heading, wide, top = last.partition('<div class="wide">')
+    return [piece for piece in (*pieces, heading, wide + top) if piece.strip()]
+
+
 def test_sections(tmp_path: Path) -> None:
-    first, last, heading, top = molecule_sections(table(tmp_path))
+    first, last, heading, top = sections(table(tmp_path))
     assert "<h3>Step 1: 3 completions (1 valid, 1 duplicate, 1 invalid)</h3>" in first
     assert "<h3>Step 3: 3 completions (2 valid, 1 seen)</h3>" in last
     # The best once a molecule, the random ones as they were written: 1 + 2 in step 1.
@@ -54,14 +63,14 @@ def test_sections(tmp_path: Path) -> None:
 
 def test_one_step_is_shown_once_and_the_table_is_bounded(tmp_path: Path) -> None:
     lines = [f"1,{'C' * k},{'C' * k},valid,0.{k},0,0,-1,-1" for k in range(1, LISTED + 30)]
-    sections = molecule_sections(table(tmp_path, lines))
-    assert len(sections) == 3
-    assert sections[-1].count("<tr>") == LISTED + 1
+    found = sections(table(tmp_path, lines))
+    assert len(found) == 3
+    assert found[-1].count("<tr>") == LISTED + 1
 
 
 def test_nothing_recorded_and_nothing_valid(tmp_path: Path) -> None:
-    assert "No molecules were recorded" in molecule_sections(table(tmp_path, []))[0]
-    only_invalid = molecule_sections(table(tmp_path, ["1,C(,,invalid,0,0,,-7,-7"]))
+    assert "No molecules were recorded" in sections(table(tmp_path, []))[0]
+    only_invalid = sections(table(tmp_path, ["1,C(,,invalid,0,0,,-7,-7"]))
     assert "None of them is a molecule." in only_invalid[0]
 
 
@@ -70,7 +79,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "molecules.csv"
     path.write_bytes(content)
     with pytest.raises(StorageError, match=r"molecules\.csv: cannot be read"):
-        molecule_sections(path)
+        molecule_section(path)
 
 
 COMBINED = (
@@ -91,7 +100,7 @@ TWO_OBJECTIVES = [
 def test_two_objectives_have_a_picture_and_columns(tmp_path: Path) -> None:
     path = tmp_path / "molecules.csv"
     path.write_text("\n".join([COMBINED, *TWO_OBJECTIVES]) + "\n", encoding="utf-8")
-    *_, picture, best, top = molecule_sections(path)
+    *_, picture, best, top = sections(path)
     # CCS is worse than CCN in both; each of the others is the best in one or between the two.
     assert "3 molecules on the front" in picture
     front = [row.split("</td>") for row in picture.split("<tr>")[2:]]
@@ -113,10 +122,10 @@ def test_two_objectives_have_a_picture_and_columns(tmp_path: Path) -> None:
 
 
 def test_a_reward_that_is_its_raw_value_has_one_column(tmp_path: Path) -> None:
-    top = molecule_sections(table(tmp_path))[-1]
+    top = sections(table(tmp_path))[-1]
     assert "QED" not in top
     other = [line.replace(",0.9,0.9,0.9,", ",0.9,0.9,0.7,") for line in LINES]
-    assert "QED" in molecule_sections(table(tmp_path, other))[-1]
+    assert "QED" in sections(table(tmp_path, other))[-1]
 
 
 def page(folder: Path, molecules: Path | None) -> str:
