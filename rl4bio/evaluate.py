@@ -121,8 +121,7 @@ def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:
         return {}
     earlier: dict[str, Path] = {}
     for stage in stages_of(config)[:-1]:
-        place = RunFolder(tuned.parent).stages / stage.config.name
-        own = next((f for f in (place / "adapter", place / "model") if f.is_dir()), None)
+        own = RunFolder(RunFolder(tuned.parent).stages / stage.config.name).tuned
         if own is not None:
             earlier[stage.name] = own
     adapter = config.policy.adapter

@@ -106,15 +106,15 @@ def find_source(
     if step is not None:
         found = find_checkpoint(files, step)
         return Source(folder=found, config=stored_run_config(files), given_base=base)
-    if files.adapter.is_dir():
-        return Source(folder=files.adapter, config=stored_run_config(files), given_base=base)
-    if files.model.is_dir():
-        config = stored_run_config(files) if files.config.is_file() else None
-        return Source(folder=files.model, config=config)
-    raise ModelError(
-        f"{files.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run, or "
-        f"export a checkpoint of it with --step {LATEST}"
-    )
+    if files.tuned is None:
+        raise ModelError(
+            f"{files.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run, or "
+            f"export a checkpoint of it with --step {LATEST}"
+        )
+    if files.tuned == files.adapter:
+        return Source(folder=files.tuned, config=stored_run_config(files), given_base=base)
+    config = stored_run_config(files) if files.config.is_file() else None
+    return Source(folder=files.tuned, config=config)
 
 
 def stored_run_config(files: RunFolder) -> RunConfig:

@@ -134,10 +134,14 @@ class RunFolder:
         )
 
     @property
+    def tuned(self) -> Path | None:
+        """The folder of the tuned weights, an adapter or a whole model; None before the end."""
+        return next((folder for folder in (self.adapter, self.model) if folder.is_dir()), None)
+
+    @property
     def finished(self) -> bool:
         """Whether the run is over and has left everything; the summary is written last."""
-        model = self.adapter.is_dir() or self.model.is_dir()
-        return model and self.report.is_file() and self.summary.is_file()
+        return self.tuned is not None and self.report.is_file() and self.summary.is_file()
 
     def complete(self, config_yaml: str, *, resume: bool) -> str:
         """What to say instead of training on a finished run; "" where there is something to do.

@@ -15,7 +15,6 @@ from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.known_metrics import Metric
 from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
 from rl4bio.reports.run.samples import sample_section
-from rl4bio.storage import write_atomic
 from rl4bio.text.redaction import mask_secrets
 
 STYLE = (
@@ -41,41 +40,6 @@ _TASKS = {
 }
 
 
-def write_run_report(
-    path: Path,
-    *,
-    title: str,
-    config: dict[str, Any],
-    summary: dict[str, Any],
-    metrics: list[Row],
-    completions: Path,
-    molecules: Path | None = None,
-) -> None:
-    """Write the page in one piece.
-
-    Args:
-        path: the file, `report.html` of the run folder.
-        title: heading.
-        config: the resolved configuration.
-        summary: what summary.json holds.
-        metrics: the rows of metrics.csv, each with its `step`.
-        completions: folder of the recorded completions.
-        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
-
-    Raises:
-        StorageError: the page cannot be written, or a file of completions not be read.
-    """
-    page = run_report(
-        title=title,
-        config=config,
-        summary=summary,
-        metrics=metrics,
-        completions=completions,
-        molecules=molecules,
-    )
-    write_atomic(path, page)
-
-
 def run_report(
     *,
     title: str,
@@ -85,7 +49,19 @@ def run_report(
     completions: Path,
     molecules: Path | None = None,
 ) -> str:
-    """The page; arguments as in `write_run_report`."""
+    """The page.
+
+    Args:
+        title: heading.
+        config: the resolved configuration.
+        summary: what summary.json holds.
+        metrics: the rows of metrics.csv, each with its `step`.
+        completions: folder of the recorded completions.
+        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
+
+    Raises:
+        StorageError: a file of completions cannot be read.
+    """
     shown = run_metrics(config, metrics)
     style = STYLE
     written = {}
