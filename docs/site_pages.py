@@ -59,6 +59,8 @@ def with_site_links(text: str, source: str) -> str:
             return match[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), address))
         shown = page_of(path)
+        if path.startswith("docs/images/"):
+            shown = path.removeprefix("docs/")
         if shown is not None:
             near = posixpath.relpath(shown, posixpath.dirname(page) or ".")
             return f"[{words}]({near}{mark}{anchor})"

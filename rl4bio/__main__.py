@@ -19,6 +19,7 @@ COMMANDS = {
     "list": ("rl4bio.list:main", "show the rewards, corpora, callbacks, losses and models by name"),
     "describe": ("rl4bio.describe:main", "show the keys of a section, or the options of a part"),
     "completion": ("rl4bio.completion:main", "print the completion of a shell"),
+    "dashboard": ("rl4bio.dashboard:main", "save a workspace of W&B with arranged panels"),
     "doctor": ("rl4bio.doctor:main", "show what this machine has and what rl4bio would choose"),
 }
 """name -> (module:function, summary); each function is `main(argv) -> exit code`."""

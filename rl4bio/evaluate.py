@@ -81,6 +81,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         from rl4bio.evaluation.sampled_molecules import evaluate_molecules
 
         evaluate_molecules(config, corpus, stages, output)
+        _link(arguments, [output])
         return
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
     items = find_items(corpus, config)
@@ -95,18 +96,27 @@ def evaluate(arguments: argparse.Namespace) -> None:
                 check_prompts(policy, exam.questions, folder, config)
                 own += ask(policy, exam, config, name, scorer)
     several = len(exams) > 1
+    folders = [output / exam.items.name if several else output for exam in exams]
     summaries: dict[str, Summary] = {}
-    for exam, own in zip(exams, results, strict=True):
+    for exam, own, folder in zip(exams, results, folders, strict=True):
         order = [result.mode for result in own]
         own.sort(key=lambda result: order.index(result.mode))  # base to tuned, mode by mode
         if several and exam.items.task:
             print(f"\n{exam.items.task}\n")
-        folder = output / exam.items.name if several else output
         summary = report(config, exam, own, stages, folder, full=arguments.full)
         if several and exam.items.task:
             summaries[exam.items.task] = summary
     if summaries:
         write_tasks(output / "tasks.csv", summaries)
+    _link(arguments, folders)
+
+
+def _link(arguments: argparse.Namespace, folders: Sequence[Path]) -> None:
+    """Let the page of the run lead to those of the evaluation."""
+    if arguments.run is not None:
+        from rl4bio.runs.pages import link_evaluation
+
+        link_evaluation(Path(arguments.run), [folder / "report.html" for folder in folders])
 
 
 def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:

@@ -57,6 +57,9 @@ class MyReward(MoleculeReward):
         return max(0.0, 1.0 - abs(raw - self.wanted) / self.wanted)
 '''
 SCHEMA = "rl4bio.schema.json"
+QUESTIONS, MOLECULES = "rl4bio:pubmedqa_nano", "rl4bio:molgpt_qed"
+_REWARDS = re.compile(r"^rewards:.*?(?=^\S)", re.MULTILINE | re.DOTALL)
+"""Its block in a configuration, to the next key."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -72,8 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--like",
         metavar="CONFIG",
-        default="rl4bio:pubmedqa_nano",
-        help="what to start from: one of `rl4bio list configs`, or a file (%(default)s)",
+        help="what to start from: one of `rl4bio list configs`, or a file (rl4bio:pubmedqa_nano)",
+    )
+    parser.add_argument(
+        "--reinvent",
+        metavar="FILE.toml",
+        help="take the scoring of a file of REINVENT 4: its components become the parts of one "
+        "reward, on top of rl4bio:molgpt_qed",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return run_command(init, parser, argv)
@@ -96,13 +104,18 @@ def init(arguments: argparse.Namespace) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r}: no name for a Python file; use letters, digits and _")
     files = [Path(f"{name}.yaml"), Path(f"{name}.py")]
-    if there := [str(file) for file in files if file.exists()]:
-        raise StorageError(f"{', '.join(there)}: is there already; choose another name")
-    config = load_config(arguments.like)
+    like = arguments.like or (MOLECULES if arguments.reinvent else QUESTIONS)
+    config = load_config(like)
     if config.plugins:
-        raise ConfigError(f"{arguments.like}: has plugins of its own; copy it by hand")
+        raise ConfigError(f"{like}: has plugins of its own; copy it by hand")
+    if arguments.reinvent:
+        files.pop()
+        _check_free(files)
+        _from_reinvent(arguments.reinvent, like, name)
+        return
+    _check_free(files)
     reward = f"{name}_reward"
-    text = config_path(arguments.like).read_text("utf-8")
+    text = config_path(like).read_text("utf-8")
     if config.task == "grpo":
         molecules = any(REWARDS.get(part.name).reads_molecules for part in config.rewards)
         template = MOLECULE_REWARD if molecules else TEXT_REWARD
@@ -117,6 +130,35 @@ def init(arguments: argparse.Namespace) -> None:
         print(f"rewards: add `- {{name: {reward}, weight: 0.2}}` yourself, they are on one line")
     written = " and ".join(map(str, [*files, SCHEMA]))
     print(f"written: {written}\nnext: rl4bio fit {files[0]} --dry-run\n      rl4bio fit {files[0]}")
+
+
+def _check_free(files: Sequence[Path]) -> None:
+    if there := [str(file) for file in files if file.exists()]:
+        raise StorageError(f"{', '.join(there)}: is there already; choose another name")
+
+
+def _from_reinvent(source: str, like: str, name: str) -> None:
+    """Write NAME.yaml with the scoring of a file of REINVENT, and say what was lost."""
+    import yaml
+
+    from rl4bio.config.load import load_config
+    from rl4bio.config.shipped import config_path
+    from rl4bio.rewards.combine import WeightedRewards
+    from rl4bio.storage import write_atomic
+    from rl4bio.synonyms.reinvent import read_scoring
+
+    found = read_scoring(Path(source))
+    text = config_path(like).read_text("utf-8")
+    block = yaml.safe_dump({"rewards": [found.reward]}, sort_keys=False, allow_unicode=True)
+    notes = "".join(f"# not as in REINVENT: {note}\n" for note in found.notes)
+    text, count = _REWARDS.subn(lambda _: notes + block, text, count=1)
+    if not count:
+        raise ConfigError(f"{like}: has no rewards to replace; start from another with --like")
+    target = Path(f"{name}.yaml")
+    write_atomic(target, named(text, name))
+    WeightedRewards.from_config(load_config(target).rewards)
+    print("\n".join(f"not as in REINVENT: {note}" for note in found.notes))
+    print(f"written: {target}\nnext: rl4bio fit {target} --dry-run\n      rl4bio fit {target}")
 
 
 def named(text: str, name: str) -> str:

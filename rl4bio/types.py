@@ -126,6 +126,10 @@ class Experience:
     rollout: Rollout
     advantages: Tensor  # float [N]
     ref_logprobs: Tensor | None  # float [N, C]; None where the KL term is off
+    replayed: Experience | None = None
+    """Rows from the memory of earlier steps, one completion a prompt."""
+    from_memory: bool = False
+    """Whether these are such rows."""
 
 
 @dataclass(slots=True, kw_only=True)

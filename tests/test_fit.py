@@ -222,11 +222,18 @@ class TestResume:
     @pytest.mark.parametrize(
         ("arguments", "steps"),
         [
-            (["grpo.refill_rounds=1"], 4),
-            (["policy.adapter=null", "grpo.updates_per_rollout=2"], 4),
+            (["grpo.refill_rounds=1", "grpo.reference.refresh_every=1"], 4),
+            (
+                [
+                    "policy.adapter=null",
+                    "grpo.updates_per_rollout=2",
+                    "grpo.reference={refresh_every: 2, mix: 0.5}",
+                ],
+                4,
+            ),
             (["task=sft", "policy.adapter.dropout=0.5"], 4),
         ],
-        ids=["lora", "full, two updates a rollout", "sft with dropout"],
+        ids=["lora, moving reference", "full, two updates a rollout", "sft with dropout"],
     )
     def test_is_the_uninterrupted_run(
         self, fit: Callable[..., int], runs: Path, arguments: list[str], steps: int

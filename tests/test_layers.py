@@ -48,6 +48,7 @@ FLOORS: list[set[str]] = [
         "compare",
         "completion",
         "convert",
+        "dashboard",
         "describe",
         "doctor",
         "evaluate",

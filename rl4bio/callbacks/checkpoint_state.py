@@ -72,12 +72,15 @@ def collect(trainer: pl.Trainer, module: Any, **more: Any) -> tuple[Tensors, dic
         if found := callback.state_dict():
             states[callback.state_key] = found
     callbacks, plain_callbacks = flatten_state(states)
+    kept = {name: part.state_dict() for name, part in getattr(module, "memories", {}).items()}
+    stored, plain_memories = flatten_state(kept)
     tensors = {
         "weights": module.trainable_state(),
         "optimizer": optimizer,
         "generators": generators,
         "callbacks": callbacks,
         "scorer": memories or {},
+        "memories": stored,
     }
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     state = {
@@ -89,6 +92,7 @@ def collect(trainer: pl.Trainer, module: Any, **more: Any) -> tuple[Tensors, dic
         "generators": plain_generators,
         "callbacks": plain_callbacks,
         "scaler": None if scaler is None else scaler.state_dict(),
+        **({"memories": plain_memories} if kept else {}),
         **more,
     }
     return {name: found for name, found in tensors.items() if found or name in FILES}, state
@@ -116,6 +120,10 @@ def restore(
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if scaler is not None and state.get("scaler"):
             scaler.load_state_dict(state["scaler"])
+        kept = unflatten_state(tensors.get("memories", {}), state.get("memories", {}))
+        for name, part in getattr(module, "memories", {}).items():
+            if name in kept:
+                part.load_state_dict(kept[name])
         module.iteration, module.draws = state["iteration"], state["draws"]
         module.warnings = state.get("warnings", [])
     loop = trainer.fit_loop.epoch_loop

@@ -1,12 +1,13 @@
-"""Stop a run when validation no longer improves, and go back to its best weights."""
+"""Go back to the weights of the best validation; stop a run when it no longer improves."""
 
 from __future__ import annotations
 
 import logging
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -42,6 +43,8 @@ class EarlyStopping(pl.Callback):
     restore_best: bool = True
     """Put the weights of the best validation back before the model is saved."""
 
+    NAME: ClassVar[str] = "early_stopping"
+
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
             raise ValueError(f"mode: got {self.mode!r}, needs min or max")
@@ -74,7 +77,7 @@ class EarlyStopping(pl.Callback):
         """Refuse a run that does not validate."""
         if trainer.limit_val_batches == 0:
             raise ConfigError(
-                "trainer.val_every_steps: is 0, so callback early_stopping has nothing to compare; "
+                f"trainer.val_every_steps: is 0, so callback {self.NAME} has nothing to compare; "
                 "set it to a number of steps"
             )
 
@@ -103,7 +106,7 @@ class EarlyStopping(pl.Callback):
         value = trainer.strategy.broadcast(self._read(trainer), 0)
         if not math.isfinite(value):
             raise NonFiniteError(
-                f"{self.metric} is {value} at step {pl_module.iteration}, so early_stopping cannot "
+                f"{self.metric} is {value} at step {pl_module.iteration}, so {self.NAME} cannot "
                 "compare it; is the validation split empty (data.options), or optim.lr too high?"
             )
         if self._improves(value):
@@ -128,7 +131,7 @@ class EarlyStopping(pl.Callback):
         )
         kept = "whose weights are the result" if self.restore_best else "not put back"
         message = (
-            f"early_stopping: stopped at step {last} ({why}); best {self.metric} {self.best:.4g} "
+            f"{self.NAME}: stopped at step {last} ({why}); best {self.metric} {self.best:.4g} "
             f"at step {self.best_step}, {kept}"
         )
         _LOG.info(message)
@@ -149,7 +152,7 @@ class EarlyStopping(pl.Callback):
             return math.nan
         if self.metric not in known:
             raise ConfigError(
-                f"callbacks: early_stopping has no metric {self.metric!r}"
+                f"callbacks: {self.NAME} has no metric {self.metric!r}"
                 f"{did_you_mean(self.metric, known)}; validation logs "
                 f"{', '.join(sorted(n for n in known if n.startswith('val/'))) or 'nothing'}"
             )
@@ -204,3 +207,15 @@ class EarlyStopping(pl.Callback):
         if known:
             self.best, self.best_step = earlier["best"], earlier["best_step"]
             self.waited = earlier["waited"]
+
+
+@dataclass(eq=False)
+class KeepBest(EarlyStopping):
+    """The weights of the best validation are the result; the run goes on to its last step."""
+
+    metric: str = "val/reward_mean"
+    mode: Literal["min", "max"] = "max"
+    patience: int = sys.maxsize
+    """Of no use here: the run does not stop."""
+
+    NAME: ClassVar[str] = "keep_best"

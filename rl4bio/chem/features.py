@@ -95,13 +95,33 @@ def _counts_and_properties(molecule: Molecule, row: Rows) -> None:
     )
 
 
+def _morgan(kind: str, molecule: Molecule, row: Rows) -> None:
+    generator = _generators()[kind]
+    counted = "counts" in kind
+    row[:] = (
+        generator.GetCountFingerprintAsNumPy(molecule.mol)
+        if counted
+        else generator.GetFingerprintAsNumPy(molecule.mol)
+    )
+
+
+MORGAN = {
+    f"{name}-{form}-{bits}": (radius, bits)
+    for name, radius in (("ecfp4", 2), ("ecfp6", 3))
+    for form in ("bits", "counts")
+    for bits in (1024, 2048)
+}
+"""Morgan fingerprints as RDKit gives them by default, for models of one's own."""
+
 FEATURE_SETS: dict[str, tuple[int, Callable[[Molecule, Rows], None]]] = {
     "counts-1": (3 * _COUNTED + 12, _counts_and_properties),
+    **{name: (bits, functools.partial(_morgan, name)) for name, (_, bits) in MORGAN.items()},
 }
 """Name -> width and what fills a row of zeros.
 
 counts-1: how often each fragment occurs, of Morgan (ECFP4), feature Morgan (FCFP4) and atom-pair
 fingerprints folded to 2048 each, then 12 properties in the order of `_counts_and_properties`.
+ecfp4-bits-2048 and its like: a folded Morgan fingerprint of radius 2 (ecfp6: 3), as bits or counts.
 """
 
 
@@ -114,5 +134,9 @@ def _generators() -> dict[str, Any]:
             radius=2, fpSize=_COUNTED, atomInvariantsGenerator=invariants
         ),
         "pairs": generators.GetAtomPairGenerator(fpSize=_COUNTED),
+        **{
+            name: generators.GetMorganGenerator(radius=radius, fpSize=bits)
+            for name, (radius, bits) in MORGAN.items()
+        },
         "domain": generators.GetMorganGenerator(radius=2, fpSize=DOMAIN_BITS),
     }

@@ -119,6 +119,12 @@ def check_run(config: RunConfig) -> None:
         f"{config.name!r} is no folder name; use letters, digits, '.', '-' and '_', first a "
         "letter or digit",
     )
+    require(
+        config.grpo.reference.mix == 1 or config.policy.adapter is None,
+        "grpo.reference.mix",
+        f"got {config.grpo.reference.mix:g} with an adapter, whose mean with another is not the "
+        "mean of the models; leave it at 1, or train all weights (policy.adapter=null)",
+    )
     require(config.seed >= 0, "seed", f"got {config.seed}, needs 0 to {LARGEST_NUMBER}")
     try:
         CORPORA.build(config.data.name, config.data.options, where="data")
@@ -169,6 +175,18 @@ def _check_rewards(config: RunConfig) -> None:
         "normalize_then_sum reads each reward by itself, so that the zero total of repeated "
         "molecules would have no effect; write sum_then_normalize, or molecules.batch_repeats=keep "
         "and molecules.seen_before=keep",
+    )
+    budget = config.molecules.max_calls is not None
+    require(
+        guarded or not budget,
+        "molecules.max_calls",
+        "counts molecules, but no reward reads any; end the run by trainer.max_steps",
+    )
+    require(
+        not (budget and config.grpo.refill_rounds),
+        "molecules.max_calls",
+        "cannot be kept with grpo.refill_rounds, in which ranks score at different times; leave "
+        "one of them out",
     )
 
 

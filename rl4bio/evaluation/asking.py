@@ -80,8 +80,8 @@ def generate_replies(
     drawn = [(number, written) for number, own in enumerate(found) for written in own]
     rewards = _reward_rows(scorer, questions, drawn)
     replies = [
-        make_reply(written, questions, number, reward)
-        for (number, written), reward in zip(drawn, rewards, strict=True)
+        make_reply(written, questions, number, reward, raw)
+        for (number, written), (reward, raw) in zip(drawn, rewards, strict=True)
     ]
     if sampling.temperature == 0:
         return replies
@@ -124,13 +124,13 @@ def _complete(
 
 def _reward_rows(
     scorer: Scorer | None, questions: Questions, drawn: Sequence[tuple[int, Completion]]
-) -> list[dict[str, float]]:
-    """Each completion's reward parts and their `total`; empty without a scorer.
+) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """Each completion's reward parts with their `total`, and raw values; empty without a scorer.
 
     What goes on behind an opened turn is scored as the answer alone.
     """
     if scorer is None:
-        return [{} for _ in drawn]
+        return [({}, {}) for _ in drawn]
     texts = [written.text for _, written in drawn]
     samples = [questions.samples[number] for number, _ in drawn]
     if questions.opened:
@@ -138,4 +138,10 @@ def _reward_rows(
         samples = plain_samples(samples)
     table = scorer(texts, samples)
     columns = {**table.parts, "total": table.total}
-    return [{name: column[n] for name, column in columns.items()} for n in range(len(texts))]
+    return [
+        (
+            {name: column[n] for name, column in columns.items()},
+            {name: column[n] for name, column in table.raw.items()},
+        )
+        for n in range(len(texts))
+    ]

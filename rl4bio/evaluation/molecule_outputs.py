@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rl4bio.chem.reading import Molecule
-from rl4bio.evaluation.outputs import finite
+from rl4bio.evaluation.outputs import finite, training_page
+from rl4bio.reports.html.figure_files import write_figures
 from rl4bio.reports.molecules.records import MoleculeRecord, records_csv, records_sdf, top_records
 from rl4bio.reports.molecules.report import LISTED, molecule_report
 from rl4bio.reports.molecules.table import NOTE
@@ -26,7 +27,7 @@ def write_molecule_outputs(
     corpus: Sequence[Molecule],
     seed: int,
 ) -> None:
-    """Write the five files; each appears whole or not at all.
+    """Write the files; each appears whole or not at all.
 
     Args:
         folder: made where it is missing.
@@ -55,8 +56,10 @@ def write_molecule_outputs(
         records=records,
         corpus=corpus,
         seed=seed,
+        training=training_page(folder),
     )
     write_atomic(folder / "report.html", page)
+    write_figures(folder, page)
     record = {
         "facts": facts,
         "models": {name: dataclasses.asdict(summary) for name, summary in summaries.items()},

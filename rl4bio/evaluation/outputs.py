@@ -15,6 +15,7 @@ from rl4bio.answers.answer import Answer
 from rl4bio.reports.answers.cases import Case, Reply, side_by_side_csv
 from rl4bio.reports.answers.report import html_report
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow
+from rl4bio.reports.html.figure_files import write_figures
 from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import PairedComparison, compare_answers
 from rl4bio.statistics.labels import LABELS
@@ -135,7 +136,7 @@ def write_outputs(
     cases: Sequence[Case],
     completions: bool = True,
 ) -> None:
-    """Write the four files; each appears whole or not at all.
+    """Write the files; each appears whole or not at all.
 
     Args:
         folder: made where it is missing.
@@ -173,6 +174,7 @@ def write_outputs(
         training=training_page(folder),
     )
     write_atomic(folder / "report.html", page)
+    write_figures(folder, page)
     record = {
         "facts": facts,
         "rows": [dataclasses.asdict(row) for row in summary.rows],

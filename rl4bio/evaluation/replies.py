@@ -89,7 +89,11 @@ def behind_opening(questions: Questions, number: int, text: str) -> tuple[str | 
 
 
 def make_reply(
-    written: Completion, questions: Questions, number: int, rewards: dict[str, float]
+    written: Completion,
+    questions: Questions,
+    number: int,
+    rewards: dict[str, float],
+    raw: dict[str, float] | None = None,
 ) -> Reply:
     """A completion, read by both readers.
 
@@ -98,6 +102,7 @@ def make_reply(
         questions: what was asked.
         number: of the sample.
         rewards: of the completion.
+        raw: what they measure in it, in its own units.
     """
     sample, kind, form = questions.samples[number], questions.kind, questions.form
     strict_text: str | None = written.text
@@ -120,7 +125,7 @@ def make_reply(
         number=kind.number(strict, sample),
         measures=_measures(kind, strict_text, sample, reasons=form == "tags"),
     )
-    return Reply(completion=completion, answer=answer)
+    return Reply(completion=completion, answer=answer, raw=raw or {})
 
 
 def _measures(kind: Kind, text: str | None, sample: Sample, *, reasons: bool) -> dict[str, float]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rl4bio.errors import ShapeError
+from rl4bio.functional.sample_efficient import rank_scores
 from rl4bio.functional.shapes import at_least_float32, require_shape
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def group_advantages(
     Args:
         rewards: float [N], rows of one group adjacent; NaN marks a row that could not be scored.
         group_size: G; divides N.
-        scale: divide by the group's spread, the batch's spread, or not at all.
+        scale: divide by the group's spread, the batch's spread, or not at all; or take the place in
+            the group instead (`rank_scores`), which is exactly linear in the rank.
         baseline: the mean of the group, or of its other rows (leave-one-out; Ahmadian et al., 2024,
             arXiv:2402.14740), which is larger by n / (n - 1) for n scored rows.
         eps: added to the spread, in units of reward.
@@ -74,9 +76,11 @@ def group_advantages(
     elif scale == "batch":
         std = scored_std(rewards) if batch_std is None else batch_std.to(centred)
         advantages = centred / (std + eps)
+    elif scale == "rank":
+        advantages = rank_scores(groups)
     else:
         raise ValueError(f"group_advantages: unknown scale {scale!r}")
-    if baseline == "leave_one_out":
+    if baseline == "leave_one_out" and scale != "rank":
         # r_i - (sum - r_i) / (n - 1) = n / (n - 1) * (r_i - mean)
         advantages = advantages * (num_scored / others)
     silent = zero_spread_groups(rewards, group_size)[:, None]

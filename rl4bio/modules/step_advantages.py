@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from rl4bio.functional.advantages import group_advantages, multi_reward_advantages, scored_std
+from rl4bio.functional.sample_efficient import augmented_advantages, best_rows
 from rl4bio.sections import GRPOConfig
-from rl4bio.types import Scores
+from rl4bio.types import Rollout, Scores
 
 
 def advantages_over_ranks(
@@ -46,3 +47,24 @@ def advantages_over_ranks(
         baseline=config.baseline,
         batch_std=spread,
     )
+
+
+def augmented(scores: Scores, rollout: Rollout, prior: Tensor, sigma: float) -> Tensor:
+    """Advantages of REINVENT's augmented likelihood, float [N].
+
+    Args:
+        scores: of the rollout.
+        rollout: N rows, with the log-probabilities of the policy that sampled.
+        prior: float [N, C], of the reference.
+        sigma: nats for a unit of reward.
+    """
+    mask = rollout.completion_mask
+    return augmented_advantages(scores.total, rollout.logprobs, prior, mask, sigma=sigma)
+
+
+def of_the_best(advantages: Tensor, scores: Scores, config: GRPOConfig) -> Tensor:
+    """The advantages, 0 for the rows outside of their group's best share."""
+    if config.best_share == 1:
+        return advantages
+    kept = best_rows(scores.total, config.group_size, config.best_share)
+    return advantages.masked_fill(~kept, 0.0)

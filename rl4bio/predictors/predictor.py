@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,13 +85,22 @@ class Target:
         ]
 
 
+class Predicts(Protocol):
+    """What predicts one target: trees of `rl4bio affinity`, or a model of one's own."""
+
+    unit: str
+
+    def predict(self, molecules: Sequence[Molecule]) -> list[Prediction]:
+        """Predictions of valid molecules, in their order."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Predictor:
     """The targets of one stored folder."""
 
     name: str
     """Of the folder, for messages."""
-    targets: Mapping[str, Target]
+    targets: Mapping[str, Predicts]
     digest: str = ""
     """Of the stored files; predictors of one digest give the same numbers."""
 

@@ -23,6 +23,7 @@ from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import ModelError
 from rl4bio.files.assets import PREFIX, asset, is_asset, shipped, shipped_text
 from rl4bio.predictors.forest import ARRAYS, Forest
+from rl4bio.predictors.own_model import is_own_model, read_own_model
 from rl4bio.predictors.predictor import Predictor, Target
 from rl4bio.registry import did_you_mean
 from rl4bio.storage.folders import new_folder
@@ -144,6 +145,8 @@ def load_predictor(where: str) -> Predictor:
 def read_predictor(folder: Path, *, name: str = "") -> Predictor:
     """As `load_predictor`, from a folder and every time."""
     name = name or str(folder)
+    if is_own_model(folder):
+        return read_own_model(folder, name=name)
     document, digest = _read_description(folder, name)
     arrays = _read_numbers(folder, name, digest)
     targets: dict[str, Target] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rl4bio.answers.kinds import asks_for_molecule
 from rl4bio.chem.states import batch_states, same_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
+from rl4bio.rewards.memory.ledger import Ledger
 from rl4bio.sections import MoleculesConfig, RunConfig
 from rl4bio.types import MoleculeState, Sample, Scorer, ScoreTable
 
@@ -62,7 +63,7 @@ class RepeatGuard:
 
     Args:
         scorer: rewards of which at least one reads molecules; without memory, so for validation.
-        section: what repeats are worth.
+        section: what repeats are worth, and how many molecules may be scored.
     """
 
     def __init__(self, scorer: WeightedRewards, section: MoleculesConfig) -> None:
@@ -72,6 +73,7 @@ class RepeatGuard:
         """Keys of the valid molecules of earlier calls."""
         self._latest: set[int] = set()
         """Of the calls since they were shared."""
+        self.ledger = None if section.max_calls is None else Ledger(section.max_calls)
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
         """Score N completions and remember their molecules.
@@ -79,8 +81,11 @@ class RepeatGuard:
         Raises:
             RewardError: a reward failed; nothing is remembered then.
         """
-        table = self.scorer(completions, samples)
         molecules = read_molecules(self.scorer, completions, samples) or []
+        if self.ledger is None:
+            table = self.scorer(completions, samples)
+        else:
+            table = self.ledger.score(self.scorer, completions, samples, molecules)
         table.states = row_states(molecules, samples, self.seen)
         keys = [same_key(m) if m.valid else None for m in molecules]
         for row, (state, key) in enumerate(zip(table.states, keys, strict=True)):
@@ -92,6 +97,35 @@ class RepeatGuard:
         self.seen |= written
         self._latest |= written
         return table
+
+    def join(self, gather: Callable[[list[Any]], list[Any]], rank: int) -> None:
+        """Have one budget with other processes; see `Ledger.join`."""
+        if self.ledger is not None:
+            self.ledger.join(gather, rank)
+
+    @property
+    def communicates(self) -> bool:
+        """Whether scoring needs every process at once."""
+        return self.ledger is not None
+
+    @property
+    def memories(self) -> dict[str, Any]:
+        """What is the same in all processes and goes into checkpoints, by name."""
+        return {} if self.ledger is None else {"ledger": self.ledger}
+
+    def places(
+        self, completions: Sequence[str], samples: Sequence[Sample]
+    ) -> list[tuple[str, str] | None]:
+        """Parent and scaffold of each completion's molecule; None for what is none."""
+        from rl4bio.chem.identity import parent, parent_scaffold
+
+        molecules = read_molecules(self.scorer, completions, samples) or []
+        return [(parent(m), parent_scaffold(m)) if m.valid else None for m in molecules]
+
+    def numbers(self) -> dict[str, float]:
+        """Metrics of a step, the same in all processes once they have shared."""
+        found = {} if self.ledger is None else self.ledger.numbers()
+        return {f"molecules/{k}": v for k, v in found.items() if not math.isnan(v)}
 
     def share(self, gather: Callable[[list[int]], list[int]]) -> None:
         """Remember what other processes have scored since the last time.

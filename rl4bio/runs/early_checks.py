@@ -41,17 +41,20 @@ def wanted_packages(config: RunConfig) -> list[tuple[str, str, str]]:
 
 
 def check_validation(config: RunConfig, corpus: Corpus) -> None:
-    """Refuse early stopping without validation, before there is a run folder."""
-    if all(part.name != "early_stopping" for part in config.callbacks):
+    """Refuse what compares validations where there is none, before there is a run folder."""
+    comparing = [
+        one.name for one in config.callbacks if one.name in ("early_stopping", "keep_best")
+    ]
+    if not comparing:
         return
     require(
         config.trainer.val_every_steps > 0,
         "trainer.val_every_steps",
-        "is 0, so callback early_stopping has nothing to compare; set it to a number of steps",
+        f"is 0, so callback {comparing[0]} has nothing to compare; set it to a number of steps",
     )
     if not corpus.samples("val"):
         raise DataError(
-            "data: callback early_stopping needs a val split, and it is empty; raise val_fraction "
+            f"data: callback {comparing[0]} needs a val split, and it is empty; raise val_fraction "
             "or val_size in data.options"
         )
 

@@ -222,6 +222,7 @@ def build_callbacks(
         ModelError: a run that goes on has checkpoints, and none can be used.
     """
     from rl4bio.callbacks import CALLBACKS
+    from rl4bio.callbacks.call_budget import CallBudget
     from rl4bio.callbacks.checkpoint import RunCheckpoint
     from rl4bio.callbacks.checkpoint_state import what_is_missing
     from rl4bio.callbacks.completions import CompletionWriter
@@ -247,7 +248,7 @@ def build_callbacks(
     usual = ["learning_check"]
     if molecules:
         usual.append("molecule_monitor")
-        usual += ["molecule_table"] if config.logging.completions else []
+        usual += ["molecule_table", "molecule_pictures"] if config.logging.completions else []
     for name in usual:
         if name not in named:
             chosen.append(CALLBACKS.build(name, {}, where="callbacks"))
@@ -255,7 +256,13 @@ def build_callbacks(
     callbacks = [checkpoint, *chosen, RewardProgressBar(every=every * 5)]
     if config.logging.completions and config.task == "grpo":
         callbacks.append(CompletionWriter(folder=str(folder.completions)))
+    if config.task == "grpo" and config.molecules.max_calls is not None:
+        callbacks.append(CallBudget(path=str(folder.calls)))
     callbacks.append(StepLogging(every=every))  # behind all that may stop the run
+    if config.logging.live_page_every_steps:
+        from rl4bio.runs.live_page import LivePage
+
+        callbacks.append(LivePage(config, folder, config.logging.live_page_every_steps))
     callbacks.append(checkpoint.last)
     return callbacks, checkpoint
 

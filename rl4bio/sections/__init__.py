@@ -5,6 +5,7 @@ checks them, and the classes they configure take them as arguments.
 """
 
 from rl4bio.sections.checks import require
+from rl4bio.sections.design import MoleculesConfig
 from rl4bio.sections.policy import (
     DATE,
     NEW,
@@ -14,10 +15,10 @@ from rl4bio.sections.policy import (
     PolicyConfig,
     RolloutConfig,
 )
+from rl4bio.sections.replay import ReplayAdvantage, ReplayConfig, ReplayDraw, ReplayImportance
 from rl4bio.sections.run import (
     EvaluationConfig,
     LoggingConfig,
-    MoleculesConfig,
     PartConfig,
     Precision,
     RewardConfig,
@@ -31,6 +32,7 @@ from rl4bio.sections.training import (
     Level,
     LossKind,
     OptimConfig,
+    ReferenceConfig,
     SFTConfig,
 )
 from rl4bio.sections.vllm import VLLMConfig
@@ -53,6 +55,11 @@ __all__ = [
     "PartConfig",
     "PolicyConfig",
     "Precision",
+    "ReferenceConfig",
+    "ReplayAdvantage",
+    "ReplayConfig",
+    "ReplayDraw",
+    "ReplayImportance",
     "RewardConfig",
     "RolloutConfig",
     "RunConfig",

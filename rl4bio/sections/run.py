@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rl4bio.sections.checks import MISSING, not_negative, positive, require
+from rl4bio.sections.design import MoleculesConfig
 from rl4bio.sections.policy import PolicyConfig, RolloutConfig
 from rl4bio.sections.training import GRPOConfig, OptimConfig, SFTConfig
 
@@ -80,8 +81,12 @@ class LoggingConfig:
     """Copy the tuned adapter or model into MLflow's artefacts."""
     completions: bool = True
     """Write every completion with its rewards to completions/; off for private data."""
+    live_page_every_steps: int = 0
+    """Write report.html every so many steps while it trains; an open page reads itself again. 0 =
+    at the end alone."""
 
     def __post_init__(self) -> None:
+        not_negative("logging", self, "live_page_every_steps")
         uri = self.mlflow_uri
         ok = uri is None or uri == "databricks" or ("://" in uri and not uri.startswith("file:"))
         require(
@@ -214,16 +219,6 @@ class RewardConfig(PartConfig):
 
 
 @dataclass(kw_only=True)
-class MoleculesConfig:
-    """What a molecule is worth that was written before. Only for rewards that read molecules."""
-
-    batch_repeats: Literal["zero", "keep"] = "zero"
-    """Total reward of the second and later copies of a molecule in a batch."""
-    seen_before: Literal["zero", "keep"] = "zero"
-    """Total reward of a molecule that an earlier step has scored."""
-
-
-@dataclass(kw_only=True)
 class RunConfig:
     """A whole run."""
 
@@ -252,7 +247,7 @@ class RunConfig:
     rewards: list[RewardConfig] = field(default_factory=list)
     """What completions are worth: a weighted sum of these, by name."""
     molecules: MoleculesConfig = field(default_factory=MoleculesConfig)
-    """What repeated molecules are worth."""
+    """What repeated molecules are worth, and how many may be scored."""
     callbacks: list[PartConfig] = field(default_factory=list)
     """Monitors and tables, by name."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

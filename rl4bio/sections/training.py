@@ -6,14 +6,33 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rl4bio.sections.checks import not_negative, positive, require
+from rl4bio.sections.replay import ReplayConfig
 
 LossKind = Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
 KLEstimator = Literal["k1", "k2", "k3"]
 Level = Literal["token", "sequence"]
-AdvantageScale = Literal["group", "batch", "none"]
+AdvantageScale = Literal["group", "batch", "none", "rank"]
 SFTLoss = Literal["nll", "dft"]
 Optimizer = Literal["adamw", "muon", "adamw8bit", "paged_adamw8bit", "lion8bit"]
 Schedule = Literal["constant", "linear", "cosine", "cosine_with_restarts"]
+
+
+@dataclass(kw_only=True)
+class ReferenceConfig:
+    """What the KL term pulls toward: the start of the run, unless it is refreshed."""
+
+    refresh_every: int = 0
+    """Steps after which the policy of that moment becomes the reference, again and again; 0 = never
+    (TRL's sync_ref_model with ref_model_sync_steps)."""
+    mix: float = 1.0
+    """Share of the policy in it, the rest is the reference before (TRL's ref_model_mixup_alpha).
+    Below 1 only where all weights are trained: a mean of two adapters is not the mean of what they
+    add up to."""
+
+    def __post_init__(self) -> None:
+        not_negative("grpo.reference", self, "refresh_every")
+        ok = 0 < self.mix <= 1
+        require(ok, "grpo.reference.mix", f"got {self.mix}, needs more than 0 and at most 1")
 
 
 @dataclass(kw_only=True)
@@ -38,12 +57,20 @@ class GRPOConfig:
     """Weight of the KL term toward the reference; 0 leaves it out."""
     monitor_kl: bool = False
     """Run the reference also where kl_coef is 0, to log the KL; one more forward pass a step."""
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    """What the KL is measured from."""
     kl_estimator: KLEstimator = "k3"
     """Of the KL term: k3 is never negative and of low variance."""
     kl_ratio_weight: bool = True
     """Weight the KL term by the importance ratio: its gradient is then that of the reverse KL."""
     advantage_scale: AdvantageScale = "group"
-    """Divide advantages by their group's spread, by the batch's, or not at all (Dr. GRPO)."""
+    """Divide advantages by their group's spread, by the batch's, or not at all (Dr. GRPO); rank:
+    the place in the group in their stead, from -1 to 1."""
+    best_share: float = 1.0
+    """Learn from the best share of each group alone (hill climb); 1 = from all of it."""
+    augmented_sigma: float | None = None
+    """REINVENT's augmented likelihood: the advantage is log p_prior + augmented_sigma * reward -
+    log p of the whole completion, in place of a group's. Usual: 60 to 500; None = off."""
     baseline: Literal["mean", "leave_one_out"] = "mean"
     """What a reward is compared with: the group's mean, or the mean of the others (RLOO)."""
     combine: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
@@ -58,6 +85,8 @@ class GRPOConfig:
     """Leave completions that hit the length limit out of the loss."""
     refill_rounds: int = 0
     """Dynamic sampling: how often groups whose rewards are all equal may be replaced."""
+    replay: ReplayConfig | None = None
+    """Learn again from the best completions so far; null = off, {} = with its defaults."""
     self_check: bool = True
     """Before the first update: ratio 1 and KL 0 on the first rollout, or stop."""
 
@@ -68,9 +97,30 @@ class GRPOConfig:
             f"got {self.group_size}, needs at least 2 (the group mean is the baseline)",
         )
         positive(
-            "grpo", self, "clip_high", "ratio_cap", "updates_per_rollout", "tokens_per_micro_batch"
+            "grpo",
+            self,
+            "clip_high",
+            "ratio_cap",
+            "updates_per_rollout",
+            "tokens_per_micro_batch",
+            "best_share",
+            "augmented_sigma",
+        )
+        require(self.best_share <= 1, "grpo.best_share", f"got {self.best_share}, needs at most 1")
+        require(
+            self.augmented_sigma is None or self.combine == "sum_then_normalize",
+            "grpo.augmented_sigma",
+            "takes the weighted sum of the rewards; leave out combine=normalize_then_sum",
         )
         not_negative("grpo", self, "clip_low", "kl_coef", "refill_rounds")
+        require(
+            not self.reference.refresh_every
+            or self.kl_coef > 0
+            or self.monitor_kl
+            or bool(self.augmented_sigma),
+            "grpo.reference.refresh_every",
+            "nothing asks the reference; set grpo.kl_coef or grpo.monitor_kl",
+        )
         require(
             self.loss != "cispo" or self.clip_high >= 1,
             "grpo.clip_high",

@@ -38,6 +38,7 @@ class RunFolder:
         self.metrics = root / "metrics.csv"
         self.completions = root / "completions"
         self.molecules = root / "molecules.csv"
+        self.calls = root / "calls.csv"
         self.checkpoints = root / "checkpoints"
         self.stages = root / "stages"
         """Of a chain: the run folders of its stages."""
@@ -127,7 +128,7 @@ class RunFolder:
     @property
     def trained(self) -> bool:
         """Whether a step has left something: a checkpoint, a metric, a completion or a model."""
-        files = (self.metrics, self.molecules, self.adapter, self.model, self.summary)
+        files = (self.metrics, self.molecules, self.calls, self.adapter, self.model, self.summary)
         folders = (self.checkpoints, self.completions, self.stages)
         return any(path.exists() for path in files) or any(
             any(folder.glob("[!.]*")) for folder in folders
@@ -188,12 +189,14 @@ class RunFolder:
                 number = path.stem.removeprefix("step-")
                 if number.isdecimal() and int(number) > step:
                     path.unlink()
-        if self.molecules.exists():
-            with storage_errors(self.molecules):
-                table = self.molecules.read_bytes()
+        for path in (self.molecules, self.calls):
+            if not path.exists():
+                continue
+            with storage_errors(path):
+                table = path.read_bytes()
             keep = _rows_up_to(table, step)
             if keep != table:
-                write_atomic(self.molecules, keep)
+                write_atomic(path, keep)
 
     def set_aside(self) -> Path | None:
         """Rename the folder, so that its name is free; None where there is none.

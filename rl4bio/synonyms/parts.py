@@ -54,6 +54,7 @@ PARTS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("lr_monitor", "learningratemonitor", "progress_bar", "tqdm"), _SHOWN),
         **dict.fromkeys(("richprogressbar", "tqdmprogressbar", "progress"), _SHOWN),
         **dict.fromkeys(("earlystopping", "earlystoppingcallback", "patience"), "early_stopping"),
+        **dict.fromkeys(("best", "save_best", "load_best_model_at_end"), "keep_best"),
         **dict.fromkeys(("kl", "kl_logger"), "kl_monitor"),
         **dict.fromkeys(("log_completions", "samples", "generations"), "completion_table"),
         **dict.fromkeys(("histogram", "rewards"), "reward_histogram"),

@@ -73,6 +73,8 @@ KEYS: dict[str, str] = {
     "sft.length_window": "transformers: group_by_length",
     "optim.name": "transformers: optim; axolotl: optimizer",
     "optim.lr": "transformers: learning_rate; OpenRLHF: actor_learning_rate",
+    "grpo.reference.refresh_every": "TRL: sync_ref_model ref_model_sync_steps",
+    "grpo.reference.mix": "TRL: ref_model_mixup_alpha",
     "optim.betas": "transformers: adam_beta1 adam_beta2",
     "optim.weight_decay": "transformers: weight_decay",
     "optim.warmup_steps": "transformers: warmup_steps; torch: num_warmup_steps; verl: "
@@ -136,11 +138,12 @@ _EPOCHS = "runs are counted in steps: trainer.max_steps, of data.options.batch_s
 _PACKED = "not needed: batches are packed without padding wherever the engine serves the model"
 _LORA = "not offered: policy.adapter has rank, alpha, dropout, targets and path"
 _REFERENCE = (
-    "not offered: the reference is the policy's start and stays; start a second run from the "
-    "first one's adapter with policy.adapter.path"
+    "not offered: the reference is the policy's start; grpo.reference.refresh_every moves it, and "
+    "a run that begins with policy.adapter.path has that adapter as its reference"
 )
 _PUSH = "not a key of a run: push the finished one with `rl4bio export --push`"
 _STOPPING = "a callback: callbacks+={name: early_stopping, options: {patience: 3}}"
+_BEST = "a callback: callbacks+={name: keep_best, options: {metric: val/reward_mean}}"
 _FIXED = "not needed: leave it out"
 
 NOT_HERE: dict[str, str] = {
@@ -155,8 +158,7 @@ NOT_HERE: dict[str, str] = {
     "generation_batch_size": "not needed: a step samples data.options.batch_size prompts, "
     "grpo.group_size completions each",
     "steps_per_generation": "not offered: a rollout is used for grpo.updates_per_rollout updates",
-    **dict.fromkeys(("sync_ref_model", "ref_model_sync_steps"), _REFERENCE),
-    **dict.fromkeys(("ref_model_mixup_alpha", "ref_model"), _REFERENCE),
+    "ref_model": _REFERENCE,
     "vllm_mode": "server is rollout.vllm.url=http://host:8000, colocate is what rollout.backend="
     "vllm does without it",
     "warmup_ratio": "a number of steps here: optim.warmup_steps = ratio * trainer.max_steps",
@@ -172,7 +174,8 @@ NOT_HERE: dict[str, str] = {
     **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo"), _PUSH),
     **dict.fromkeys(("resume_from_checkpoint", "resume", "auto_resume_from_checkpoints"), "an "
     "option of the command: `rl4bio fit ... --resume`"),
-    **dict.fromkeys(("early_stopping_patience", "load_best_model_at_end"), _STOPPING),
+    "early_stopping_patience": _STOPPING,
+    **dict.fromkeys(("load_best_model_at_end", "metric_for_best_model", "keep_best"), _BEST),
     **dict.fromkeys(("hf_token", "hub_token", "use_auth_token"), "no secret stands in a "
     "configuration: use `hf auth login` or HF_TOKEN"),
     "wandb_api_key": "no secret stands in a configuration: set WANDB_API_KEY",

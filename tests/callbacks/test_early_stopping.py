@@ -140,6 +140,22 @@ def test_an_unknown_metric_is_named(
     assert "no metric 'val/los'; did you mean 'val/loss'?" in capsys.readouterr().err
 
 
+def test_keep_best_goes_on_to_the_last_step(
+    fit: Callable[..., int], runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = "callbacks=[{name: keep_best, options: {metric: val/loss, mode: min}}]"
+    assert fit(best, "trainer.max_steps=24") == 0
+    found = losses(runs / "whole")
+    step = min(found, key=found.__getitem__)
+    assert max(found) == 24 > step + 2 * EVERY
+    line = (
+        f"keep_best: stopped at step 24 (the end); best val/loss {found[step]:.4g} at step {step}"
+    )
+    assert line in capsys.readouterr().out
+    assert fit("name=short", f"trainer.max_steps={step}", "callbacks=[]") == 0
+    assert_equal(weights(runs / "whole"), weights(runs / "short"))
+
+
 class TestImprovement:
     def test_min_delta_must_be_passed(self) -> None:
         callback = EarlyStopping(min_delta=0.5)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from rl4bio.errors import ConfigError, ModelError, NonFiniteError, RewardError
 from rl4bio.functional.advantages import multi_reward_advantages
-from rl4bio.modules import grpo as grpo_file
+from rl4bio.modules import update as update_file
 from rl4bio.modules.batching import micro_batches
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.policy import Policy
@@ -224,14 +224,14 @@ class TestGradient:
                 experience = experience_of(module, four_samples)
                 experience.advantages[4:12] = 0.0
                 counted = [0]
-                inner = grpo_file.row_logprobs
+                inner = update_file.row_logprobs
 
                 def counting(policy: Any, rows: Any, **options: Any) -> Any:
                     counted[0] += len(rows.completion_ids)
                     return inner(policy, rows, **options)
 
                 with monkeypatch.context() as patch:
-                    patch.setattr(grpo_file, "row_logprobs", counting)
+                    patch.setattr(update_file, "row_logprobs", counting)
                     terms = module.update(experience)
                 rows_run.append(counted[0])
                 return terms
@@ -333,8 +333,8 @@ class TestSteps:
             seen.append(real(*args, **options))
             return seen[-1]
 
-        real = grpo_file.grpo_loss
-        monkeypatch.setattr(grpo_file, "grpo_loss", spy)
+        real = update_file.grpo_loss
+        monkeypatch.setattr(update_file, "grpo_loss", spy)
         module = make_grpo(updates_per_rollout=3, optim=OptimConfig(lr=0.02))
         trainer = fit(module, steps=3)
         assert trainer.global_step == 3
@@ -397,8 +397,8 @@ class TestSteps:
             for parameter in module.policy.trainable_parameters():
                 parameter.data.add_(0.05 * torch.randn_like(parameter))
             rollout = module.generate(batch_of(four_samples))
-            rows = grpo_file.cut(rollout, torch.arange(16))
-            logprobs, _ = grpo_file.row_logprobs(module.policy, rows, temperature=0.9)
+            rows = update_file.cut(rollout, torch.arange(16))
+            logprobs, _ = update_file.row_logprobs(module.policy, rows, temperature=0.9)
             return float((logprobs.detach() - rollout.logprobs).abs().max())
 
         assert inside(module, work) < 1e-4
@@ -733,3 +733,29 @@ class TestValidation:
         assert metrics["val/part_mean"].item() == pytest.approx(sum(values) / 4, rel=1e-6)
         truncated = greedy.truncated.float().mean().item()
         assert metrics["val/truncated_fraction"].item() == pytest.approx(truncated)
+
+
+class TestFewCalls:
+    """Options for few scored completions, in the whole module."""
+
+    def test_the_best_share_alone_has_an_advantage(
+        self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
+    ) -> None:
+        module = make_grpo(best_share=0.5, advantage_scale="rank")
+        found = inside(module, lambda module: experience_of(module, four_samples).advantages)
+        for group in found.view(4, 4):
+            # Different rewards: 1 and 1/3, those of the lower half are left out.
+            assert sorted(group.tolist()) == pytest.approx([0, 0, 1 / 3, 1])
+
+    def test_augmented_likelihood(
+        self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
+    ) -> None:
+        """Before the first update policy and prior agree: what is left is sigma * reward."""
+
+        def work(module: GRPOLightningModule) -> tuple[Experience, torch.Tensor]:
+            found = experience_of(module, four_samples)
+            return found, module.score(found.rollout).total
+
+        found, total = inside(make_grpo(augmented_sigma=20.0), work)
+        torch.testing.assert_close(found.advantages, 20 * total, atol=2e-3, rtol=0)
+        assert found.ref_logprobs is not None

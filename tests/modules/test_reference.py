@@ -10,6 +10,7 @@ import lightning as L
 import pytest
 import torch
 
+from rl4bio.errors import ModelError
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.grpo import GRPOLightningModule
@@ -18,7 +19,7 @@ from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.saving import write_policy
-from rl4bio.sections import AdapterConfig, OptimConfig, PolicyConfig
+from rl4bio.sections import AdapterConfig, OptimConfig, PolicyConfig, ReferenceConfig
 
 KINDS = ("adapter", "adapter from a folder", "full")
 
@@ -163,3 +164,46 @@ def test_checkpoint_of_an_adapter_holds_the_adapter_alone(
 def test_no_reference_without_a_use(make_grpo: Callable[..., GRPOLightningModule]) -> None:
     assert make_grpo().reference is None
     assert make_grpo(monitor_kl=True).reference is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refreshed_reference_is_the_policy_of_that_step(
+    kind: str, policy_of: Callable[[str], Policy]
+) -> None:
+    policy = policy_of(kind)
+    start = own_logprobs(policy)
+    reference = Reference(policy, ReferenceConfig(refresh_every=2))
+    move(policy)
+    reference.after_step(1)
+    torch.testing.assert_close(asked(reference), start, rtol=0, atol=1e-6)
+    moved = own_logprobs(policy)
+    reference.after_step(2)
+    move(policy)
+    assert (own_logprobs(policy) - moved).abs().max() > 0.01
+    torch.testing.assert_close(asked(reference), moved, rtol=0, atol=1e-6)
+    # Another process, whose policy is elsewhere by now, is told all of it.
+    other = Reference(policy, ReferenceConfig(refresh_every=2))
+    other.load_state_dict({n: t.clone() for n, t in reference.state_dict().items()})
+    torch.testing.assert_close(asked(other), moved, rtol=0, atol=1e-6)
+    with pytest.raises(ModelError, match="other weights"):
+        other.load_state_dict({"0": torch.zeros(1)})
+
+
+def test_a_mixed_reference_lies_between(policy_of: Callable[[str], Policy]) -> None:
+    policy = policy_of("full")
+    first = [p.detach().clone() for p in policy.trainable_parameters()]
+    reference = Reference(policy, ReferenceConfig(refresh_every=1, mix=0.25))
+    move(policy)
+    second = [p.detach().clone() for p in policy.trainable_parameters()]
+    reference.after_step(1)
+    for found, old, new in zip(reference.state_dict().values(), first, second, strict=True):
+        torch.testing.assert_close(found, 0.75 * old + 0.25 * new)
+
+
+def move(policy: Policy) -> None:
+    for parameter in policy.trainable_parameters():
+        parameter.data.add_(0.05)
+
+
+def asked(reference: Reference) -> torch.Tensor:
+    return reference.logprobs(rows_of(reference.policy), temperature=0.9)

@@ -181,6 +181,10 @@ class MLflowRun(Logger):
         table = {column: [row[n] for row in cells] for n, column in enumerate(columns)}
         self._client.log_table(self.run_id, table, f"{mlflow_key(name)}.json")
 
+    def log_picture(self, name: str, picture: Any) -> None:
+        """Add a PIL image to the run's files."""
+        self._send(self._client.log_image, self.run_id, picture, name)
+
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """The Trainer has ended; `close` corrects the status once it is known how."""

@@ -26,6 +26,8 @@ class Reply:
     """Label -> log-probability, for a log-probability choice."""
     draws: list[Reply] = field(default_factory=list)
     """The single replies behind a majority vote; `completion` is the first that says the same."""
+    raw: dict[str, float] = field(default_factory=dict)
+    """What the rewards measure in a molecule, in its own units; NaN = none."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def merge_draws(draws: Sequence[Reply]) -> Reply:
         measures={n: _mean([a.measures[n] for a in answers]) for n in answers[0].measures},
     )
     shown = next(draw for draw in draws if draw.answer.strict == strict)
-    return Reply(answer=merged, completion=shown.completion, draws=list(draws))
+    return Reply(answer=merged, completion=shown.completion, draws=list(draws), raw=shown.raw)
 
 
 def _said(answer: Answer) -> float:
@@ -79,6 +81,11 @@ def _mean(values: Sequence[float]) -> float:
     """Over the values that are not NaN; NaN where all are."""
     known = [value for value in values if not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan
+
+
+def is_therapeutic(case: Case) -> bool:
+    """Whether a case is of a therapeutic task, whose molecules can be drawn."""
+    return "answer_form" in case.sample.extra
 
 
 def judgement(answer: Answer) -> str:

@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from rl4bio.reports.html.page import text
 from rl4bio.reports.html.ticks import exponent_of, nice_ticks, number_text, power_text, tick_text
 
@@ -104,12 +102,7 @@ def smoothed(points: Sequence[Point], window: int) -> list[Point]:
     return means
 
 
-def line_charts(drawn: Sequence[Chart]) -> list[Markup]:
-    """The figures of a page."""
-    return [line_chart(chart, number) for number, chart in enumerate(drawn, start=1)]
-
-
-def line_chart(chart: Chart, number: int) -> Markup:
+def line_chart(chart: Chart, number: int) -> str:
     """A figure with caption, axes, lines and, for several lines, a legend.
 
     Args:
@@ -127,7 +120,7 @@ def line_chart(chart: Chart, number: int) -> Markup:
     )
     styles = _styles(chart.series)
     lines = "".join(_lines(s, k, frame) for s, k in zip(chart.series, styles, strict=True))
-    return Markup(
+    return (
         f'<figure class="chart"><figcaption><strong>{text(chart.title)}</strong> '
         f'<span class="unit">{text(unit)}</span></figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="chart-{number}">'

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from rl4bio.reports.html.charts import place
 from rl4bio.reports.html.page import text
 from rl4bio.reports.html.ticks import nice_ticks, number_text, tick_text
@@ -22,8 +20,8 @@ STYLE = """
 .dots .point { fill: var(--c0); }
 .dots .line { stroke: var(--c1); stroke-width: 1.5; stroke-dasharray: 5 4; fill: none; }
 """
-WIDTH, ROW = 560, 30
-LEFT, RIGHT, TOP = 130, 540, 12
+WIDTH, ROW = 420, 30
+LEFT, RIGHT, TOP = 130, 400, 12
 _LONGEST = 18
 
 
@@ -36,7 +34,7 @@ class Dot:
     """Its interval may be NaN."""
 
 
-def dot_plot(title: str, dots: Sequence[Dot], *, line: Dot | None = None) -> Markup:
+def dot_plot(title: str, dots: Sequence[Dot], *, line: Dot | None = None) -> str:
     """A figure; "" where no value is finite.
 
     Args:
@@ -46,7 +44,7 @@ def dot_plot(title: str, dots: Sequence[Dot], *, line: Dot | None = None) -> Mar
     """
     shown = [dot for dot in dots if math.isfinite(dot.value.value)]
     if not shown:
-        return Markup()
+        return ""
     every = [*shown, *([line] if line else [])]
     reached = [v for d in every for v in (d.value.value, d.value.low, d.value.high)]
     known = [value for value in reached if math.isfinite(value)]
@@ -67,7 +65,7 @@ def dot_plot(title: str, dots: Sequence[Dot], *, line: Dot | None = None) -> Mar
     rows = "".join(_row(dot, TOP + ROW * n + ROW // 2, x) for n, dot in enumerate(shown))
     said = "; ".join(_words(dot) for dot in every)
     note = "" if line is None else f" Dashed: {text(line.name)}."
-    return Markup(
+    return (
         f'<figure class="dots"><svg viewBox="0 0 {WIDTH} {bottom + 24}" role="img">'
         f"<title>{text(f'{title}: {said}')}</title>"
         f'<path class="grid" d="{grid}"/>{labels}<path class="line" d="{across}"/>{rows}</svg>'

@@ -1,25 +1,20 @@
-"""The frame of every HTML page that rl4bio writes: one file that loads nothing and runs nothing.
+"""The frame of every HTML page that rl4bio writes: one file that loads nothing.
 
-Pages are the jinja2 templates of this folder. Every text comes from a data set, a model or a
-configuration and is untrusted: templates escape it, whatever they put between two tags, unless it
-is `Markup`, which only functions of `rl4bio.reports` make. No attribute or style is made from it,
-and no link but to a file beside the page or to a PubMed record by its number. A content security
-policy that allows the one style block by its hash, images that the page itself holds, and
-nothing else, is the second lock.
+Every text comes from a data set, a model or a configuration and is untrusted. It passes `text`
+and stands between tags or nowhere: no attribute or style is made from it, and no link but to a
+file beside the page (`local_link`) or to a PubMed record by its number (`pubmed_link`). A content
+security policy that allows the one style block by its hash, the script of a page with a table to
+sort (`sorting`) by another, and nothing else, is the second lock.
 """
 
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import html
+import math
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from rl4bio.text.redaction import visible
 
@@ -60,6 +55,9 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.45 ui-monos
 .verdict { font-size: 1.15rem; font-weight: 600; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
+.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr));
+  gap: .2rem 1.5rem; }
+.facts dd { margin-left: 0; }
 .warning { border-left: .35rem solid var(--c1); padding: .3rem .8rem; background: var(--warn); }
 @media (max-width: 600px) {
   .stacked, .stacked tbody, .stacked tr, .stacked th { display: block; }
@@ -68,80 +66,147 @@ summary { cursor: pointer; }
   .stacked th, .stacked td { border: 0; padding: .05rem 0; white-space: normal; }
   .stacked td { display: flex; justify-content: space-between; gap: 1rem; }
   .stacked td .of { display: inline; color: var(--muted); }
+  .stacked td span + span { text-align: right; flex: none; max-width: 70%; }
 }
 @media print { .case { break-inside: avoid; } }
 """
 )
 
 
+RESEARCH_USE = (
+    '<p class="warning"><strong>Research use only.</strong> Not a medical device; not for '
+    "diagnosis, treatment or advice.</p>"
+)
+
+
 def text(value: object) -> str:
-    """Untrusted text, escaped for a place between two tags of a drawing."""
-    return str(escape(_told(value)))
+    """Untrusted text, escaped for a place between two tags."""
+    return html.escape(visible(str(value)), quote=True)
 
 
-def html_table(rows: Sequence[Sequence[str]]) -> Markup:
-    """A table whose first row and first column are headings, of plain text."""
-    parts: Any = _environment().get_template("parts.html").module
-    return Markup(parts.table(rows))
+def block(value: object) -> str:
+    """Untrusted text with its own line breaks."""
+    return f"<pre>\n{text(value)}</pre>"  # HTML drops the first newline of a pre, so give it one
 
 
-def render(template: str, **values: Any) -> Markup:
-    """A template of this folder with its variables, which it escapes."""
-    return Markup(_environment().get_template(template).render(**values))
+def fact_list(facts: Mapping[str, object]) -> str:
+    """Names with their values below."""
+    items = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in facts.items())
+    return f'<div class="facts"><dl>{items}</dl></div>'
 
 
-def marked_pieces(value: str, spans: Sequence[tuple[int, int]]) -> list[tuple[str, bool]]:
-    """A text in pieces, and whether each is marked; the spans are disjoint and rise."""
-    pieces, last = [], 0
+def reward_list(rewards: Mapping[str, float]) -> str:
+    """One line a reward; NaN = not scored. Nothing where there is no reward."""
+    rows = "".join(
+        f"<tr><td>{text(part)}</td><td>{'not scored' if math.isnan(v) else f'{v:.2f}'}</td></tr>"
+        for part, v in rewards.items()
+    )
+    return f'<table class="rewards">{rows}</table>' if rows else ""
+
+
+def html_table(
+    rows: Sequence[Sequence[str]],
+    *,
+    heads: int = 1,
+    stacked: bool = False,
+    sortable: bool = False,
+) -> str:
+    """A table whose first rows and first column are headings.
+
+    Args:
+        rows: of plain text, the headings first.
+        heads: rows of headings.
+        stacked: on a narrow screen each row is a block, its cells below each other, each behind
+            its column's headings; for tables whose columns are compared.
+        sortable: the page has the script that sorts it.
+    """
+    titles = [", ".join(filter(None, column)) for column in zip(*rows[:heads], strict=True)]
+    head = "".join(
+        "<tr>" + "".join(f'<th scope="col">{text(cell)}</th>' for cell in row) + "</tr>"
+        for row in rows[:heads]
+    )
+
+    def cells(row: Sequence[str]) -> str:
+        if not stacked:
+            return "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
+        return "".join(
+            f'<td><span class="of">{text(title)}</span> <span>{text(cell)}</span></td>'
+            for title, cell in zip(titles[1:], row[1:], strict=True)
+        )
+
+    lines = (f'<tr><th scope="row">{text(row[0])}</th>{cells(row)}</tr>' for row in rows[heads:])
+    style = " ".join(["metrics", *["stacked"] * stacked, *["sortable"] * sortable])
+    return (
+        f'<div class="wide"><table class="{style}"><thead>{head}</thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def marked(value: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Untrusted text as a block, pieces of it marked; the spans are disjoint and rise."""
+    parts, last = [], 0
     for start, end in spans:
-        pieces += [(value[last:start], False), (value[start:end], True)]
+        parts += [text(value[last:start]), f"<mark>{text(value[start:end])}</mark>"]
         last = end
-    return [*pieces, (value[last:], False)]
+    return f"<pre>\n{''.join(parts)}{text(value[last:])}</pre>"
 
 
-def html_page(template: str, title: str, *, style: str = "", **values: Any) -> str:
+def pubmed_link(uid: str) -> str:
+    """A PubMed record by its number; what is no number is plain text."""
+    if not (uid.isascii() and uid.isdigit() and len(uid) <= 8):
+        return text(uid)
+    return f'<a href="https://pubmed.ncbi.nlm.nih.gov/{uid}/" rel="noreferrer">PMID {uid}</a>'
+
+
+def local_link(place: str, words: object) -> str:
+    """A link to a file near the page.
+
+    Args:
+        place: relative path, as the file system has it; quoted here, so that no name of a folder
+            becomes another address.
+        words: that are shown.
+    """
+    address = quote(place)
+    address = address if address.startswith(".") else f"./{address}"
+    return f'<a href="{address}">{text(words)}</a>'
+
+
+def html_page(
+    title: str,
+    body: Sequence[str],
+    *,
+    style: str = "",
+    script: str = "",
+    refresh_s: int = 0,
+) -> str:
     """The whole page.
 
     Args:
-        template: its file in `templates/`.
-        title: of the window and the page, as plain text.
+        title: of the window, as plain text.
+        body: pieces of HTML, escaped already.
         style: rules of this page, added to the shared ones.
-        values: of the template's variables.
+        refresh_s: seconds after which an open page reads itself again; 0 = never.
+        script: of this page, which holds nothing of its data; "" for none.
     """
     rules = STYLE + style
-    digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
-        "form-action 'none'"
+    allowed = f"style-src '{_digest(rules)}'" + (
+        f"; script-src '{_digest(script)}'" if script else ""
     )
-    page = render(template, title=title, rules=Markup(rules), policy=Markup(policy), **values)
-    return f"{page}\n"
-
-
-@functools.cache
-def _environment() -> Environment:
-    found = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),
-        autoescape=True,
-        finalize=_told,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+    return "\n".join(
+        [
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            *([f'<meta http-equiv="refresh" content="{refresh_s}">'] if refresh_s else []),
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{text(title)}</title>\n<style>{rules}</style>\n</head>\n<body>",
+            *body,
+            *([f"<script>{script}</script>"] if script else []),
+            "</body>\n</html>\n",
+        ]
     )
-    found.globals.update(column_titles=_column_titles, local_address=_local_address)
-    return found
 
 
-def _told(value: object) -> str:
-    """What is to be shown, with characters that nobody sees made visible."""
-    return value if isinstance(value, Markup) else visible(str(value))
-
-
-def _column_titles(heads: Sequence[Sequence[str]]) -> list[str]:
-    return [", ".join(filter(None, column)) for column in zip(*heads, strict=True)]
-
-
-def _local_address(place: str) -> str:
-    """A relative path as an address, so that no name of a folder becomes another one."""
-    address = quote(place)
-    return address if address.startswith(".") else f"./{address}"
+def _digest(content: str) -> str:
+    """What a content security policy calls a block by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

@@ -7,10 +7,9 @@ a base and of a tuned model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from rl4bio.reports.html.charts import HEIGHT, WIDTH, Frame, axes, place
@@ -29,7 +28,7 @@ STYLE = """
 .p-rest { stroke: var(--edge); stroke-width: 2; stroke-linecap: round; fill: none; opacity: .55; }
 .p-first { stroke: var(--c0); fill: none; } .p-last { stroke: none; fill: var(--c1); }
 .p-front { stroke: var(--ink); fill: none; stroke-linejoin: round; }
-.p-member { stroke: var(--ink); fill: none; }
+.p-member { stroke: var(--ink); fill: none; pointer-events: all; }
 .pareto .legend svg { display: inline-block; width: 1rem; vertical-align: middle; }
 """
 
@@ -47,7 +46,8 @@ def pareto_section(
     smiles: Sequence[str],
     listed: Mapping[str, Sequence[str]],
     rest: str,
-) -> Markup:
+    structures: tuple[str, Collection[int]] = ("", ()),
+) -> str:
     """Heading, picture and the members of the front, as HTML.
 
     Args:
@@ -56,9 +56,11 @@ def pareto_section(
         smiles: n, canonical.
         listed: more columns of the table, heading -> n cells.
         rest: what the other molecules are called in the legend; "" where there are none.
+        structures: HTML with a part `front-r` for some ranks r of the front, and those ranks.
     """
     first, second = found.objectives
-    members = _members(found)
+    drawn, linked = structures
+    members = front_members(found)
     left_out = int((~found.accepted).sum())
     notes = [
         f"{_capital(first.title)}: {first.better} is better; {second.title}: {second.better} is "
@@ -82,16 +84,26 @@ def pareto_section(
         for rank, n in enumerate(members[:MOST_LISTED], start=1)
     ]
     header = ["", "SMILES", first.title, second.title, *listed]
-    return Markup(
+    return (
         f"<h3>{text(_capital(first.title))} against {text(second.title)}: "
         f"{len(members)} molecules on the front</h3>"
-        f"{pareto_chart(found, sets, rest=rest)}"
-        f'<p class="note">{text(" ".join(notes))}</p>{html_table([header, *rows])}'
+        f"{pareto_chart(found, sets, rest=rest, linked=linked)}"
+        f'<p class="note">{text(" ".join(notes))}</p>{drawn}'
+        f"{html_table([header, *rows], sortable=True)}"
     )
 
 
-def pareto_chart(found: Tradeoff, sets: Mapping[str, NDArray[np.bool_]], *, rest: str) -> str:
-    """The figure: the second objective across, the first one upward, as in `pareto_section`."""
+def pareto_chart(
+    found: Tradeoff,
+    sets: Mapping[str, NDArray[np.bool_]],
+    *,
+    rest: str,
+    linked: Collection[int] = (),
+) -> str:
+    """The figure: the second objective across, the first one upward, as in `pareto_section`.
+
+    The rings of the ranks in `linked` lead to the parts of the page of their names.
+    """
     first, second = found.objectives
     shown = _drawn(found, list(sets.values()))
     up, across = found.values[shown, 0], found.values[shown, 1]
@@ -115,11 +127,11 @@ def pareto_chart(found: Tradeoff, sets: Mapping[str, NDArray[np.bool_]], *, rest
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="pareto">'
         f'<title id="pareto">{text(_description(found, sets))}</title>'
         f"{axes(frame, ticks, exponent, f'{second.title}, {second.better} is better')}"
-        f"{marks}{_front(found, frame)}</svg>{_legend(legend)}</figure>"
+        f"{marks}{_front(found, frame, linked)}</svg>{_legend(legend)}</figure>"
     )
 
 
-def _members(found: Tradeoff) -> list[int]:
+def front_members(found: Tradeoff) -> list[int]:
     """The rows of the front, best first in the first objective."""
     rows = np.flatnonzero(found.on_front)
     order = np.lexsort((rows, -found.objectives[0].sign * found.values[rows, 0]))
@@ -145,9 +157,10 @@ def _marks(style: str, values: NDArray[np.float64], frame: Frame) -> str:
     return f'<path class="{style}" d="{data}"/>' if data else ""
 
 
-def _front(found: Tradeoff, frame: Frame) -> str:
+def _front(found: Tradeoff, frame: Frame, linked: Collection[int]) -> str:
     """The staircase that bounds what is dominated, and a ring around each member."""
-    members = [row for row in _members(found) if np.isfinite(found.values[row]).all()]
+    ranks = {row: rank for rank, row in enumerate(front_members(found), start=1)}
+    members = [row for row in ranks if np.isfinite(found.values[row]).all()]
     places = [(frame.x(x), frame.y(y)) for y, x in found.values[members]]
     if not places:
         return ""
@@ -155,11 +168,14 @@ def _front(found: Tradeoff, frame: Frame) -> str:
     for x, y in places[1:]:
         # Falling in the first objective first: the corner lies on the dominated side.
         steps.append(f"V{place(y)}H{place(x)}")
-    rings = "".join(
-        f'<circle class="p-member" cx="{place(x)}" cy="{place(y)}" r="4">'
-        f"<title>{text(_pair(found, row))}</title></circle>"
-        for (x, y), row in zip(places, members, strict=True)
-    )
+    rings = ""
+    for (x, y), row in zip(places, members, strict=True):
+        ring = (
+            f'<circle class="p-member" cx="{place(x)}" cy="{place(y)}" r="4">'
+            f"<title>{text(pair_text(found, row))}</title></circle>"
+        )
+        rank = ranks[row]
+        rings += f'<a href="#front-{rank}">{ring}</a>' if rank in linked else ring
     return f'<path class="p-front" d="{"".join(steps)}"/>{rings}'
 
 
@@ -182,14 +198,17 @@ def _description(found: Tradeoff, sets: Mapping[str, NDArray[np.bool_]]) -> str:
     for name, own in sets.items():
         medians = [_median(found.values[own, k]) for k in range(2)]
         parts.append(f"{name}: medians {number_text(medians[0])} and {number_text(medians[1])}")
-    members = _members(found)
+    members = front_members(found)
     if members:
-        ends = " to ".join(dict.fromkeys(_pair(found, row) for row in (members[0], members[-1])))
+        ends = " to ".join(
+            dict.fromkeys(pair_text(found, row) for row in (members[0], members[-1]))
+        )
         parts.append(f"the front has {len(members)} molecules, from {ends}")
     return f"{'; '.join(parts)}."
 
 
-def _pair(found: Tradeoff, row: int) -> str:
+def pair_text(found: Tradeoff, row: int) -> str:
+    """Both values of a molecule, with their names."""
     return " and ".join(
         f"{objective.title} {number_text(value)}"
         for objective, value in zip(found.objectives, found.values[row], strict=True)

@@ -7,20 +7,27 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from markupsafe import Markup
 
 from rl4bio.chem.acceptance import broken_rules
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule
-from rl4bio.reports.html import charts, pareto_chart
+from rl4bio.reports.html import charts, pareto_chart, sorting
 from rl4bio.reports.html import structures as drawings
-from rl4bio.reports.html.charts import Chart, line_charts
+from rl4bio.reports.html.charts import Chart, line_chart
 from rl4bio.reports.html.distributions import distribution_chart, has_values
-from rl4bio.reports.html.page import html_page
+from rl4bio.reports.html.page import (
+    RESEARCH_USE,
+    fact_list,
+    html_page,
+    html_table,
+    local_link,
+    text,
+)
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
+from rl4bio.reports.molecules.front import front_grid
 from rl4bio.reports.molecules.records import MoleculeRecord, top_records
-from rl4bio.reports.molecules.table import NOTE, PROPERTY_TITLES, molecule_table_cells
+from rl4bio.reports.molecules.table import NOTE, PROPERTY_TITLES, molecule_cells
 from rl4bio.statistics.molecules import MoleculeSummary
 from rl4bio.statistics.quantities import quantity_columns, quantity_titles, tradeoff
 
@@ -30,7 +37,11 @@ LISTED = 100
 """Best molecules in the table and in top.csv."""
 
 STYLE = (
-    charts.STYLE + drawings.STYLE + pareto_chart.STYLE + ".metrics code { white-space: normal; }\n"
+    charts.STYLE
+    + drawings.STYLE
+    + pareto_chart.STYLE
+    + sorting.STYLE
+    + ".metrics code { white-space: normal; }\n"
 )
 
 
@@ -42,6 +53,7 @@ def molecule_report(
     records: Mapping[str, Sequence[MoleculeRecord]],
     corpus: Sequence[Molecule],
     seed: int,
+    training: str = "",
 ) -> str:
     """The whole page.
 
@@ -52,22 +64,38 @@ def molecule_report(
         records: of each model; structures and the top table are those of the last.
         corpus: molecules of the corpus whose properties are drawn beside the models'; may be empty.
         seed: of the random molecules.
+        training: where the page of the training is, seen from this one; "" for none.
     """
     shown, own = list(records.items())[-1]
+    figures = [
+        line_chart(chart, number)
+        for number, chart in enumerate(distributions(records, corpus), start=1)
+    ]
     best = top_records(own, LISTED)
     return html_page(
-        "molecules.html",
         title,
+        [
+            f"<h1>{text(title)}</h1>",
+            RESEARCH_USE,
+            *([f"<p>{local_link(training, 'How it was trained')}</p>"] if training else []),
+            '<p class="note">A research evaluation of models that write molecules. Scores are '
+            "computed from structures; no molecule here was made or tested.</p>",
+            "<h2>Results</h2>",
+            html_table(molecule_cells(summaries), stacked=True),
+            f'<p class="note">{text(NOTE)}</p>',
+            "<h2>Distributions</h2>",
+            f'<div class="charts">{"".join(figures)}</div>',
+            *tradeoff_sections(records),
+            *best_and_random(own, model=shown, seed=seed),
+            f"<h2>Top {len(best)} of {text(shown)}</h2>",
+            f"<p>As files: {local_link('top.csv', 'top.csv')}, {local_link('top.sdf', 'top.sdf')}, "
+            f"and all in {local_link('molecules.csv', 'molecules.csv')}.</p>",
+            top_table(best),
+            "<h2>What was evaluated</h2>",
+            fact_list(facts),
+        ],
         style=STYLE,
-        cells=molecule_table_cells(summaries),
-        note=NOTE,
-        figures=line_charts(distributions(records, corpus)),
-        tradeoff=tradeoff_section(records),
-        structures=best_and_random(own, model=shown, seed=seed),
-        shown=shown,
-        best=best,
-        top=top_cells(best),
-        facts=facts,
+        script=sorting.SCRIPT,
     )
 
 
@@ -93,50 +121,55 @@ def distributions(
     return drawn
 
 
-def tradeoff_section(records: Mapping[str, Sequence[MoleculeRecord]]) -> Markup | None:
-    """The picture of two objectives over the distinct molecules of all models; None where the
-    rewards have not two of them."""
+def tradeoff_sections(records: Mapping[str, Sequence[MoleculeRecord]]) -> list[str]:
+    """The picture of two objectives over the distinct molecules of all models, as HTML; nothing
+    where the rewards have not two of them."""
     distinct: dict[str, MoleculeRecord] = {}
     for record in (record for own in records.values() for record in own):
         if record.molecule.valid:
             distinct.setdefault(record.molecule.canonical, record)
     chosen = list(distinct.values())
     if not chosen:
-        return None
+        return []
     columns = {
         **{f"raw_{name}": [r.raw[name] for r in chosen] for name in chosen[0].raw},
         **{f"reward_{name}": [r.rewards[name] for r in chosen] for name in chosen[0].rewards},
     }
     pair = tradeoff(columns)
     if pair is None:
-        return None
+        return []
     written = {
         name: {r.molecule.canonical for r in own if r.molecule.valid}
         for name, own in records.items()
     }
     sets = {name: np.array([s in own for s in distinct]) for name, own in written.items()}
     authors = [", ".join(name for name, own in written.items() if s in own) for s in distinct]
-    listed = {"written by": authors}
-    return pareto_section(pair, sets, smiles=list(distinct), listed=listed, rest="")
+    section = pareto_section(
+        pair,
+        sets,
+        smiles=list(distinct),
+        listed={"written by": authors},
+        rest="",
+        structures=front_grid(pair, list(distinct)),
+    )
+    return ["<h2>Trade-off</h2>", section]
 
 
-def best_and_random(
-    records: Sequence[MoleculeRecord], *, model: str, seed: int
-) -> dict[str, Markup]:
-    """Heading -> structures: the best distinct molecules, and some drawn at random of the valid
-    ones; {} where there is none."""
+def best_and_random(records: Sequence[MoleculeRecord], *, model: str, seed: int) -> list[str]:
+    """The best distinct molecules and some drawn at random of the valid ones, as HTML."""
     valid = [record for record in records if record.molecule.valid]
     if not valid:
-        return {}
+        return [f'<p class="note">{text(model)} wrote no valid molecule.</p>']
     drawn = random.Random(f"drawn/{seed}").sample(valid, min(DRAWN, len(valid)))
-    sections = {
-        f"Best molecules of {model}": top_records(records, DRAWN),
-        f"Random valid molecules of {model}": drawn,
-    }
-    return {
-        heading: molecule_grid([r.molecule for r in chosen], [_caption(r) for r in chosen])
-        for heading, chosen in sections.items()
-    }
+    sections = [
+        (f"Best molecules of {model}", top_records(records, DRAWN)),
+        (f"Random valid molecules of {model}", drawn),
+    ]
+    return [
+        f"<h2>{text(heading)}</h2>"
+        + molecule_grid([r.molecule for r in chosen], [_caption(r) for r in chosen])
+        for heading, chosen in sections
+    ]
 
 
 def _caption(record: MoleculeRecord) -> str:
@@ -153,10 +186,10 @@ def _caption(record: MoleculeRecord) -> str:
     return " · ".join(parts)
 
 
-def top_cells(records: Sequence[MoleculeRecord]) -> list[list[str]]:
+def top_table(records: Sequence[MoleculeRecord]) -> str:
     """Rank, SMILES, rewards, properties and log-probabilities of the records."""
     if not records:
-        return []
+        return '<p class="note">None.</p>'
     first = records[0]
     columns: dict[str, Callable[[MoleculeRecord], float]] = {"reward": lambda r: r.total}
     for part in first.rewards:
@@ -176,7 +209,7 @@ def top_cells(records: Sequence[MoleculeRecord]) -> list[list[str]]:
         [str(rank), record.molecule.canonical, *(_value(of(record)) for of in kept.values())]
         for rank, record in enumerate(records, start=1)
     ]
-    return [["", "SMILES", *kept], *rows]
+    return html_table([["", "SMILES", *kept], *rows], sortable=True)
 
 
 def _value(number: float) -> str:

@@ -32,7 +32,7 @@ NOTE = (
 )
 
 
-def molecule_table_cells(summaries: Mapping[str, MoleculeSummary]) -> list[list[str]]:
+def molecule_cells(summaries: Mapping[str, MoleculeSummary]) -> list[list[str]]:
     """The cells: a header with the models, then a row a metric, its name first.
 
     A metric that no model has is left out.
@@ -100,7 +100,7 @@ def _quantity_rows(columns: Sequence[MoleculeSummary]) -> list[list[str]]:
 
 def plain_molecule_table(summaries: Mapping[str, MoleculeSummary]) -> str:
     """The table for a terminal."""
-    rows = molecule_table_cells(summaries)
+    rows = molecule_cells(summaries)
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -127,6 +127,32 @@ MOLECULES = (
         smooth=False,
     ),
 )
+CALLS = (
+    Metric(
+        key="molecules/calls",
+        title="Scored molecules",
+        meaning="Different molecules that were scored so far, of the budget molecules.max_calls.",
+        smooth=False,
+    ),
+    *(
+        Metric(
+            key=f"molecules/auc_top{n}",
+            title=f"AUC of the best {n}",
+            meaning=f"Mean over the budget of the mean score of the best {n} so far, as if the run "
+            "ended here and its last value were held to the end (the PMO benchmark's measure).",
+            chart="AUC over the budget",
+            label=f"best {n}",
+            smooth=False,
+        )
+        for n in (1, 10, 100)
+    ),
+)
+BEST = {
+    "best": "molecules/top1",
+    "best 10, mean": "molecules/top10",
+    "best 100, mean": "molecules/top100",
+}
+"""Name of a line -> the metric of the best scores so far."""
 SPREAD = tuple(
     Metric(
         key=f"reward/total_p{quantile:02d}",

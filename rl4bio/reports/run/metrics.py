@@ -9,6 +9,8 @@ from typing import Any
 from rl4bio.reports.html.charts import Chart, Point, Series
 from rl4bio.reports.run.known_metrics import (
     BARE,
+    BEST,
+    CALLS,
     KL,
     LOSS,
     MOLECULES,
@@ -44,7 +46,7 @@ def run_metrics(config: dict[str, Any], rows: Sequence[Row]) -> list[Metric]:
     """
     logged = {key for row in rows for key in row}
     if "reward/total_mean" in logged:
-        metrics = [*_rewards(config, logged), *MOLECULES, KL, *ROLLOUT, *UPDATE]
+        metrics = [*_rewards(config, logged), *CALLS, *MOLECULES, KL, *ROLLOUT, *UPDATE]
     else:
         metrics = [*LOSS, *UPDATE]
     return [
@@ -138,4 +140,32 @@ def run_charts(metrics: Sequence[Metric], rows: Sequence[Row]) -> list[Chart]:
             ],
         )
         for title, members in groups.items()
+    ]
+
+
+def calls_chart(rows: Sequence[Row]) -> list[Chart]:
+    """The best scores over the molecules that were scored; nothing where they were not counted."""
+    counted = [row for row in rows if row.get("molecules/calls")]
+    if not counted:
+        return []
+    series = [
+        Series(
+            name=name,
+            points=[(row["molecules/calls"], row[key]) for row in counted if key in row],
+            smooth=False,
+        )
+        for name, key in BEST.items()
+    ]
+    first, last = counted[0], counted[-1]
+    return [
+        Chart(
+            title="Best scores by calls",
+            unit="",
+            series=[one for one in series if one.points],
+            floor=0.0,
+            axis="scored molecules",
+            description=f"After {first['molecules/calls']:.0f} scored molecules the best scored "
+            f"{first['molecules/top1']:.3g}, after {last['molecules/calls']:.0f} "
+            f"{last['molecules/top1']:.3g}.",
+        )
     ]

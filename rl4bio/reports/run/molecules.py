@@ -11,17 +11,17 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
+from rl4bio.chem.acceptance import broken_rules
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import StorageError
-from rl4bio.reports.html.page import render
+from rl4bio.reports.html.page import html_table, text
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
+from rl4bio.reports.molecules.front import front_grid
 from rl4bio.statistics.quantities import (
     quantity_columns,
     quantity_titles,
@@ -93,28 +93,25 @@ def read_run_molecules(path: Path) -> RunMolecules:
     return found
 
 
-def molecule_section(path: Path) -> Markup:
-    """Grids of the first and of the last step, the trade-off, and the top."""
-    found = read_run_molecules(path)
+def molecule_sections(found: RunMolecules) -> list[str]:
+    """Grids of the first and of the last step, the trade-off, and the top, as HTML."""
     if not found.first:
-        return render("run_molecules.html", steps=[])
+        return ['<p class="note">No molecules were recorded.</p>']
     titles = quantity_titles(quantity_columns(found.first[0]))
-    return render(
-        "run_molecules.html",
-        steps=[_step(rows, titles) for rows in (found.first, found.last) if rows],
-        tradeoff=_tradeoff_section(found, titles),
-        heading=f"The best {len(found.top)} of {len(found.distinct):,} different molecules in "
-        f"{found.num_rows:,} recorded completions",
-        best=_grid(found.top[:DRAWN], titles),
-        top=_top_cells(found, titles),
-    )
+    return [
+        *(_step_section(rows, titles) for rows in (found.first, found.last) if rows),
+        *_tradeoff_section(found, titles),
+        f"<h3>The best {len(found.top)} of {len(found.distinct):,} different molecules in "
+        f"{found.num_rows:,} recorded completions</h3>{_grid(found.top[:DRAWN], titles)}",
+        _top_table(found, titles),
+    ]
 
 
-def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> Markup | None:
-    """The picture of two objectives; None where the run has not two of them."""
+def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> list[str]:
+    """The picture of two objectives; nothing where the run has not two of them."""
     pair = tradeoff(found.numbers)
     if pair is None:
-        return None
+        return []
     smiles = list(found.distinct)
     sets = {}
     for rows in (found.first, found.last):
@@ -127,10 +124,19 @@ def _tradeoff_section(found: RunMolecules, titles: Mapping[str, str]) -> Markup 
         if column not in [objective.column for objective in pair.objectives]
     }
     listed = {"step": list(found.distinct.values()), **others}
-    return pareto_section(pair, sets, smiles=smiles, listed=listed, rest="other steps")
+    return [
+        pareto_section(
+            pair,
+            sets,
+            smiles=smiles,
+            listed=listed,
+            rest="other steps",
+            structures=front_grid(pair, smiles),
+        )
+    ]
 
 
-def _top_cells(found: RunMolecules, titles: Mapping[str, str]) -> list[list[str]]:
+def _top_table(found: RunMolecules, titles: Mapping[str, str]) -> str:
     rewards = [c for c in found.first[0] if c.startswith("reward_")]
     # A reward that is its own raw value, as QED, is shown once.
     raw = {c: title for c, title in titles.items() if _differs(found.top, c)}
@@ -146,7 +152,7 @@ def _top_cells(found: RunMolecules, titles: Mapping[str, str]) -> list[list[str]
     ]
     parts = [column.removeprefix("reward_") for column in rewards]
     header = ["", "step", "SMILES", "reward", *parts, *raw.values()]
-    return [[*header, "log p, policy", "log p, prior"], *cells]
+    return html_table([[*header, "log p, policy", "log p, prior"], *cells], sortable=True)
 
 
 def _differs(rows: Sequence[MoleculeRow], column: str) -> bool:
@@ -155,8 +161,7 @@ def _differs(rows: Sequence[MoleculeRow], column: str) -> bool:
     return any(row[column] != row.get(same) for row in rows if row[column])
 
 
-def _step(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> dict[str, Any]:
-    """Heading and structures of a step, without any where it wrote no molecule."""
+def _step_section(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
     step = rows[0]["step"]
     valid = [row for row in rows if row["canonical"]]
     states = [row["state"] for row in rows]
@@ -165,29 +170,41 @@ def _step(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> dict[str, A
         for state in ("valid", "duplicate", "seen", "invalid")
         if state in states
     )
+    heading = f"<h3>Step {text(step)}: {len(rows)} completions ({text(counts)})</h3>"
+    if not valid:
+        return f'{heading}<p class="note">None of them is a molecule.</p>'
+    best, drawn = grid_rows(rows)
+    return (
+        f'{heading}<p class="note">The best</p>{_grid(best, titles)}'
+        f'<p class="note">At random</p>{_grid(drawn, titles)}'
+    )
+
+
+def grid_rows(rows: Sequence[MoleculeRow]) -> tuple[list[MoleculeRow], list[MoleculeRow]]:
+    """Of a step the best different molecules, and some at random of the valid ones."""
+    valid = [row for row in rows if row["canonical"]]
+    if not valid:
+        return [], []
     distinct = {row["canonical"]: row for row in reversed(valid)}.values()
     best = heapq.nlargest(DRAWN, list(distinct)[::-1], key=_total)
-    drawn = random.Random(f"drawn/{step}").sample(valid, min(DRAWN, len(valid)))
-    return {
-        "heading": f"Step {step}: {len(rows)} completions ({counts})",
-        "grids": {"The best": _grid(best, titles), "At random": _grid(drawn, titles)}
-        if valid
-        else {},
-    }
+    drawn = random.Random(f"drawn/{rows[0]['step']}").sample(valid, min(DRAWN, len(valid)))
+    return best, drawn
 
 
-def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> Markup:
+def _grid(rows: Sequence[MoleculeRow], titles: Mapping[str, str]) -> str:
     # A canonical SMILES of an RDKit that differs from this one may not read.
     pairs = [(m, row) for row in rows if (m := read_smiles(row["canonical"])).valid]
     return molecule_grid([m for m, _ in pairs], [_caption(m, row, titles) for m, row in pairs])
 
 
 def _caption(molecule: Molecule, row: MoleculeRow, titles: Mapping[str, str]) -> str:
-    """The reward, QED and SA, and what else was optimised."""
+    """The reward, QED and SA, what else was optimised, and which rules of a design it breaks."""
     facts = [f"reward {_shown(row['total'])}"]
     facts += [f"QED {PROPERTIES['qed'](molecule):.2f}", f"SA {PROPERTIES['sa'](molecule):.1f}"]
     shown = {title: _shown(row[c]) for c, title in titles.items() if c in score_columns(row)}
     facts += [f"{title} {value}" for title, value in shown.items() if title not in ("QED", "SA")]
+    broken = broken_rules(molecule)
+    facts += [f"refused for {', '.join(broken)}"] if broken else []
     return " · ".join(facts)
 
 

@@ -8,21 +8,23 @@ from typing import Any
 
 import yaml
 
-from rl4bio.reports.html import charts
-from rl4bio.reports.html.charts import line_charts
-from rl4bio.reports.html.page import html_page
+from rl4bio.reports.html import charts, heat, sorting
+from rl4bio.reports.html.charts import line_chart
+from rl4bio.reports.html.figure_files import write_figures
+from rl4bio.reports.html.page import RESEARCH_USE, block, fact_list, html_page, text
 from rl4bio.reports.html.ticks import number_text
+from rl4bio.reports.run.evaluations import evaluation_links
 from rl4bio.reports.run.known_metrics import Metric
-from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
-from rl4bio.reports.run.samples import sample_section
+from rl4bio.reports.run.metrics import Row, calls_chart, run_charts, run_metrics
+from rl4bio.reports.run.samples import sample_sections
+from rl4bio.reports.run.spread import spread_figures
+from rl4bio.storage import write_atomic
 from rl4bio.text.redaction import mask_secrets
 
 STYLE = (
     charts.STYLE
+    + heat.STYLE
     + """
-.facts dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
-  gap: .2rem 1.5rem; }
-.facts dd { margin-left: 0; overflow-wrap: anywhere; }
 .changes { width: 100%; max-width: 48rem; font-size: .9rem; }
 .changes th, .changes td { padding: .35rem 0 0 .8rem; text-align: right; vertical-align: top;
   font-variant-numeric: tabular-nums; }
@@ -40,6 +42,52 @@ _TASKS = {
 }
 
 
+def write_run_report(
+    path: Path,
+    *,
+    title: str,
+    config: dict[str, Any],
+    summary: dict[str, Any],
+    metrics: list[Row],
+    completions: Path,
+    molecules: Path | None = None,
+    evaluations: Sequence[str] = (),
+    refresh_s: int = 0,
+) -> None:
+    """Write the page in one piece, and its charts as files beside it.
+
+    Args:
+        path: the file, `report.html` of the run folder.
+        title: heading.
+        config: the resolved configuration.
+        summary: what summary.json holds.
+        metrics: the rows of metrics.csv, each with its `step`.
+        completions: folder of the recorded completions.
+        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
+        evaluations: where the pages of its evaluation are, seen from this one.
+        refresh_s: seconds after which an open page reads itself again; 0 = never.
+
+    Raises:
+        StorageError: the page cannot be written, or a file of completions not be read.
+    """
+    page = run_report(
+        title=title,
+        config=config,
+        summary=summary,
+        metrics=metrics,
+        completions=completions,
+        molecules=molecules,
+        evaluations=evaluations,
+        refresh_s=refresh_s,
+    )
+    write_atomic(path, page)
+    write_figures(path.parent, page)
+    if molecules is not None and molecules.is_file():
+        from rl4bio.reports.run.shown_molecules import write_shown
+
+        write_shown(path.parent, molecules)
+
+
 def run_report(
     *,
     title: str,
@@ -48,44 +96,65 @@ def run_report(
     metrics: list[Row],
     completions: Path,
     molecules: Path | None = None,
+    evaluations: Sequence[str] = (),
+    refresh_s: int = 0,
 ) -> str:
-    """The page.
-
-    Args:
-        title: heading.
-        config: the resolved configuration.
-        summary: what summary.json holds.
-        metrics: the rows of metrics.csv, each with its `step`.
-        completions: folder of the recorded completions.
-        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
-
-    Raises:
-        StorageError: a file of completions cannot be read.
-    """
+    """The page; arguments as in `write_run_report`."""
     shown = run_metrics(config, metrics)
-    style = STYLE
-    written = {}
+    drawn = [*run_charts(shown, metrics), *calls_chart(metrics)]
+    figures = [line_chart(chart, number) for number, chart in enumerate(drawn, start=1)]
+    figures[1:1] = spread_figures(completions)
+    body = [
+        f"<h1>{text(title)}</h1>",
+        RESEARCH_USE,
+        *evaluation_links(evaluations),
+        *_warnings(summary),
+        fact_list(_facts(config, summary)),
+    ]
+    if metrics:
+        body += [
+            "<h2>Charts</h2>",
+            '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
+            "a line is a step without a finite number. Shades: the darker, the more of a step's "
+            "recorded completions earn that much.</p>",
+            f'<div class="charts">{"".join(figures)}</div>',
+            "<h2>What changed</h2>",
+            _change_table(shown, summary, metrics),
+            '<p class="note">Figures are of training batches, except those named validation. For '
+            "held-out figures run <code>rl4bio evaluate</code> on the run folder.</p>",
+        ]
+    style, script = STYLE, ""
     if molecules is not None and molecules.is_file():
         from rl4bio.reports.html.pareto_chart import STYLE as PARETO_STYLE
         from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
-        from rl4bio.reports.run.molecules import molecule_section
+        from rl4bio.reports.run.molecules import molecule_sections, read_run_molecules
+        from rl4bio.reports.run.shown_molecules import shown_links
 
-        style += MOLECULE_STYLE + PARETO_STYLE
-        written["Molecules"] = molecule_section(molecules)
+        style += MOLECULE_STYLE + PARETO_STYLE + sorting.STYLE
+        script = sorting.SCRIPT
+        body += [
+            "<h2>Molecules</h2>",
+            shown_links(),
+            *molecule_sections(read_run_molecules(molecules)),
+        ]
     elif config.get("rewards"):
-        written["Sample completions"] = sample_section(completions)
+        body += ["<h2>Sample completions</h2>", *sample_sections(completions)]
     settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
-    return html_page(
-        "run.html",
-        title,
-        style=style,
-        warnings=summary.get("warnings") or [],
-        facts=_facts(config, summary),
-        **_changes(shown, summary, metrics),
-        figures=line_charts(run_charts(shown, metrics)),
-        written=written,
-        settings=mask_secrets(settings),
-    )
+    body += [
+        "<h2>Configuration</h2>",
+        f"<details><summary>The resolved configuration</summary>{block(mask_secrets(settings))}"
+        "</details>",
+    ]
+    return html_page(title, body, style=style, script=script, refresh_s=refresh_s)
+
+
+def _warnings(summary: dict[str, Any]) -> list[str]:
+    """What the run had to say about its learning."""
+    return [
+        f'<p class="warning"><strong>Steps {w["from"]} to {w["to"]}:</strong> '
+        f"{text(w['message'])}.</p>"
+        for w in summary.get("warnings") or []
+    ]
 
 
 def _facts(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, object]:
@@ -113,21 +182,23 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _changes(
-    shown: Sequence[Metric], summary: dict[str, Any], rows: Sequence[Row]
-) -> dict[str, Any]:
+def _change_table(shown: Sequence[Metric], summary: dict[str, Any], rows: Sequence[Row]) -> str:
     """First against last steps; the means are those of the summary, so that all files agree."""
-    if not rows:
-        return {"changes": []}
     window = summary["window_steps"]
     first, last = rows[:window], rows[-window:]
-    return {
-        "changes": [
-            (m, _change(m, summary["first"].get(m.key), summary["last"].get(m.key))) for m in shown
-        ],
-        "spans": (_span(first), _span(last)),
-        "shared": last[0]["step"] <= first[-1]["step"],
-    }
+    shared = last[0]["step"] <= first[-1]["step"]
+    overlap = " The run is so short that both share steps." if shared else ""
+    lines = [
+        _change_line(m, summary["first"].get(m.key), summary["last"].get(m.key)) for m in shown
+    ]
+    return (
+        '<div class="wide"><table class="changes"><thead><tr><th scope="col">metric</th>'
+        f'<th scope="col">{_span(first)}</th><th scope="col">{_span(last)}</th>'
+        '<th scope="col">change</th></tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f'<p class="note">Means over the steps named above.{overlap} A change '
+        "smaller than the scatter of single steps (the thin lines) says little.</p>"
+    )
 
 
 def _span(rows: Sequence[Row]) -> str:
@@ -135,11 +206,16 @@ def _span(rows: Sequence[Row]) -> str:
     return f"step {low:.0f}" if low == high else f"steps {low:.0f}–{high:.0f}"
 
 
-def _change(metric: Metric, first: float | None, last: float | None) -> list[str]:
-    """First mean, last mean, and their difference."""
+def _change_line(metric: Metric, first: float | None, last: float | None) -> str:
     values = [None if value is None else value * metric.scale for value in (first, last)]
     cells = ["–" if value is None else number_text(value) for value in values]
-    if values[0] is None or values[1] is None:
-        return [*cells, "–"]
-    difference = values[1] - values[0]
-    return [*cells, ("+" if difference > 0 else "") + number_text(difference)]
+    change = "–"
+    if values[0] is not None and values[1] is not None:
+        difference = values[1] - values[0]
+        change = ("+" if difference > 0 else "") + number_text(difference)
+    unit = f' <span class="unit">{text(metric.unit)}</span>' if metric.unit else ""
+    return (
+        f'<tr><th scope="row">{text(metric.title)}{unit}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in (*cells, change))
+        + f'</tr><tr class="after"><td class="note" colspan="4">{text(metric.meaning)}</td></tr>'
+    )

@@ -8,10 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from rl4bio.errors import StorageError
-from rl4bio.reports.html.page import render
+from rl4bio.reports.html.page import block, reward_list, text
 
 Record = dict[str, Any]
 """One line of a step's file: prompt, completion, rewards, total, advantage, tokens, truncated."""
@@ -54,18 +52,27 @@ def chosen(records: list[Record]) -> dict[str, Record]:
     return {places[k]: ranked[k] for k in sorted(places)} if ranked else {}
 
 
-def sample_section(folder: Path) -> Markup:
-    """A heading and up to three cards for the first and for the last recorded step."""
+def sample_sections(folder: Path) -> list[str]:
+    """A heading and up to three cards for the first and for the last recorded step, as HTML."""
     steps = completion_steps(folder)
-    found = []
-    for step in dict.fromkeys((min(steps), max(steps)) if steps else ()):
+    if not steps:
+        return [
+            '<p class="note">No completions were recorded '
+            "(this run has none, or logging.completions is off).</p>"
+        ]
+    sections = []
+    for step in dict.fromkeys((min(steps), max(steps))):
         records = step_completions(steps[step])
-        cards = [_card(name, record) for name, record in chosen(records).items()]
-        found.append({"step": step, "count": len(records), "cards": cards})
-    return render("run_samples.html", steps=found)
+        cards = "".join(_card(name, record) for name, record in chosen(records).items())
+        none = '<p class="note">No completion of this step could be scored.</p>'
+        sections.append(
+            f"<h3>Step {step}: best, median and worst of {len(records)} recorded completions</h3>"
+            + (f'<div class="pair">{cards}</div>' if cards else none)
+        )
+    return sections
 
 
-def _card(name: str, record: Record) -> dict[str, Any]:
+def _card(name: str, record: Record) -> str:
     facts = [f"prompt {record['prompt']}", f"{record['tokens']} tokens"]
     if record["advantage"] is not None:
         facts.append(f"advantage {record['advantage']:+.2f}".replace("-", "−"))
@@ -73,9 +80,8 @@ def _card(name: str, record: Record) -> dict[str, Any]:
         facts.append("cut off at the length limit")
     rewards = {**record["rewards"], "total": record["total"]}
     known = {part: math.nan if value is None else value for part, value in rewards.items()}
-    return {
-        "name": name.capitalize(),
-        "facts": " · ".join(facts),
-        "completion": record["completion"],
-        "rewards": known,
-    }
+    return (
+        f'<section class="case"><h4>{name.capitalize()}</h4>'
+        f'<p class="note">{text(" · ".join(facts))}</p>'
+        f"{block(record['completion'])}{reward_list(known)}</section>"
+    )

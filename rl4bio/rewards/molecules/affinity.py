@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rl4bio.chem.reading import Molecule
 from rl4bio.errors import ConfigError, ModelError
 from rl4bio.files.assets import is_asset
-from rl4bio.predictors.predictor import Prediction, Target
+from rl4bio.predictors.predictor import Prediction, Predicts
 from rl4bio.predictors.storage import find_predictor, load_predictor
 from rl4bio.registry import did_you_mean
 from rl4bio.rewards.molecules.base import TransformedReward
@@ -31,7 +31,7 @@ class AffinityReward(TransformedReward):
     """
 
     predictor: str
-    """A folder that `rl4bio affinity` wrote, or rl4bio:affinity-egfr."""
+    """A folder that `rl4bio affinity` or `save_own_model` wrote, or rl4bio:affinity-egfr."""
     target: str | None = None
     """Which of the predictor's targets; needed where it has several."""
     domain_low: float = 0.3
@@ -121,7 +121,7 @@ class AffinityReward(TransformedReward):
         (found,) = self.predictions([molecule])
         return value if found is None else value * self.factor(found)
 
-    def _find_target(self) -> tuple[str, Target]:
+    def _find_target(self) -> tuple[str, Predicts]:
         """The memo key of the target's predictions, and the target."""
         predictor = load_predictor(self.predictor)
         known = predictor.targets

@@ -17,6 +17,7 @@ from rl4bio.reports.answers.cases import Case, Reply
 from rl4bio.reports.answers.report import html_report
 from rl4bio.reports.answers.table import ResultRow
 from rl4bio.reports.answers.verdict import verdict
+from rl4bio.reports.html.sorting import SCRIPT
 from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import compare_answers
 from rl4bio.types import Sample
@@ -134,7 +135,8 @@ def test_nothing_of_the_data_becomes_markup(injection: str) -> None:
     assert hostile.elements == harmless.elements
     assert hostile.attributes == harmless.attributes
     assert hostile.open == []
-    assert "script" not in hostile.elements
+    assert hostile.elements.count("script") == 1
+    assert hostile.text_of("script") == SCRIPT
     assert not [name for _, name, _ in hostile.attributes if name.startswith("on")]
     urls = [v for _, name, v in hostile.attributes if name in ("href", "src", "action", "data")]
     assert urls
@@ -155,13 +157,16 @@ def test_the_page_is_valid_utf8_and_shows_odd_characters() -> None:
     assert "\u202e" not in source
 
 
-def test_the_policy_allows_the_one_style_block_and_nothing_else() -> None:
+def test_the_policy_allows_the_one_style_block_the_one_script_and_nothing_else() -> None:
     source = report("plain")
     page = Page(source)
     policy = next(v for tag, name, v in page.attributes if tag == "meta" and "default-src" in v)
     style = source[source.index("<style>") + len("<style>") : source.index("</style>")]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'")
+    script = base64.b64encode(hashlib.sha256(page.text_of("script").encode()).digest()).decode()
+    assert policy.startswith(
+        f"default-src 'none'; style-src 'sha256-{digest}'; script-src 'sha256-{script}'; "
+    )
     assert "unsafe" not in policy
     assert not [a for a in page.attributes if a[1] == "style"]  # the policy would block it
 
@@ -180,7 +185,9 @@ def test_verdicts_are_words_and_not_colour_alone() -> None:
 
 def test_cases_are_listed_by_who_is_right() -> None:
     page = Page(report("x"))
-    assert "base wrong, tuned right (1)" in page.text_of("li")
+    assert "base wrong, tuned right" in page.text_of("td")
+    assert "no answer" in page.text_of("td")
+    assert "yes (right)" in page.text_of("td")
 
 
 def test_a_report_of_one_model_without_cases() -> None:
@@ -190,11 +197,12 @@ def test_a_report_of_one_model_without_cases() -> None:
         sample=Sample(uid="1", prompt="p", question="q", context="c", target="yes"),
         replies={"base": Reply(answer=answers[0], completion="no")},
     )
-    for cases, listed in (([], ""), ([single], "wrong (1)")):
+    for cases, listed in (([], ""), ([single], "no (wrong)")):
         source = html_report(title="t", facts={}, rows=[row], comparisons={}, cases=cases)
         page = Page(source)
         assert page.open == []
-        assert listed in page.text_of("li")
+        assert listed in page.text_of("td")
+        assert ("script" in page.elements) == bool(cases)
         assert "McNemar" not in source
 
 
@@ -247,9 +255,9 @@ def test_a_choice_names_its_right_option_and_an_open_question_its_rewards() -> N
     assert "B. Ibuprofen" in page.text_of("strong")
     assert "sepsis" in page.text_of("strong")
     assert "It is sepsis." in page.text_of("pre")
-    listed = page.text_of("li")
-    assert "base wrong, tuned right (1)" in listed
-    assert "tuned has the higher reward (1)" in listed
+    listed = page.text_of("td")
+    assert "base wrong, tuned right" in listed
+    assert "tuned has the higher reward" in listed
     spans = page.text_of("span")
     assert "Answered" in spans
     assert "Abstract" not in page.text_of("summary")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from rl4bio.errors import StorageError
-from rl4bio.reports.run.molecules import LISTED, molecule_section, read_run_molecules
+from rl4bio.reports.run.molecules import LISTED, molecule_sections, read_run_molecules
 from rl4bio.reports.run.report import run_report
 
 HEADER = "step,smiles,canonical,state,total,reward_qed,raw_qed,logprob_policy,logprob_prior"
@@ -21,6 +20,10 @@ LINES = [
     "3,CCO,CCO,seen,0,0.4,0.4,-5,",
     "3,CCS,CCS,valid,,,,-5,",
 ]
+
+
+def sections_of(path: Path) -> list[str]:
+    return molecule_sections(read_run_molecules(path))
 
 
 def table(folder: Path, lines: list[str] = LINES) -> Path:
@@ -43,16 +46,8 @@ def test_first_last_and_top(tmp_path: Path) -> None:
     assert (found.num_rows, len(found.distinct)) == (7, 4)
 
 
-def sections(path: Path) -> list[str]:
-    """The pieces of the section, each from its heading on; the top table is one of its own."""
-    found = molecule_section(path)
-    *pieces, last = re.split(r"(?=<h3>)", found)
-    heading, wide, top = last.partition('<div class="wide">')
-    return [piece for piece in (*pieces, heading, wide + top) if piece.strip()]
-
-
 def test_sections(tmp_path: Path) -> None:
-    first, last, heading, top = sections(table(tmp_path))
+    first, last, heading, top = sections_of(table(tmp_path))
     assert "<h3>Step 1: 3 completions (1 valid, 1 duplicate, 1 invalid)</h3>" in first
     assert "<h3>Step 3: 3 completions (2 valid, 1 seen)</h3>" in last
     # The best once a molecule, the random ones as they were written: 1 + 2 in step 1.
@@ -63,14 +58,14 @@ def test_sections(tmp_path: Path) -> None:
 
 def test_one_step_is_shown_once_and_the_table_is_bounded(tmp_path: Path) -> None:
     lines = [f"1,{'C' * k},{'C' * k},valid,0.{k},0,0,-1,-1" for k in range(1, LISTED + 30)]
-    found = sections(table(tmp_path, lines))
-    assert len(found) == 3
-    assert found[-1].count("<tr>") == LISTED + 1
+    sections = sections_of(table(tmp_path, lines))
+    assert len(sections) == 3
+    assert sections[-1].count("<tr>") == LISTED + 1
 
 
 def test_nothing_recorded_and_nothing_valid(tmp_path: Path) -> None:
-    assert "No molecules were recorded" in sections(table(tmp_path, []))[0]
-    only_invalid = sections(table(tmp_path, ["1,C(,,invalid,0,0,,-7,-7"]))
+    assert "No molecules were recorded" in sections_of(table(tmp_path, []))[0]
+    only_invalid = sections_of(table(tmp_path, ["1,C(,,invalid,0,0,,-7,-7"]))
     assert "None of them is a molecule." in only_invalid[0]
 
 
@@ -79,7 +74,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "molecules.csv"
     path.write_bytes(content)
     with pytest.raises(StorageError, match=r"molecules\.csv: cannot be read"):
-        molecule_section(path)
+        sections_of(path)
 
 
 COMBINED = (
@@ -100,7 +95,7 @@ TWO_OBJECTIVES = [
 def test_two_objectives_have_a_picture_and_columns(tmp_path: Path) -> None:
     path = tmp_path / "molecules.csv"
     path.write_text("\n".join([COMBINED, *TWO_OBJECTIVES]) + "\n", encoding="utf-8")
-    *_, picture, best, top = sections(path)
+    *_, picture, best, top = sections_of(path)
     # CCS is worse than CCN in both; each of the others is the best in one or between the two.
     assert "3 molecules on the front" in picture
     front = [row.split("</td>") for row in picture.split("<tr>")[2:]]
@@ -122,10 +117,10 @@ def test_two_objectives_have_a_picture_and_columns(tmp_path: Path) -> None:
 
 
 def test_a_reward_that_is_its_raw_value_has_one_column(tmp_path: Path) -> None:
-    top = sections(table(tmp_path))[-1]
+    top = sections_of(table(tmp_path))[-1]
     assert "QED" not in top
     other = [line.replace(",0.9,0.9,0.9,", ",0.9,0.9,0.7,") for line in LINES]
-    assert "QED" in sections(table(tmp_path, other))[-1]
+    assert "QED" in sections_of(table(tmp_path, other))[-1]
 
 
 def page(folder: Path, molecules: Path | None) -> str:
@@ -145,7 +140,9 @@ def test_the_report_shows_molecules_where_a_run_wrote_them(tmp_path: Path) -> No
     assert "Sample completions" not in shown
     assert ".molecule {" in shown
     hostile = [line.replace("C(", '"<script>alert(1)</script>"') for line in LINES]
-    assert "<script" not in page(tmp_path, table(tmp_path, hostile))
+    attacked = page(tmp_path, table(tmp_path, hostile))
+    assert "<script>alert" not in attacked
+    assert attacked.count("<script") == 1  # that of the tables
     other = page(tmp_path, tmp_path / "missing.csv")
     assert "Sample completions" in other
     assert ".molecule {" not in other

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from rl4bio.errors import StorageError
-from rl4bio.reports.run.report import duration, run_report
-from rl4bio.storage import write_atomic
+from rl4bio.reports.run.report import duration, run_report, write_run_report
 
 INJECTIONS = [
     "<script>alert(1)</script>",
@@ -353,23 +352,27 @@ def test_the_page_is_written_with_real_completions(shared_data: Path, tmp_path: 
     completion = json.loads(lines[0])["completion"]
     record_step(tmp_path, 1, completion)
     rows = [row(1), row(2)]
-    page = run_report(
-        title="real", config=CONFIG, summary=summary_of(rows), metrics=rows, completions=tmp_path
+    path = tmp_path / "report.html"
+    write_run_report(
+        path,
+        title="real",
+        config=CONFIG,
+        summary=summary_of(rows),
+        metrics=rows,
+        completions=tmp_path,
     )
-    shown = "".join(Page(page).text_of("pre"))
+    shown = "".join(Page(path.read_text(encoding="utf-8")).text_of("pre"))
     assert all(f"{k}: {completion}" in shown for k in range(3))
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     rows = [row(1)]
     with pytest.raises(StorageError, match=r"missing/report\.html: cannot be written"):
-        write_atomic(
+        write_run_report(
             tmp_path / "missing" / "report.html",
-            run_report(
-                title="t",
-                config=CONFIG,
-                summary=summary_of(rows),
-                metrics=rows,
-                completions=tmp_path,
-            ),
+            title="t",
+            config=CONFIG,
+            summary=summary_of(rows),
+            metrics=rows,
+            completions=tmp_path,
         )

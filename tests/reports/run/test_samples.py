@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rl4bio.errors import StorageError
-from rl4bio.reports.run.samples import chosen, completion_steps, sample_section, step_completions
+from rl4bio.reports.run.samples import chosen, completion_steps, sample_sections, step_completions
 
 
 def record(total: float | None, completion: str = "text", **changes: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def test_first_and_last_step_are_shown_by_number(tmp_path: Path) -> None:
     (tmp_path / ".step-000001.jsonl.77.tmp").write_text("half")
     (tmp_path / "step-notes.jsonl").write_text("mine")
     assert list(completion_steps(tmp_path)) == [2, 9, 1_000_000]
-    page = sample_section(tmp_path)
+    page = "".join(sample_sections(tmp_path))
     assert "of step 2<" in page
     assert "of step 1000000<" in page
     assert "of step 9<" not in page
@@ -67,13 +67,13 @@ def test_first_and_last_step_are_shown_by_number(tmp_path: Path) -> None:
 
 def test_one_step_is_shown_once(tmp_path: Path) -> None:
     write(tmp_path, 1, [record(1.0, "only")])
-    assert sample_section(tmp_path).count("<h3>Step") == 1
+    assert len(sample_sections(tmp_path)) == 1
 
 
 def test_a_card_tells_what_it_knows(tmp_path: Path) -> None:
     row = record(0.25, advantage=-1.5, truncated=True, rewards={"verdict": None, "length": 1.0})
     write(tmp_path, 1, [row, record(1.0, advantage=None)])
-    page = sample_section(tmp_path)
+    page = sample_sections(tmp_path)[0]
     assert "prompt pmid-1 · 9 tokens · advantage −1.50 · cut off at the length limit" in page
     assert "<td>verdict</td><td>not scored</td>" in page
     assert "<td>length</td><td>1.00</td>" in page
@@ -82,11 +82,11 @@ def test_a_card_tells_what_it_knows(tmp_path: Path) -> None:
 
 
 def test_words_instead_of_cards_where_there_is_nothing(tmp_path: Path) -> None:
-    missing, empty = sample_section(tmp_path / "none"), sample_section(tmp_path)
+    missing, empty = sample_sections(tmp_path / "none"), sample_sections(tmp_path)
     assert missing == empty
-    assert "logging.completions is off" in empty
+    assert "logging.completions is off" in empty[0]
     write(tmp_path, 1, [record(None)])
-    assert "No completion of this step could be scored" in sample_section(tmp_path)
+    assert "No completion of this step could be scored" in sample_sections(tmp_path)[0]
 
 
 def test_line_separators_in_a_completion_do_not_split_its_line(tmp_path: Path) -> None:
@@ -100,4 +100,4 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "step-000003.jsonl"
     path.write_bytes(content)
     with pytest.raises(StorageError, match=r"step-000003\.jsonl: cannot be read"):
-        sample_section(tmp_path)
+        sample_sections(tmp_path)

@@ -1,0 +1,84 @@
+"""The end of a run whose budget of scored molecules is used up, and the record of its calls."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from rl4bio.callbacks.molecule_table import csv_text, rewind
+from rl4bio.callbacks.outputs import say
+from rl4bio.callbacks.step import Step, StepCallback
+from rl4bio.storage.files import storage_errors
+from rl4bio.text.redaction import number_cell
+
+_LOG = logging.getLogger("rl4bio")
+
+FILE_NAME = "calls.csv"
+COLUMNS = ("step", "call", "smiles", "total")
+
+
+@dataclass(eq=False)
+class CallBudget(StepCallback):
+    """Writes `calls.csv`, a row for each molecule that was scored (`molecules.max_calls`), in the
+    order of the calls, and ends the run after the last one.
+
+    The first step that a resumed run writes removes the rows from that step on.
+    """
+
+    path: str | None = None
+    """The file; None = calls.csv in the run folder."""
+
+    def __post_init__(self) -> None:
+        self._written = 0
+        self._begun = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """A run that is resumed at its end takes no step more."""
+        ledger = _ledger(pl_module)
+        self._written = 0 if ledger is None else len(ledger.calls)
+        if ledger is not None and ledger.left <= 0:
+            trainer.should_stop = True
+
+    def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
+        """Append the step's calls, and stop where they were the last.
+
+        Raises:
+            StorageError: the file cannot be read or written.
+        """
+        ledger = _ledger(module)
+        if ledger is None:
+            return
+        if trainer.is_global_zero:
+            self._append(
+                Path(self.path or Path(trainer.default_root_dir) / FILE_NAME), ledger, step
+            )
+        if ledger.left <= 0:
+            trainer.should_stop = True
+            message = f"molecules.max_calls: {len(ledger.calls)} molecules are scored; the end"
+            _LOG.info(message)
+            say(trainer, message)
+
+    def _append(self, path: Path, ledger: Any, step: Step) -> None:
+        calls = list(ledger.calls.values())
+        if not self._begun:
+            rewind(path, step.number, COLUMNS)
+            self._begun = True
+        rows = [
+            [str(step.number), str(number), call.canonical, number_cell(call.total)]
+            for number, call in enumerate(calls[self._written :], start=self._written + 1)
+        ]
+        with storage_errors(path), path.open("ab") as stream:
+            stream.write(csv_text(rows).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._written = len(calls)
+
+
+def _ledger(module: Any) -> Any:
+    """The account of the module's scorer; None where nothing is counted."""
+    return getattr(getattr(module, "scorer", None), "ledger", None)

@@ -1,0 +1,1 @@
+"""Experience replay: the best completions of earlier steps, learnt from again."""

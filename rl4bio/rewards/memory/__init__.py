@@ -1,0 +1,1 @@
+"""What a run remembers of the molecules that it has scored."""

@@ -1,0 +1,122 @@
+"""Runs with a budget of scored molecules: where they end, what they leave, and taken up again."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from rl4bio import fit
+from rl4bio.errors import ConfigError
+from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
+from rl4bio.statistics.calls import top_auc
+
+pytestmark = pytest.mark.usefixtures("no_traces")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    ids = {token: k for k, token in enumerate(["(", "<", "C", "N", "O", ")"])}
+    torch.manual_seed(1)
+    shape = MolGPTConfig(
+        vocab_size=6,
+        block_size=12,
+        width=16,
+        num_layers=1,
+        num_heads=2,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    MolGPTForCausalLM._from_config(shape).save_pretrained(tmp_path / "base")
+    SmilesTokenizer(vocabulary=ids, bos_token="<").save_pretrained(tmp_path / "base")
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"""
+name: tiny
+output_dir: {tmp_path}
+policy: {{checkpoint: {tmp_path / "base"}}}
+rollout: {{max_prompt_tokens: 4, max_completion_tokens: 9}}
+data: {{name: smiles, options: {{batch_size: 1}}}}
+rewards: [{{name: qed}}]
+grpo: {{group_size: 16}}
+optim: {{lr: 1.0e-2}}
+molecules: {{max_calls: 25}}
+trainer: {{accelerator: cpu, precision: 32-true, max_steps: 50, save_every_steps: 1}}
+"""
+    )
+    return path
+
+
+REPLAY = ("grpo.replay={size: 10, rows: 4, max_alike: 3}",)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def without_times(path: Path) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if "time/" not in k} for row in table(path)]
+
+
+def run(config: Path, *more: str) -> int:
+    return fit.main(["--config", str(config), *more])
+
+
+def test_a_run_ends_with_its_budget_and_says_what_it_bought(config: Path, tmp_path: Path) -> None:
+    assert run(config) == 0
+    calls = table(tmp_path / "tiny" / "calls.csv")
+    assert [row["call"] for row in calls] == [str(n) for n in range(1, 26)]
+    assert len({row["smiles"] for row in calls}) == 25
+    last = table(tmp_path / "tiny" / "metrics.csv")[-1]
+    assert last["step"] == calls[-1]["step"]
+    assert int(last["step"]) < 50
+    totals = [float(row["total"]) for row in calls]
+    assert float(last["molecules/calls"]) == 25
+    for n in (1, 10, 100):
+        assert float(last[f"molecules/auc_top{n}"]) == pytest.approx(
+            top_auc(totals, n, 25), rel=1e-5
+        )
+        top = sorted(totals)[-n:]
+        assert float(last[f"molecules/top{n}"]) == pytest.approx(
+            math.fsum(top) / len(top), rel=1e-5
+        )
+    report = (tmp_path / "tiny" / "report.html").read_text()
+    assert "Best scores by calls" in report
+    assert "scored molecules</text>" in report
+
+
+def test_a_resumed_run_is_the_same_run(config: Path, tmp_path: Path) -> None:
+    """Stopped after a step and taken up again: account, memory, metrics, weights as in one go."""
+    assert run(config, *REPLAY) == 0
+    rows = table(tmp_path / "tiny" / "metrics.csv")
+    assert len(rows) > 2
+    assert float(rows[-1]["replay/size"]) > 1
+    assert run(config, *REPLAY, "name=parts", "trainer.max_steps=1") == 0
+    assert run(config, *REPLAY, "name=parts", "--resume") == 0
+    whole, parts = tmp_path / "tiny", tmp_path / "parts"
+    assert (whole / "calls.csv").read_bytes() == (parts / "calls.csv").read_bytes()
+    assert without_times(whole / "metrics.csv") == without_times(parts / "metrics.csv")
+    weights = Path("model") / "model.safetensors"
+    assert (whole / weights).read_bytes() == (parts / weights).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("molecules.max_calls=0", "number above 0"),
+        ("grpo.refill_rounds=1", "refill_rounds"),
+        ("rewards=[{name: structure}]", "no reward reads any"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(config: Path, override: str, message: str) -> None:
+    from rl4bio.config.load import load_config
+
+    with pytest.raises(ConfigError, match=message):
+        load_config(str(config), [override])
