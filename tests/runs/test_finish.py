@@ -182,7 +182,7 @@ def finished(tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch, er
     def fail(*arguments: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr("rl4bio.runs.finish.run_report", fail)
+    monkeypatch.setattr("rl4bio.runs.finish.write_run_report", fail)
     finish(make_config(), folder, module, seconds=1.0)
 
 
