@@ -50,18 +50,8 @@ def command_parser() -> argparse.ArgumentParser:
         metavar="T",
         help="divides the logits (as in the run, else 1.0); 0: the likeliest token each time",
     )
-    add(
-        "--top-k",
-        type=positive(int),
-        metavar="K",
-        help="sample among the K likeliest (as above)",
-    )
-    add(
-        "--batch-size",
-        type=positive(int),
-        metavar="N",
-        help="sampled together (256; prompts 8)",
-    )
+    add("--top-k", type=positive(int), metavar="K", help="sample among the K likeliest (as above)")
+    add("--batch-size", type=positive(int), metavar="N", help="sampled together (256; prompts 8)")
     add("--output", default="-", metavar="FILE", help="- is stdout, the default")
     molecules = parser.add_argument_group("molecules")
     add = molecules.add_argument

@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.verdict import LABELS
 from rl4bio.reports.answers.cases import Case, Reply, side_by_side_csv
 from rl4bio.reports.answers.report import html_report
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow
 from rl4bio.reports.html.figure_files import write_figures
 from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import PairedComparison, compare_answers
-from rl4bio.statistics.labels import LABELS
 from rl4bio.statistics.task_metrics import task_statistics
 from rl4bio.storage import write_atomic, write_json
 from rl4bio.storage.files import storage_errors

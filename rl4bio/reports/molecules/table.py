@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rl4bio.chem.acceptance import RULES
-from rl4bio.reports.answers.table import MISSING, number_interval, percent, percent_interval
+from rl4bio.reports.answers.estimates import MISSING, number_interval, percent, percent_interval
 from rl4bio.statistics.bootstrap import Estimate
 from rl4bio.statistics.molecules import HIGH_QED, MoleculeSummary
 from rl4bio.statistics.quantities import quantity_titles
