@@ -111,6 +111,15 @@ def test_taking_and_joining_groups_round_trips() -> None:
     assert joined.parts["a"].tolist() == [8, 10, 0, 2, 4, 6]
 
 
+def test_counts_of_failed_rows_outlive_a_join() -> None:
+    one = Scores(total=torch.zeros(2), parts={}, weights={}, failures={"dock": 2})
+    other = Scores(total=torch.ones(2), parts={}, weights={}, failures={"dock": 1, "sa": 1})
+    joined = join_groups([take_groups(one, [0], 2), other])
+    assert joined.failures == {"dock": 3, "sa": 1}
+    assert joined.total.tolist() == [0, 0, 1, 1]
+    assert joined.states is None
+
+
 def test_joining_pads_the_narrow_one() -> None:
     wide, narrow = make_rollout(), make_rollout([1], [2, 1])
     both = join_groups([narrow, wide])
