@@ -255,8 +255,7 @@ class RunFolder:
                 f"{self.root}: a run of this name exists{other}; add --resume to continue it, or "
                 "choose another name="
             )
-        changed = changed_keys(stored, config_yaml, (*PLACE, *may_differ))
-        if changed:
+        if changed := changed_keys(stored, config_yaml, (*PLACE, *may_differ)):
             raise ConfigError(
                 f"{self.root}: --resume with another configuration ({'; '.join(changed[:5])}); "
                 f"use --config {self.config}, or choose another name="

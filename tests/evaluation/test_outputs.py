@@ -79,6 +79,7 @@ def test_files_hold_every_item_and_no_nan(tmp_path: Path) -> None:
         cases=make_cases(results, {"1"}),
     )
     assert sorted(path.name for path in folder.iterdir()) == [
+        "figures",
         "items.jsonl",
         "report.html",
         "side_by_side.csv",
@@ -153,7 +154,8 @@ def test_without_completions_no_text_is_written(tmp_path: Path) -> None:
             cases=make_cases(results, {"0", "1"}),
             completions=completions,
         )
-        texts = [path.read_text("utf-8", errors="replace") for path in sorted(folder.iterdir())]
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        texts = [path.read_text("utf-8", errors="replace") for path in files]
         found = [word for text in texts for word in ("secret", "says no") if word in text]
         assert bool(found) is completions
     lines = (tmp_path / "off" / "items.jsonl").read_text("utf-8").splitlines()
