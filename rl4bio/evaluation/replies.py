@@ -18,8 +18,7 @@ from rl4bio.answers.forms import (
 from rl4bio.answers.kind import Kind
 from rl4bio.answers.reasoning import corrects_itself, count_words, reasoning_of
 from rl4bio.reports.answers.cases import Reply
-from rl4bio.rewards.evidence.facts import find_evidence
-from rl4bio.rewards.evidence.grounding import MAX_CHARACTERS, GroundingReward
+from rl4bio.rewards.evidence.grounding import MAX_CHARACTERS, GroundingReward, evidence_of
 from rl4bio.types import Sample
 
 
@@ -150,5 +149,4 @@ def _grounding(completion: str, sample: Sample, form: Form) -> float:
     parsed = parse_completion(completion, form)
     if parsed is None or len(parsed.thought) > MAX_CHARACTERS:
         return 0.0
-    evidence = find_evidence(sample.context, sample.question)
-    return GroundingReward().of_thought(parsed.thought, evidence)
+    return GroundingReward().of_thought(parsed.thought, evidence_of(sample))

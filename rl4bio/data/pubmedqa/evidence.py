@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from rl4bio.text.abstracts import holds_findings
 from rl4bio.text.sentences import sentences
 
 MAX_WORDS = 60
@@ -28,7 +29,7 @@ def evidence_sentences(sections: Sequence[str], labels: Sequence[str], conclusio
     """
     titles = labels if len(labels) == len(sections) else [""] * len(sections)
     found = [
-        (sentence, "RESULT" in title.upper() or "FINDING" in title.upper())
+        (sentence, holds_findings(title))
         for section, title in zip(sections, titles, strict=True)
         for sentence in sentences(section)
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
+from rl4bio.text.abstracts import comes_before, states_aim
 from rl4bio.text.sentences import sentences
 from rl4bio.text.words import FUNCTION_WORDS, is_number, tokens
 
@@ -55,7 +56,7 @@ class Sentence:
     pairs: tuple[Pair, ...]
     """Its neighbouring words, in order."""
     is_evidence: bool
-    """Long enough to be quoted, about something, and not the question over again."""
+    """Long enough to be quoted, about something, not the question over again, and telling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,48 +65,79 @@ class Evidence:
 
     sentences: tuple[Sentence, ...]
     pairs: frozenset[Pair]
-    triples: frozenset[tuple[str, str, str]]
+    """Neighbouring words, of every sentence."""
+    told: frozenset[tuple[str, ...]]
+    """Pairs and triples of neighbouring words, of the telling sentences."""
     vocabulary: frozenset[str]
     """Every token of the context."""
     content: frozenset[str]
     """The vocabulary without function words."""
     new_words: frozenset[str]
     """Words that are special to this context and not in the question."""
+    numbers: frozenset[str]
+    """Of every sentence."""
     near: dict[str, frozenset[str]]
-    """Number -> the words within NEIGHBOURS of it in some sentence."""
+    """Number -> the words within NEIGHBOURS of it in some telling sentence."""
     question: frozenset[str]
 
 
 @lru_cache(maxsize=256)
-def find_evidence(context: str, question: str) -> Evidence:
-    """The evidence of a context; cached, since a whole group of completions shares it."""
-    lines = [tokens(s) for line in context.split("\n") for s in sentences(line)]
+def find_evidence(context: str, question: str, labels: tuple[str, ...] = ()) -> Evidence:
+    """The evidence of a context; cached, since a whole group of completions shares it.
+
+    Telling sentences are those that may say what was done and found: neither of a section before
+    that, by its label where it is known, nor stating the aim. Where no sentence is left all are.
+
+    Args:
+        context: one section a line.
+        question: about it.
+        labels: of the sections ("RESULTS"), or none.
+    """
+    sections = context.split("\n")
+    titles = labels if len(labels) == len(sections) else ("",) * len(sections)
+    lines, telling = [], []
+    for title, section in zip(titles, sections, strict=True):
+        for line in map(tokens, sentences(section)):
+            lines.append(line)
+            telling.append(not comes_before(title) and not states_aim(line))
+    if not any(telling):
+        telling = [True] * len(lines)
+    told = [line for line, tells in zip(lines, telling, strict=True) if tells]
     asked = frozenset(tokens(question))
     vocabulary = frozenset(token for line in lines for token in line)
     near: dict[str, set[str]] = {}
-    for line in lines:
+    for line in told:
         for index, token in enumerate(line):
             if is_number(token):
                 near.setdefault(token, set()).update(_neighbours(line, index))
     plain = FUNCTION_WORDS | GENERIC_WORDS | asked
     return Evidence(
-        sentences=tuple(_sentence(line, question) for line in lines if len(line) > 1),
+        sentences=tuple(
+            _sentence(line, question, tells)
+            for line, tells in zip(lines, telling, strict=True)
+            if len(line) > 1
+        ),
         pairs=frozenset(pair for line in lines for pair in pairwise(line)),
-        triples=frozenset(t for line in lines for t in zip(line, line[1:], line[2:], strict=False)),
+        told=frozenset(
+            phrase
+            for line in told
+            for phrase in (*pairwise(line), *zip(line, line[1:], line[2:], strict=False))
+        ),
         vocabulary=vocabulary,
         content=vocabulary - FUNCTION_WORDS,
         new_words=frozenset(w for w in vocabulary - plain if not is_number(w)),
+        numbers=frozenset(filter(is_number, vocabulary)),
         near={number: frozenset(words) for number, words in near.items()},
         question=asked,
     )
 
 
-def _sentence(line: Sequence[str], question: str) -> Sentence:
+def _sentence(line: Sequence[str], question: str, tells: bool) -> Sentence:
     pairs = tuple(pairwise(line))
     asked = set(pairwise(tokens(question)))
     is_new = sum(pair in asked for pair in pairs) < 0.6 * len(pairs)
     is_about = any(not is_number(t) and t not in FUNCTION_WORDS | GENERIC_WORDS for t in line)
-    return Sentence(pairs, len(pairs) > SHORT and is_new and is_about)
+    return Sentence(pairs, tells and len(pairs) > SHORT and is_new and is_about)
 
 
 def count_facts(said: Sequence[str], evidence: Evidence) -> int:
@@ -125,7 +157,7 @@ def count_facts(said: Sequence[str], evidence: Evidence) -> int:
 
 def count_invented(said: Sequence[str], evidence: Evidence) -> int:
     """Distinct numbers of a thought that neither the context nor the question has."""
-    known = evidence.near.keys() | evidence.question
+    known = evidence.numbers | evidence.question
     return len({token for token in said if is_number(token) and token not in known})
 
 
@@ -140,9 +172,9 @@ def _fact_at(said: Sequence[str], index: int, evidence: Evidence) -> tuple[str, 
     if token in FUNCTION_WORDS:
         return ()
     two, three = tuple(said[index : index + 2]), tuple(said[index : index + 3])
-    for phrase, known in ((two, evidence.pairs), (three, evidence.triples)):
+    for phrase in (two, three):
         is_full = phrase[-1] not in FUNCTION_WORDS and not is_number(phrase[-1])
-        if is_full and phrase in known and not evidence.new_words.isdisjoint(phrase):
+        if is_full and phrase in evidence.told and not evidence.new_words.isdisjoint(phrase):
             return phrase
     return ()
 

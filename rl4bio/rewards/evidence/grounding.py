@@ -43,8 +43,9 @@ class GroundingReward(Reward):
 
     A fact is a number together with a word that stands beside it in the same sentence of the
     context, or a phrase of two or three words of the context that brings in a word which is neither
-    common to all abstracts nor in the question. The value is a product, so that no part makes up
-    for another:
+    common to all abstracts nor in the question. Background and aim of a study have no facts: a
+    section of that label, where the sample knows them, and sentences that begin like one. The value
+    is a product, so that no part makes up for another:
 
         min(1, facts / full_facts)          more than enough earn nothing; a whole quoted sentence
                                             is enough
@@ -81,7 +82,7 @@ class GroundingReward(Reward):
         parsed = strict_parse(completion)
         if parsed is None or len(parsed.thought) > MAX_CHARACTERS:
             return 0.0
-        return self.of_thought(parsed.thought, find_evidence(sample.context, sample.question))
+        return self.of_thought(parsed.thought, evidence_of(sample))
 
     def of_thought(self, thought: str, evidence: Evidence) -> float:
         """The value of a thought alone."""
@@ -113,6 +114,12 @@ class GroundingReward(Reward):
             * ramp(quoted, zero=self.max_quoted_sentences, one=FREE_QUOTES)
             * ramp(_vocabulary(said, evidence), zero=VOCABULARY[0], one=VOCABULARY[1])
         )
+
+
+def evidence_of(sample: Sample) -> Evidence:
+    """The evidence of a sample's context, by its sections where they are known."""
+    labels = tuple(sample.extra.get("section_labels") or ())
+    return find_evidence(sample.context, sample.question, labels)
 
 
 def copied_fraction(said: Sequence[str], evidence: Evidence) -> float:

@@ -13,7 +13,13 @@ import pytest
 
 from rl4bio.data.pubmedqa.evidence import evidence_sentences
 from rl4bio.rewards.evidence.facts import count_facts, count_invented, find_evidence
-from rl4bio.rewards.evidence.grounding import GroundingReward, copied_fraction, count_quoted
+from rl4bio.rewards.evidence.grounding import (
+    GroundingReward,
+    copied_fraction,
+    count_quoted,
+    evidence_of,
+)
+from rl4bio.text.abstracts import comes_before, states_aim
 from rl4bio.text.sentences import sentences
 from rl4bio.text.words import tokens
 from rl4bio.types import Sample
@@ -33,6 +39,13 @@ def value(thought: str, sample: Sample) -> float:
 
 def abstract(sample: Sample) -> list[str]:
     return [s for line in sample.context.split("\n") for s in sentences(line)]
+
+
+def telling(sample: Sample) -> list[str]:
+    """Sentences of an abstract behind its background and aim."""
+    sections = zip(sample.context.split("\n"), sample.extra["section_labels"], strict=True)
+    lines = [s for line, label in sections if not comes_before(label) for s in sentences(line)]
+    return [line for line in lines if not states_aim(tokens(line))]
 
 
 # --- by hand --------------------------------------------------------------------------------------
@@ -135,7 +148,7 @@ def mean(thoughts: list[str], samples: list[Sample]) -> float:
 def test_expert_answers_are_grounded_in_their_own_context_only(some: list[Sample]) -> None:
     own = [s.reference for s in some]
     foreign = [s.reference for s in some[37:] + some[:37]]
-    assert mean(own, some) > 0.55
+    assert mean(own, some) > 0.5
     assert mean(foreign, some) < 0.005
 
 
@@ -144,16 +157,25 @@ def test_quoted_evidence_is_paid(some: list[Sample]) -> None:
         evidence_sentences(s.context.split("\n"), s.extra["section_labels"], s.reference)
         for s in some
     ]
-    assert mean(quotes, some) > 0.95
+    assert mean(quotes, some) > 0.92
+
+
+def test_a_quoted_aim_is_no_evidence(some: list[Sample]) -> None:
+    """What a policy learns to quote that is paid for any sentence of the abstract."""
+    told = [(s, set(telling(s))) for s in some]
+    aims = [(line, s) for s, own in told if own for line in abstract(s) if line not in own]
+    assert len(aims) > 250
+    paid = [value(line, sample) for line, sample in aims]
+    assert sum(one > 0.5 for one in paid) < 0.2 * len(paid)  # 0.98 as any sentence
 
 
 def test_one_sentence_of_a_five_sentence_abstract_is_paid(some: list[Sample]) -> None:
     paid = []
     for sample in some:
-        lines = [line for line in abstract(sample) if len(line.split()) >= 8][:5]
+        lines = [line for line in telling(sample) if len(line.split()) >= 8][:5]
         short = dataclasses.replace(sample, context=" ".join(lines))
         paid += [value(line, short) > 0.99 for line in lines]
-    assert fmean(paid) > 0.98
+    assert fmean(paid) > 0.97
 
 
 def test_restated_question_and_pasted_context_are_worth_nothing(some: list[Sample]) -> None:
@@ -212,9 +234,9 @@ def test_lists_of_keywords_and_numbers_are_worth_nothing(some: list[Sample]) -> 
 
 
 def test_contexts_without_numbers_can_be_cited(records: list[Sample]) -> None:
-    bare = [s for s in records if not find_evidence(s.context, s.question).near]
+    bare = [s for s in records if telling(s) and not evidence_of(s).near]
     assert len(bare) >= 10
-    longest = [max(abstract(s), key=len) for s in bare]
+    longest = [max(telling(s), key=len) for s in bare]
     assert mean(longest, bare) > 0.85
 
 
