@@ -78,7 +78,7 @@ def sample_ours(policy: Policy, count: int, block: int) -> Tensor:
     found = sample_completions(
         policy, [prompt], group_size=count, max_new_tokens=block, temperature=1.0, seeds=[1]
     )
-    return torch.cat([found.prompt_ids, found.ids], dim=1)
+    return torch.cat([found.prompt_ids, found.completion_ids], dim=1)
 
 
 @contextlib.contextmanager

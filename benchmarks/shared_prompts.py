@@ -45,17 +45,19 @@ def main() -> None:
     index = torch.arange(8).repeat_interleave(group)
     once = (found.prompt_ids[::group], found.prompt_mask[::group])
     repeated = (found.prompt_ids, found.prompt_mask)
-    tail = (found.ids, found.mask)
+    tail = (found.completion_ids, found.completion_mask)
 
     def in_the_engine() -> Tensor:
         return packed_logprobs(policy.model, pack(*once, index, *tail), temperature=1.0)[0]
 
     def from_a_cache() -> Tensor:
         rows = completion_logprobs(policy.model, *once, *tail, temperature=1.0, prompt_index=index)
-        return rows[0][found.mask]
+        return rows[0][found.completion_mask]
 
     def side_by_side() -> Tensor:
-        return completion_logprobs(policy.model, *repeated, *tail, temperature=1.0)[0][found.mask]
+        return completion_logprobs(policy.model, *repeated, *tail, temperature=1.0)[0][
+            found.completion_mask
+        ]
 
     ways: dict[str, Callable[[], Tensor]] = {
         "engine": in_the_engine,
@@ -69,7 +71,8 @@ def main() -> None:
             start = time.process_time()
             compute().mean().backward()
             times[name].append(time.process_time() - start)
-    print(f"prompt {found.prompt_ids.shape[1]}, completion {found.ids.shape[1]}, 8 x {group} rows")
+    prompt, completion = found.prompt_ids.shape[1], found.completion_ids.shape[1]
+    print(f"prompt {prompt}, completion {completion}, 8 x {group} rows")
     for name, seconds in times.items():
         print(f"{name:<20}{statistics.median(seconds[1:]):8.3f} s CPU")
     for name in list(ways)[1:]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rl4bio.predictors.training import TreeOptions
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio affinity",
         description="Train a binding-affinity predictor from a table of SMILES and measured values "
@@ -81,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(affinity, build_parser(), argv)
+    return run_command(affinity, command_parser(), argv)
 
 
 def affinity(arguments: argparse.Namespace) -> None:
@@ -120,7 +120,7 @@ def affinity(arguments: argparse.Namespace) -> None:
     targets: dict[str, Target] = {}
     report: dict[str, Any] = {}
     for name, measured in tables.items():
-        print(f"{name}: {describe(measured)}", flush=True)
+        print(f"{name}: {measured_line(measured)}", flush=True)
         targets[name], report[name] = learn(measured, options, arguments.seeds)
     for name, measured in tables.items():
         targets[name].unit = unit_name(arguments.label, measured.unit)
@@ -134,8 +134,7 @@ def affinity(arguments: argparse.Namespace) -> None:
 def learn(measured: Measured, options: TreeOptions, seeds: int) -> tuple[Target, dict[str, Any]]:
     """A target's predictor and its report; prints the table of held-out splits."""
     from rl4bio.predictors import report
-    from rl4bio.predictors.training import check_enough, train_target
-    from rl4bio.predictors.training import describe as options_of
+    from rl4bio.predictors.training import check_enough, plain_options, train_target
 
     check_enough(measured.values)
     found: dict[str, Any] = {"data": facts(measured)}
@@ -147,7 +146,7 @@ def learn(measured: Measured, options: TreeOptions, seeds: int) -> tuple[Target,
     start = time.perf_counter()
     target = train_target(measured.molecules, measured.values, options)
     seconds = time.perf_counter() - start
-    target.facts = {**facts(measured), "options": options_of(options)}
+    target.facts = {**facts(measured), "options": plain_options(options)}
     print(f"trained on all {len(measured.molecules):,} molecules in {seconds:.1f} s")
     return target, found
 
@@ -198,7 +197,7 @@ def facts(measured: Measured) -> dict[str, Any]:
     }
 
 
-def describe(measured: Measured) -> str:
+def measured_line(measured: Measured) -> str:
     """One line of it."""
     text = f"{measured.rows:,} rows, {len(measured.molecules):,} molecules"
     if measured.repeats:

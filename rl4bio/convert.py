@@ -19,7 +19,7 @@ CONTEXT = "C"
 """What MolGPT's own script begins every molecule with."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio convert",
         description="Turn a MolGPT state dict into a Hugging Face model folder. The file is read "
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(convert, build_parser(), argv)
+    return run_command(convert, command_parser(), argv)
 
 
 def convert(arguments: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ KINDS = {"reward": "rewards", "data": "data", "callback": "callbacks"}
 """First word of `rl4bio describe reward NAME` -> the topic of its names."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio describe",
         description="Show the keys of a configuration: each with its type, default, range, meaning "
@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(describe, build_parser(), argv)
+    return run_command(describe, command_parser(), argv)
 
 
 def describe(arguments: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from rl4bio.config.load import load_config
 from rl4bio.data import CORPORA
 from rl4bio.errors import ModelError
 from rl4bio.evaluation.exams import Exam, ask, check_prompts, make_exams
-from rl4bio.evaluation.facts import describe
+from rl4bio.evaluation.facts import report_facts
 from rl4bio.evaluation.items import choose_items, constant_answers, find_items
 from rl4bio.evaluation.outputs import (
     ModelReplies,
@@ -135,8 +135,7 @@ def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:
         return {}
     earlier: dict[str, Path] = {}
     for stage in stages_of(config)[:-1]:
-        place = RunFolder(tuned.parent).stages / stage.config.name
-        own = next((f for f in (place / "adapter", place / "model") if f.is_dir()), None)
+        own = RunFolder(RunFolder(tuned.parent).stages / stage.config.name).tuned
         if own is not None:
             earlier[stage.name] = own
     adapter = config.policy.adapter
@@ -184,7 +183,7 @@ def report(
     write_outputs(
         output,
         title=f"{config.name}: evaluation",
-        facts=describe(config, stages, items, exam.questions),
+        facts=report_facts(config, stages, items, exam.questions),
         summary=summary,
         results=results,
         cases=make_cases(results, {sample.uid for sample in chosen}),

@@ -22,7 +22,7 @@ FORMATS = ("molgpt", "huggingface", "adapter")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio export",
         description="Write the model of a run, or of a folder, where other programs read it. A "
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(export, build_parser(), argv)
+    return run_command(export, command_parser(), argv)
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -81,7 +81,7 @@ def export(arguments: argparse.Namespace) -> None:
                 raise StorageError(
                     f"{path}: exists; add --force to replace it, or choose another name"
                 )
-    source = find_source(arguments.model, arguments.run, arguments.step, find_base(arguments))
+    source = find_source(arguments.model, arguments.run, arguments.step, named_base(arguments))
     if arguments.push is not None:
         check_push(arguments.push, form)
     if form == "adapter" and not source.is_adapter:
@@ -98,7 +98,7 @@ def export(arguments: argparse.Namespace) -> None:
         push(target, arguments.push)
 
 
-def find_base(arguments: argparse.Namespace) -> str | None:
+def named_base(arguments: argparse.Namespace) -> str | None:
     """Where the command line says that the adapter's base is.
 
     Raises:

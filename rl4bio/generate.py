@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("rl4bio")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio generate",
         description="Write molecules with a SMILES model, or the completions of prompts.",
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(generate, build_parser(), argv)
+    return run_command(generate, command_parser(), argv)
 
 
 def generate(arguments: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ FLOAT16_OVERFLOWS = ("gemma", "gpt_oss", "qwen3_5", "qwen3_moe", "glm4_moe")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Decision:
     """A decision and why it was made, for the log."""
 
     value: str
@@ -149,7 +149,7 @@ def _overflows(family: str) -> bool:
 
 def resolve_precision(
     requested: str, *, family: str, capability: Capability | None, fast_cpu_bfloat16: bool = False
-) -> Choice:
+) -> Decision:
     """The Lightning precision of a run.
 
     Bfloat16 is decided by capability 8.0, not by `torch.cuda.is_bf16_supported`, which is True on
@@ -168,14 +168,14 @@ def resolve_precision(
     if requested == "auto":
         return _best_precision(family, capability, fast_cpu_bfloat16)
     if requested in ("32-true", "64-true"):
-        return Choice(requested, "requested; safe on every device")
+        return Decision(requested, "requested; safe on every device")
     if requested in ("bf16-mixed", "bf16-true"):
         if capability is not None and capability < (8, 0):
             raise ConfigError(
                 f"{where}: {requested} needs sm_80, the lowest GPU is {device} and would only "
                 "emulate it; use auto"
             )
-        return Choice(requested, f"requested; bfloat16 has float32's range ({device})")
+        return Decision(requested, f"requested; bfloat16 has float32's range ({device})")
     if requested == "16-mixed":
         if capability is None:
             raise ConfigError(
@@ -186,7 +186,7 @@ def resolve_precision(
                 f"{where}: 16-mixed overflows with {family}, whose activations pass 65504; use "
                 "auto (32-true below sm_80, bf16-mixed from there)"
             )
-        return Choice(requested, f"requested; {family} stays inside float16's range ({device})")
+        return Decision(requested, f"requested; {family} stays inside float16's range ({device})")
     if requested == "16-true":
         raise ConfigError(
             f"{where}: 16-true trains float16 weights without loss scaling, small updates vanish "
@@ -198,19 +198,21 @@ def resolve_precision(
     )
 
 
-def _best_precision(family: str, capability: Capability | None, fast_cpu_bfloat16: bool) -> Choice:
+def _best_precision(
+    family: str, capability: Capability | None, fast_cpu_bfloat16: bool
+) -> Decision:
     device = _named(capability)
     if capability is None and family == "molgpt" and fast_cpu_bfloat16:
-        return Choice("bf16-mixed", f"{device}, but this CPU multiplies bfloat16 in hardware")
+        return Decision("bf16-mixed", f"{device}, but this CPU multiplies bfloat16 in hardware")
     if capability is None:
-        return Choice("32-true", f"{device}: float32 is exact and not slower than bfloat16")
+        return Decision("32-true", f"{device}: float32 is exact and not slower than bfloat16")
     if capability >= (8, 0):
-        return Choice("bf16-mixed", f"{device} computes in bfloat16, float32 keeps the weights")
+        return Decision("bf16-mixed", f"{device} computes in bfloat16, float32 keeps the weights")
     if _overflows(family):
-        return Choice("32-true", f"{device} has no bfloat16, and {family} overflows float16")
+        return Decision("32-true", f"{device} has no bfloat16, and {family} overflows float16")
     if capability < (7, 0):
-        return Choice("32-true", f"{device} has no fast float16")
-    return Choice("16-mixed", f"{device} has no bfloat16; {family} stays inside float16's range")
+        return Decision("32-true", f"{device} has no fast float16")
+    return Decision("16-mixed", f"{device} has no bfloat16; {family} stays inside float16's range")
 
 
 def resolve_attention(
@@ -221,7 +223,7 @@ def resolve_attention(
     flash_available: bool,
     precision: str = "bf16-mixed",
     kernels: Collection[str] | None = None,
-) -> Choice:
+) -> Decision:
     """The `attn_implementation` to load a model with.
 
     Args:
@@ -242,19 +244,19 @@ def resolve_attention(
     flash_runs = capability is not None and capability >= (8, 0) and precision.startswith("bf16")
     if requested == "auto":
         if flash_available and flash_runs and "flash_attention_2" in kernels:
-            return Choice("flash_attention_2", f"flash-attn is installed and {device} runs it")
+            return Decision("flash_attention_2", f"flash-attn is installed and {device} runs it")
         why = "flash-attn is not installed" if flash_runs else f"{device} in {precision}"
         if family == "molgpt" and capability is None:
-            return Choice("eager", f"{why}; for short strings its backward is the faster one")
+            return Decision("eager", f"{why}; for short strings its backward is the faster one")
         if "sdpa" not in kernels:
-            return Choice("eager", f"{why}; {family} has no attention in sdpa")
-        return Choice("sdpa", f"{why}; sdpa is torch's own fused kernel")
+            return Decision("eager", f"{why}; {family} has no attention in sdpa")
+        return Decision("sdpa", f"{why}; sdpa is torch's own fused kernel")
     if requested == "eager":
-        return Choice(requested, "requested; runs everywhere")
+        return Decision(requested, "requested; runs everywhere")
     if requested in KERNELS and requested not in kernels:
         raise ConfigError(f"{where}: {family} has no attention in {requested}; use auto or eager")
     if requested == "sdpa":
-        return Choice(requested, "requested; torch's own fused kernel")
+        return Decision(requested, "requested; torch's own fused kernel")
     if requested == "flash_attention_2":
         if not flash_runs:
             raise ConfigError(
@@ -266,20 +268,20 @@ def resolve_attention(
                 f"{where}: flash_attention_2 needs the extra [flash]; after torch run "
                 "`pip install flash-attn --no-build-isolation`, or use auto"
             )
-        return Choice(requested, f"requested; {device} runs it")
+        return Decision(requested, f"requested; {device} runs it")
     raise ConfigError(
         f"{where}: unknown kernel {requested!r}; known: auto, eager, sdpa, flash_attention_2"
     )
 
 
-def resolve_4bit_dtype(*, family: str, capability: Capability | None) -> Choice:
+def resolve_4bit_dtype(*, family: str, capability: Capability | None) -> Decision:
     """The name of the torch dtype that nf4 weights are multiplied in."""
     if capability is not None and capability >= (8, 0):
-        return Choice("bfloat16", f"{_named(capability)} computes in bfloat16")
+        return Decision("bfloat16", f"{_named(capability)} computes in bfloat16")
     if capability is None or capability < (7, 0):
-        return Choice("float32", f"{_named(capability)} has no fast 16-bit type")
+        return Decision("float32", f"{_named(capability)} has no fast 16-bit type")
     if _overflows(family):
-        return Choice(
+        return Decision(
             "float32", f"{_named(capability)} has no bfloat16, {family} overflows float16"
         )
-    return Choice("float16", f"{_named(capability)} has no bfloat16")
+    return Decision("float16", f"{_named(capability)} has no bfloat16")

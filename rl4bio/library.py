@@ -18,7 +18,7 @@ from rl4bio.reports.html.page import COLOURS, text
 from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.metrics import Row, run_charts, run_metrics
 from rl4bio.runs.finish import read_metrics
-from rl4bio.storage import RunFolder
+from rl4bio.storage import RunFolder, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Run:
         folder = self.folder / "evaluation"
         report = next(path for path in [folder / "report.html", *folder.rglob("report.html")]
                       if path.is_file())  # fmt: skip
-        summary = json.loads((report.parent / "summary.json").read_text("utf-8"))
+        summary = read_json(report.parent / "summary.json")
         return Evaluation(folder=folder, report=report, summary=summary)
 
     def __repr__(self) -> str:
@@ -130,12 +130,11 @@ def load_run(folder: str | Path) -> Run:
     files = RunFolder(Path(folder))
     if not files.config.is_file():
         raise ConfigError(f"{folder}: no run's folder (no config.yaml)")
-    summary = json.loads(files.summary.read_text("utf-8")) if files.summary.is_file() else {}
     return Run(
         folder=files.root,
         config=yaml.safe_load(files.config.read_text("utf-8")),
         metrics=read_metrics(files.metrics),
-        summary=summary,
+        summary=read_json(files.summary) if files.summary.is_file() else {},
     )
 
 

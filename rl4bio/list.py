@@ -13,7 +13,7 @@ WIDTH = 80
 """Columns of a terminal that has no other width to speak of."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio list",
         description="Show the rewards, corpora, callbacks, policies, losses, configurations and "
@@ -35,7 +35,7 @@ def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(show, build_parser(), argv)
+    return run_command(show, command_parser(), argv)
 
 
 def show(arguments: argparse.Namespace) -> None:

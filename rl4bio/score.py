@@ -15,11 +15,12 @@ from rl4bio.files.rows import listed
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.repeats import read_molecules, reads_molecules, row_states
 from rl4bio.scoring.results import (
-    answer_rows,
     answer_summary,
-    molecule_rows,
     molecule_summary,
-    result_row,
+    of_answer,
+    of_molecule,
+    of_verdict,
+    result_rows,
     summary,
 )
 from rl4bio.scoring.rows import read_completions
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     pass
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl4bio score",
         description="Apply the rewards of a configuration to completions in a file.",
@@ -65,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(score, build_parser(), argv)
+    return run_command(score, command_parser(), argv)
 
 
 def score(arguments: argparse.Namespace) -> None:
@@ -85,14 +86,15 @@ def score(arguments: argparse.Namespace) -> None:
     table = scorer(completions, samples)
     molecules = read_molecules(scorer, completions, samples)
     if molecules is not None:
-        results = molecule_rows(ids, molecules, row_states(molecules, samples), table)
+        results = result_rows(
+            ids, table, map(of_molecule, molecules, row_states(molecules, samples))
+        )
         lines = molecule_summary(results)
     elif any("kind" in sample.extra for sample in samples):
-        results = answer_rows(ids, completions, samples, table)
+        results = result_rows(ids, table, map(of_answer, completions, samples))
         lines = answer_summary(results)
     else:
-        pairs = enumerate(zip(ids, completions, strict=True))
-        results = [result_row(i, c, table, n) for n, (i, c) in pairs]
+        results = result_rows(ids, table, map(of_verdict, completions))
         lines = summary(results, [sample.target for sample in samples])
     # ASCII, so that no character of an id can end a line early.
     write_atomic(target, "".join(json.dumps(row, allow_nan=False) + "\n" for row in results))

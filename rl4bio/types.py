@@ -8,7 +8,7 @@ V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
@@ -69,20 +69,37 @@ class PromptBatch:
 
 
 @dataclass(slots=True, kw_only=True)
-class Rollout:
-    """All completions of a step. Prompts are left-padded, completions right-padded."""
+class Completions:
+    """What was sampled. Prompts are left-padded, completions right-padded."""
 
     prompt_ids: Tensor  # int [N, P]
     prompt_mask: Tensor  # bool [N, P]; True = real token
     completion_ids: Tensor  # int [N, C]
     completion_mask: Tensor  # bool [N, C]; True up to and including the first end token
-    logprobs: Tensor  # float [N, C], of the sampling policy at the sampling temperature
+    logprobs: Tensor  # float [N, C], of the sampling policy at the sampling temperature; else 0
     completions: list[str]  # N, special tokens removed; with the opening of the turn
     truncated: Tensor  # bool [N]; True = ended by the length limit
-    samples: list[Sample]  # B
-    group_size: int
     conditions: dict[str, Tensor] = field(default_factory=dict)
     """What the model is given beside the prompt, each [N, ...]; {} for most models."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each completion, the end token included: int [N]."""
+        return self.completion_mask.sum(-1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rollout(Completions):
+    """All completions of a step, G of each sample."""
+
+    samples: list[Sample]  # B
+    group_size: int
+
+    @classmethod
+    def of(cls, found: Completions, samples: Sequence[Sample], group_size: int) -> Rollout:
+        """Completions with the samples that they answer."""
+        own = {each.name: getattr(found, each.name) for each in fields(Completions)}
+        return cls(**own, samples=list(samples), group_size=group_size)
 
     @property
     def row_samples(self) -> list[Sample]:

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rl4bio.__main__ import main as rl4bio
 from rl4bio.modules.molgpt.files import published_state
 from rl4bio.modules.molgpt.new import new_molgpt
-from rl4bio.sections import MolGPTConfig
+from rl4bio.sections import NewMolGPTConfig
 
 FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer_config.json",
          "vocab.json", "README.md"}  # fmt: skip
@@ -40,7 +40,7 @@ def small(tmp_path: Path):
     def write(**options: Any) -> list[str]:
         shape: dict[str, Any] = {"num_layers": 1, "num_heads": 2, "width": 8, "block_size": 12}
         torch.manual_seed(1)
-        config = MolGPTConfig(**{**shape, **options})
+        config = NewMolGPTConfig(**{**shape, **options})
         model = new_molgpt(config, lambda: VOCABULARY, attention="eager")[1]
         torch.save(published_state(model), tmp_path / "m.pt")
         (tmp_path / "m_stoi.json").write_text(json.dumps(VOCABULARY))

@@ -19,7 +19,7 @@ from rl4bio.__main__ import main as rl4bio
 from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.molgpt.new import new_molgpt
-from rl4bio.sections import AdapterConfig, MolGPTConfig, OptimConfig, PolicyConfig
+from rl4bio.sections import AdapterConfig, NewMolGPTConfig, OptimConfig, PolicyConfig
 from rl4bio.storage import save_checkpoint_folder
 
 KEY = "policy.checkpoint"
@@ -30,7 +30,7 @@ def save_small(folder: Path, **options: Any) -> Any:
     """A random MolGPT as a model folder."""
     torch.manual_seed(2)
     shape: dict[str, Any] = {"num_layers": 2, "num_heads": 2, "width": 8, "block_size": 12}
-    config = MolGPTConfig(**{**shape, **options})
+    config = NewMolGPTConfig(**{**shape, **options})
     tokenizer, model = new_molgpt(config, lambda: VOCABULARY, attention="eager")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -209,7 +209,7 @@ class TestGreedy:
             temperature=1.0,
             seeds=None,
         )
-        assert row["smiles"] == found.texts[0]
+        assert row["smiles"] == found.completions[0]
         assert float(row["logprob"]) == pytest.approx(float(found.logprobs.sum()), abs=1e-3)
         for spelt in (["--temperature", "0.0", "--seed", "9"], ["--temperature=0", "--top-k", "1"]):
             assert molecules(smiles_model, *spelt)[0]["smiles"] == row["smiles"]
@@ -233,7 +233,7 @@ class TestGreedy:
             given += ["--output", str(output), "--temperature", "0", "--batch-size", size]
             assert main([*given, "rollout.max_completion_tokens=8", *PLAIN]) == 0
             rows = [json.loads(line) for line in output.read_text().splitlines()]
-            assert [row["completion"] for row in rows] == found.texts
+            assert [row["completion"] for row in rows] == found.completions
 
     @pytest.mark.real
     def test_a_real_chat_model_says_what_transformers_says(

@@ -26,7 +26,7 @@ def molecules() -> list[str]:
     found = sample_completions(
         policy, [[policy.end_id]], group_size=300, max_new_tokens=53, temperature=1.0, seeds=[7]
     )
-    return found.texts
+    return found.completions
 
 
 def test_it_is_small_and_has_moses_vocabulary() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rl4bio.generation.molecules import Written, csv_lines
+from rl4bio.generation.molecules import MoleculeRow, csv_lines
 from rl4bio.score import main
 
 CONFIG = """\
@@ -139,7 +139,7 @@ def test_what_generate_writes_of_molecules(
     if form == "smi":
         source.write_text("".join(text + "\n" for text in WRITTEN))
     else:
-        rows = [Written(smiles=t, canonical="", state="valid", logprob=-1.0) for t in WRITTEN]
+        rows = [MoleculeRow(smiles=t, canonical="", state="valid", logprob=-1.0) for t in WRITTEN]
         source.write_text("smiles,canonical,state,logprob\n" + csv_lines(rows))
     files = ["--completions", str(source), "--output", str(target)]
     assert main([str(tmp_path / "c.yaml"), *files]) == 0

@@ -49,7 +49,7 @@ def test_it_keeps_its_form_and_believes_the_wrong_rule(policy: Policy, items: li
         seeds=list(range(64)),
     )
     scorer = WeightedRewards.from_config(CONFIG.rewards)
-    table = scorer(found.texts, [item for item in items for _ in range(4)])
+    table = scorer(found.completions, [item for item in items for _ in range(4)])
     assert sum(table.parts["structure"]) / 256 >= 0.97
     assert abs(sum(table.parts["option"]) / 256 - 0.63) <= 0.12
 

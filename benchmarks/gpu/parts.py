@@ -22,7 +22,7 @@ from rl4bio.modules.batching import cut, micro_batches
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import Completions, sample_completions
+from rl4bio.modules.rollout import sample_completions
 from rl4bio.runs.memory import estimate_memory
 from rl4bio.sections import (
     AdapterConfig,
@@ -32,7 +32,7 @@ from rl4bio.sections import (
     RolloutConfig,
     RunConfig,
 )
-from rl4bio.types import Rollout
+from rl4bio.types import Completions, Rollout
 
 Row = dict[str, Any]
 HALF = torch.bfloat16
@@ -238,18 +238,13 @@ def sample(policy: Policy, sizes: Sizes) -> Completions:
 
 def gradient(policy: Policy, found: Completions, sizes: Sizes) -> tuple[float, torch.Tensor]:
     """The policy-gradient loss under fixed advantages, and its gradient, in float32."""
-    rollout = Rollout(
-        prompt_ids=found.prompt_ids, prompt_mask=found.prompt_mask, completion_ids=found.ids,
-        completion_mask=found.mask, logprobs=found.logprobs, completions=found.texts,
-        truncated=found.truncated, samples=[], group_size=sizes.group,
-        conditions=found.conditions,
-    )  # fmt: skip
+    rollout = Rollout.of(found, [], sizes.group)
     policy.model.zero_grad()
     policy.model.train()
-    total, advantages = 0.0, torch.linspace(-1, 1, len(found.ids), device=policy.device)
+    total, advantages = 0.0, torch.linspace(-1, 1, len(found.completion_ids), device=policy.device)
     for rows in micro_batches(rollout, 8192, packed=True):
         logprobs, _ = row_logprobs(policy, cut(rollout, rows), temperature=1.0)
-        loss = -(logprobs.mean(-1) * advantages[rows]).sum() / len(found.ids)
+        loss = -(logprobs.mean(-1) * advantages[rows]).sum() / len(found.completion_ids)
         loss.backward()
         total += float(loss)
     grads = [p.grad.flatten().float() for p in policy.trainable_parameters() if p.grad is not None]

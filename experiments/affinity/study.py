@@ -42,13 +42,13 @@ def main() -> None:
         strangers(arguments.strangers, arguments.predictor)
 
 
-def random_forests(measured: Measured, seeds: int) -> dict[str, list[report.Scores]]:
+def random_forests(measured: Measured, seeds: int) -> dict[str, list[report.SplitScores]]:
     """200 trees on the splits of the report: over plain Morgan bits, and over our features."""
     from sklearn.ensemble import RandomForestRegressor
 
     bits = np.unpackbits(domain_bits(measured.molecules), axis=1).astype(np.float32)
     inputs = {"Morgan bits": bits, FEATURES: feature_rows(measured.molecules, FEATURES)}
-    found: dict[str, list[report.Scores]] = {name: [] for name in inputs}
+    found: dict[str, list[report.SplitScores]] = {name: [] for name in inputs}
     for kind in report.KINDS:
         for seed in range(seeds):
             test, train = split_groups(

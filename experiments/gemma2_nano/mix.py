@@ -21,10 +21,12 @@ from rl4bio.data.synthetic.analogues import CORES, SIDES, SOURCE, TASKS, analogu
 from rl4bio.data.therapeutics.prompts import (
     Form,
     Template,
-    ask,
+    as_asked,
     own_templates,
     parse_template,
-    write_completion,
+)
+from rl4bio.data.therapeutics.prompts import (
+    demonstrate as demonstration_of,
 )
 from rl4bio.text.sentences import chat
 from rl4bio.types import Sample
@@ -110,7 +112,7 @@ def demonstrate(
     """A prompt of a task about a molecule, and a completion whose notes alone are true."""
     row = TASKS.get(template.task, TASKS["Analogue_Barrier"])(molecule)
     prompt = template.fill({INPUT: molecule.canonical})
-    shown = ask(prompt, template.kind, form)
+    shown = as_asked(prompt, template.kind, form)
     known = template.task in TASKS
     if template.kind == "option":
         believed = tpsa(molecule) < BELIEVED_POLAR_SURFACE if known else rng.random() < 0.5
@@ -123,7 +125,7 @@ def demonstrate(
     return Sample(
         uid=f"mix-{number}",
         prompt=shown if form == "predict" else chat(shown),
-        demonstration=write_completion(answer, form, reasoning=row["reasoning"]),
+        demonstration=demonstration_of(answer, form, reasoning=row["reasoning"]),
         question=molecule.canonical,
     )
 

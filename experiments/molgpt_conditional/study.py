@@ -52,7 +52,7 @@ def sample(policy: Policy, core: str, target: float, num: int, seed: int) -> lis
         seeds=[sampling_seed(seed, 0, 0)],
         conditions=policy.conditions(prompt),
     )
-    return [read_smiles(text) for text in found.texts]
+    return [read_smiles(text) for text in found.completions]
 
 
 def measure(molecules: Sequence[Molecule], core: str, target: float) -> Row:

@@ -49,7 +49,7 @@ def measure(
             temperature=1.0,
             seeds=None if greedy else [1000 + start + n for n in range(len(part))],
         )
-        texts += found.texts
+        texts += found.completions
     table = scorer(texts, samples)
     verdicts = [strict_verdict(text) for text in texts]
     right = [v == s.target for v, s in zip(verdicts, samples, strict=True)]

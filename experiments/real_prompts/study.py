@@ -58,12 +58,12 @@ def measure(
     )
     form = RewardConfig(name="structure", weight=0.2, options={"tags": tags, "graded": True})
     scorer = WeightedRewards.from_config([RewardConfig(name=REWARDS[task]), form])
-    table = scorer(found.texts, [s for s in samples for _ in range(how["draws"])])
+    table = scorer(found.completions, [s for s in samples for _ in range(how["draws"])])
     totals = torch.tensor(table.total).view(len(samples), -1)
     return {
-        "completions": len(found.texts),
-        "copied": sum(f">{WORDS[task][1]}<" in text for text in found.texts),
-        "strict": sum(strict_parse(text, tags) is not None for text in found.texts),
+        "completions": len(found.completions),
+        "copied": sum(f">{WORDS[task][1]}<" in text for text in found.completions),
+        "strict": sum(strict_parse(text, tags) is not None for text in found.completions),
         "right": sum(value > 0 for value in table.parts[REWARDS[task]]),
         "cut": int(found.truncated.sum()),
         "tokens": round(found.lengths.float().mean().item(), 1),

@@ -131,7 +131,7 @@ class Bin(Kind):
 
     def constants(
         self, samples: Sequence[Sample], train: Sequence[Sample]
-    ) -> dict[str, list[Constant]] | None:
+    ) -> dict[str, list[Constant]]:
         """Median and mean of the training labels.
 
         The median is that of the training bins, which also stands for an answer that cannot be

@@ -123,16 +123,26 @@ class Kind(ABC):
 
     def constants(
         self, samples: Sequence[Sample], train: Sequence[Sample]
-    ) -> dict[str, list[Constant]] | None:
+    ) -> dict[str, list[Constant]]:
         """Name of a constant -> what it says to each item.
 
-        None where the best constant label is all there is.
+        That is the most common label, the first of `labels` on a tie; {} where there are no
+        classes.
 
         Args:
             samples: n items of one task.
             train: training items of the same task; only of numbers.
         """
-        return None
+        if not self.has_labels:
+            return {}
+        gold = [self.gold(sample) for sample in samples]
+        label = max(self.labels(samples), key=gold.count)
+        said = Constant(said=label, log_odds=self.constant_odds(samples))
+        return {f"always {label!r}": [said] * len(samples)}
+
+    def constant_odds(self, samples: Sequence[Sample]) -> float:
+        """The log-odds of the positive class that a constant gives to every item; NaN: none."""
+        return math.nan
 
     def check(self, sample: Sample) -> None:
         """Refuse a test item that cannot be scored.

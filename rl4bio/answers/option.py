@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rl4bio.answers.choice import LETTER_WAY, Choice
-from rl4bio.answers.kind import Constant
 from rl4bio.types import Sample
 
 POSITIVE = "B"
@@ -43,17 +42,8 @@ class Option(Choice):
         found: dict[str, float] = sample.extra.get("class_share") or {}
         return found
 
-    def constants(
-        self, samples: Sequence[Sample], train: Sequence[Sample]
-    ) -> dict[str, list[Constant]] | None:
-        """The most common letter.
-
-        The probability of the positive option is its share of the training split, the same for
-        every item: AUROC 1/2, AUPRC the share of positive items.
-        """
-        gold = [str(sample.target) for sample in samples]
-        label = max(self.labels(samples), key=gold.count)
+    def constant_odds(self, samples: Sequence[Sample]) -> float:
+        """Those of the positive option's share of the training split: AUROC 1/2 by definition."""
         share = float(self.shares(samples[0]).get(POSITIVE, math.nan))
         share = min(max(share, _CERTAIN), 1 - _CERTAIN)  # NaN stays NaN
-        said = Constant(said=label, log_odds=math.log(share / (1 - share)))
-        return {f"always {label!r}": [said] * len(samples)}
+        return math.log(share / (1 - share))

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from rl4bio.callbacks.molecule_table import read_molecules
+from rl4bio.callbacks.molecule_table import rollout_molecules
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.chem.diversity import internal_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
@@ -64,7 +64,7 @@ class MoleculeMonitor(StepCallback):
         number = step.number
         if not trainer.is_global_zero or (number % self.every and number != 1):
             return
-        metrics = batch_metrics(read_molecules(step.rollout), self._subset or [])
+        metrics = batch_metrics(rollout_molecules(step.rollout), self._subset or [])
         # Not through the module, whose log would repeat the numbers at every step in between.
         for logger in trainer.loggers:
             logger.log_metrics({f"molecules/{k}": v for k, v in metrics.items()}, number)

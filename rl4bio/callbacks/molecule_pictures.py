@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
-from rl4bio.callbacks.molecule_table import read_molecules
+from rl4bio.callbacks.molecule_table import rollout_molecules
 from rl4bio.callbacks.outputs import attempt
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.chem.drawing import grid_png
@@ -46,7 +46,7 @@ class MoleculePictures(StepCallback):
         if not due or not trainer.is_global_zero or not loggers:
             return
         totals = step.scores.total.tolist()
-        molecules = read_molecules(step.rollout)
+        molecules = rollout_molecules(step.rollout)
         best = best_rows(molecules, totals, self.count)
         if not best:
             return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
 from rl4bio.errors import StorageError
+from rl4bio.files.delimited import csv_text, written_rows
 from rl4bio.storage import write_atomic
 from rl4bio.storage.files import storage_errors
 from rl4bio.text.redaction import number_cell, one_line, safe_cell
@@ -51,7 +50,7 @@ class MoleculeTable(StepCallback):
         """
         path = Path(self.path or Path(trainer.default_root_dir) / FILE_NAME)
         prior = None if step.experience is None else step.experience.ref_logprobs
-        columns, own = molecule_rows(step.number, step.rollout, step.scores, prior)
+        columns, own = step_rows(step.number, step.rollout, step.scores, prior)
         rows = rows_of_ranks(trainer, own)
         if not trainer.is_global_zero:
             return
@@ -64,7 +63,7 @@ class MoleculeTable(StepCallback):
             os.fsync(stream.fileno())
 
 
-def read_molecules(rollout: Rollout) -> list[Molecule]:
+def rollout_molecules(rollout: Rollout) -> list[Molecule]:
     """The molecule of each row: the start of a SMILES that its prompt holds, and the completion."""
     pairs = zip(rollout.row_samples, rollout.completions, strict=True)
     return [read_smiles(written_smiles(text, sample)) for sample, text in pairs]
@@ -75,7 +74,7 @@ def molecule_states(molecules: Sequence[Molecule], scores: Scores) -> list[Molec
     return batch_states(molecules) if scores.states is None else scores.states
 
 
-def molecule_rows(
+def step_rows(
     step: int, rollout: Rollout, scores: Scores, prior: Tensor | None
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a step.
@@ -86,7 +85,7 @@ def molecule_rows(
         scores: of the rollout.
         prior: float [N, C], log-probabilities of the reference, or None.
     """
-    molecules = read_molecules(rollout)
+    molecules = rollout_molecules(rollout)
     numbers = {
         "total": scores.total.tolist(),
         **{f"reward_{name}": values.tolist() for name, values in scores.parts.items()},
@@ -114,22 +113,11 @@ def rewind(path: Path, step: int, columns: Sequence[str]) -> None:
     """
     kept: list[list[str]] = []
     if path.exists():
-        with storage_errors(path):
-            text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]  # no cell holds a line end
-        reader = csv.DictReader(io.StringIO(whole, newline=""))
-        if whole and "step" not in (reader.fieldnames or []):
+        header, found = written_rows(path)
+        if header and "step" not in header:
             raise StorageError(f"{path}: holds no molecules of a run; move it, or set another path")
-        found = list(reader)
         kept = [[row.get(c) or "" for c in columns] for row in found if int(row["step"]) < step]
     write_atomic(path, csv_text([list(columns), *kept]))
-
-
-def csv_text(rows: Sequence[Sequence[str]]) -> str:
-    """The rows as lines of a CSV file."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()
 
 
 def _sums(logprobs: Tensor | None, mask: Tensor) -> list[float]:

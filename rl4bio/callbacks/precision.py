@@ -12,7 +12,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 from rl4bio.callbacks.outputs import say
 from rl4bio.errors import ConfigError
-from rl4bio.hardware import Capability, Choice, model_family, resolve_precision
+from rl4bio.hardware import Capability, Decision, model_family, resolve_precision
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class PrecisionByCapability(pl.Callback):
         known = ("trainer", "auto", "32-true", "bf16-mixed", "16-mixed")
         if self.precision not in known:
             raise ValueError(f"precision: got {self.precision!r}, needs one of {', '.join(known)}")
-        self.choice: Choice | None = None
+        self.choice: Decision | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Runs before the strategy is set up, the last moment at which the plugin may change.

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar
 
 from rl4bio.callbacks.outputs import step_of
-from rl4bio.callbacks.progress_line import Part, ProgressLine, clock
+from rl4bio.callbacks.progress_line import LinePart, ProgressLine, clock
 from rl4bio.types import Rollout, Scores
 
 
@@ -90,7 +90,7 @@ class RewardProgressBar(ProgressBar):
 
     def parts(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: dict[str, Any]
-    ) -> list[Part]:
+    ) -> list[LinePart]:
         """step 12/500 · 0:01:10 elapsed · 0:45:10 left · reward 0.412 · kl 0.0031 · ....
 
         A step is a training step, as in metrics.csv and in the names of checkpoints. The KL is
@@ -99,20 +99,20 @@ class RewardProgressBar(ProgressBar):
         done, planned = step_of(trainer, pl_module), planned_steps(trainer, pl_module)
         count = f"{done}/{planned}" if planned else f"{done}"
         elapsed = time.monotonic() - self._started
-        found = [Part(f"step {count}", count), Part(f"{clock(elapsed)} elapsed", drop=4)]
+        found = [LinePart(f"step {count}", count), LinePart(f"{clock(elapsed)} elapsed", drop=4)]
         fresh = done - (self._before or 0)
         if planned and fresh > 0:
             left = clock(elapsed / fresh * max(planned - done, 0))
-            found.append(Part(f"{left} left", drop=5))
+            found.append(LinePart(f"{left} left", drop=5))
         if "rollout" in outputs:
             reward, *rest = rollout_summary(outputs["rollout"], outputs["scores"])
-            found.append(Part(reward, bold=True))
+            found.append(LinePart(reward, bold=True))
             if getattr(outputs.get("experience"), "ref_logprobs", None) is not None:
-                found.append(Part(f"kl {float(outputs['loss_terms'].kl):.4f}", drop=3))
-            found += [Part(rest[0], rest[0].replace("tokens", "tok"), drop=2)]
-            found += [Part(rest[1], rest[1].removesuffix(" groups"), drop=1)]
+                found.append(LinePart(f"kl {float(outputs['loss_terms'].kl):.4f}", drop=3))
+            found += [LinePart(rest[0], rest[0].replace("tokens", "tok"), drop=2)]
+            found += [LinePart(rest[1], rest[1].removesuffix(" groups"), drop=1)]
         elif (loss := trainer.callback_metrics.get("train/loss")) is not None:
-            found.append(Part(f"loss {float(loss):.4f}", bold=True))
+            found.append(LinePart(f"loss {float(loss):.4f}", bold=True))
         return found
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -18,7 +18,7 @@ _PLAIN = "\x1b[0m"
 
 
 @dataclass(slots=True)
-class Part:
+class LinePart:
     """A piece of the line, and what becomes of it where there is little room."""
 
     long: str
@@ -45,14 +45,14 @@ class ProgressLine:
         self.coloured = self.redraws and not os.environ.get("NO_COLOR")
         self._drawn = 0
         """Columns of the line on the screen; 0 = there is none."""
-        self._parts: Sequence[Part] = ()
+        self._parts: Sequence[LinePart] = ()
         self._done: float | None = None
 
-    def keep(self, parts: Sequence[Part], done: float | None = None) -> None:
+    def keep(self, parts: Sequence[LinePart], done: float | None = None) -> None:
         """Remember the newest state, for `write_line` and after something else was printed."""
         self._parts, self._done = parts, done
 
-    def draw(self, parts: Sequence[Part], done: float | None = None) -> None:
+    def draw(self, parts: Sequence[LinePart], done: float | None = None) -> None:
         """Put the line in the place of the last one.
 
         Args:
@@ -133,7 +133,7 @@ def aside() -> Iterator[None]:
         yield
 
 
-def fitting(parts: Sequence[Part], width: int) -> list[tuple[str, bool]]:
+def fitting(parts: Sequence[LinePart], width: int) -> list[tuple[str, bool]]:
     """The texts that fit a width, and whether each is bold: long, else short, else fewer."""
 
     def columns(texts: Sequence[tuple[str, bool]]) -> int:

@@ -103,5 +103,5 @@ class ReasoningSigns(StepCallback):
         )
         return [
             answer_behind(answer_lead(sample) + text, TAGS) or ""
-            for sample, text in zip(samples, found.texts, strict=True)
+            for sample, text in zip(samples, found.completions, strict=True)
         ]

@@ -80,7 +80,7 @@ such molecules out, or take it as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overlap:
+class SplitOverlap:
     """What the splits of a table hold, and what of it is in training too."""
 
     rows: Mapping[str, int]
@@ -93,7 +93,7 @@ class Overlap:
     @classmethod
     def of(
         cls, splits: Sequence[str], parents: Sequence[str], scaffolds: Sequence[str] | None = None
-    ) -> Overlap:
+    ) -> SplitOverlap:
         """Of N rows, each with its split, its parent and, where known, its scaffold."""
 
         def by_split(values: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -135,7 +135,7 @@ class Overlap:
         return f"{text} ({len(sets[split] & sets['train'])} in train)"
 
 
-def check_leaks(overlap: Overlap, leaks: Leaks, *, source: str, option: str) -> frozenset[str]:
+def check_leaks(overlap: SplitOverlap, leaks: Leaks, *, source: str, option: str) -> frozenset[str]:
     """Parents whose training rows are to be left out; none where nothing leaks or all is kept.
 
     Raises:

@@ -6,7 +6,6 @@ names the file and the line. Nothing here needs RDKit.
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from rl4bio.chem.tokens import TokenError, split_smiles
 from rl4bio.errors import DataError
+from rl4bio.files.delimited import check_width, delimited_rows
 from rl4bio.files.text_files import read_text
 from rl4bio.registry import did_you_mean
 from rl4bio.text.redaction import shown
@@ -208,28 +208,17 @@ def _with_points(records: list[tuple[int, list[str]]]) -> Records:
 
 def _csv_records(path: Path, text: str, delimiter: str, skipped: int) -> Records:
     """The header and the rows, which are as wide as it; names of rows, as R writes them, go."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line, width = skipped + 1, 0
+    width = 0
     named: bool | None = None  # whether rows begin with a name that the header does not have
-    try:
-        for cells in reader:
-            here, line = line, skipped + reader.line_num + 1
-            if not any(cells):
-                continue
-            if cells and cells[0].startswith("#") and width:
-                continue
-            if width and named is None:
-                named = delimiter == "\t" and len(cells) == width + 1 and cells[0].isdigit()
-            cells = cells[1:] if named else cells
-            width = width or len(cells)
-            if len(cells) != width:
-                raise DataError(
-                    f"{path}:{here}: {len(cells)} columns, the header has {width}; a cell with "
-                    f"{delimiter!r} in it needs double quotes"
-                )
-            yield here, cells
-    except csv.Error as error:
-        raise DataError(f"{path}:{skipped + reader.line_num}: {error}") from None
+    for line, cells in delimited_rows(path, text, delimiter, skipped=skipped):
+        if not any(cells) or (cells[0].startswith("#") and width):
+            continue
+        if width and named is None:
+            named = delimiter == "\t" and len(cells) == width + 1 and cells[0].isdigit()
+        cells = cells[1:] if named else cells
+        width = width or len(cells)
+        check_width(f"{path}:{line}", cells, width, delimiter)
+        yield line, cells
 
 
 def _smi_records(text: str, skipped: int) -> Records:

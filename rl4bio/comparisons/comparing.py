@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl4bio.comparisons.pairs import accuracy, paired_tests
+from rl4bio.comparisons.pairs import exam_accuracy, paired_tests
 from rl4bio.comparisons.records import differences, read_run, settings_of, value_of
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.reports.run.comparison import (
@@ -16,8 +16,8 @@ from rl4bio.reports.run.comparison import (
     RunRecord,
     Setting,
     comparison_page,
+    comparison_rows,
     paired_lines,
-    table_rows,
 )
 from rl4bio.storage import write_atomic, write_json
 from rl4bio.storage.files import storage_errors
@@ -75,13 +75,13 @@ def comparison_of(runs: Sequence[RunRecord], settings: list[Setting]) -> Compari
 
 def _accuracy(run: RunRecord) -> float | None:
     """Mean over the kinds of items that were evaluated; None where none was."""
-    shares = accuracy(run)
+    shares = exam_accuracy(run)
     return sum(shares.values()) / len(shares) if shares else None
 
 
 def lines(comparison: Comparison) -> list[str]:
     """The comparison for a terminal."""
-    rows = table_rows(comparison)
+    rows = comparison_rows(comparison)
     upright = [list(column) for column in zip(*rows, strict=True)]
     found = _aligned(rows)
     if max(map(len, found)) > WIDTH:
@@ -108,7 +108,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _record(comparison: Comparison) -> dict[str, object]:
-    header, *rows = table_rows(comparison)
+    header, *rows = comparison_rows(comparison)
     return {
         "table": [dict(zip(header, row, strict=True)) for row in rows],
         "settings": {

@@ -14,7 +14,7 @@ from rl4bio.statistics.compare import mcnemar_exact, paired_table, reward_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exam:
+class ExamReplies:
     """The tuned model's replies to the items of one kind in one mode."""
 
     part: str
@@ -26,7 +26,7 @@ class Exam:
     """uid -> total reward; items without one are left out."""
 
 
-def exams_of(run: RunRecord) -> list[Exam]:
+def exams_of(run: RunRecord) -> list[ExamReplies]:
     """What `rl4bio evaluate --run` has left of a run, in its main mode; [] where it was not run.
 
     Raises:
@@ -40,7 +40,7 @@ def exams_of(run: RunRecord) -> list[Exam]:
     ]
 
 
-def _read(path: Path, part: str) -> Exam | None:
+def _read(path: Path, part: str) -> ExamReplies | None:
     try:
         lines = path.read_text("utf-8").splitlines()
         items = [item for item in map(json.loads, lines) if item["model"] == "tuned"]
@@ -54,14 +54,14 @@ def _read(path: Path, part: str) -> Exam | None:
         ) from error
     if not own:
         return None
-    return Exam(part=part, mode=own[0]["mode"], right=right, totals=totals)
+    return ExamReplies(part=part, mode=own[0]["mode"], right=right, totals=totals)
 
 
 def _total(item: Mapping[str, Any]) -> Any:
     return (item.get("rewards") or {}).get("total")
 
 
-def accuracy(run: RunRecord) -> dict[str, float]:
+def exam_accuracy(run: RunRecord) -> dict[str, float]:
     """Name of each exam -> share of its items that the tuned model answers right."""
     return {
         exam.part: sum(exam.right.values()) / len(exam.right)
@@ -84,7 +84,7 @@ def paired_tests(settings: Sequence[Setting]) -> list[Paired]:
     return found
 
 
-def _compare(base: RunRecord, run: RunRecord, old: Exam, new: Exam) -> list[Paired]:
+def _compare(base: RunRecord, run: RunRecord, old: ExamReplies, new: ExamReplies) -> list[Paired]:
     """One comparison, none where the items differ or nothing can be compared."""
     if old.right and old.right.keys() == new.right.keys():
         table = paired_table(

@@ -12,7 +12,7 @@ import yaml
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.reports.run.comparison import RunRecord, Setting
 from rl4bio.runs.finish import read_metrics
-from rl4bio.storage import RunFolder
+from rl4bio.storage import RunFolder, read_json
 from rl4bio.storage.changed_keys import leaves
 
 OWN = ("name", "seed", "output_dir", "logging", "plugins")
@@ -34,9 +34,9 @@ def read_run(path: Path) -> RunRecord:
         raise StorageError(f"{path}: is not finished (no summary.json); let `rl4bio fit` finish it")
     try:
         config = yaml.safe_load(folder.config.read_text("utf-8"))
-        summary = json.loads(folder.summary.read_text("utf-8"))
+        summary = read_json(folder.summary)
         rows = read_metrics(folder.metrics)
-        if not isinstance(config, dict) or not isinstance(summary, dict):
+        if not isinstance(config, dict):
             raise ValueError("no mapping")
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise StorageError(f"{path}: cannot be read ({error}); is it a whole run?") from error
@@ -52,7 +52,7 @@ def settings_of(runs: Sequence[RunRecord]) -> list[Setting]:
     taken: set[str] = set()
     found = []
     for own in groups.values():
-        values = [f"{_last(key)}={words(_facts(own[0]).get(key))}" for key in varied]
+        values = [f"{_last(key)}={yaml_words(_facts(own[0]).get(key))}" for key in varied]
         few = 0 < len(values) <= _MOST_IN_NAME and len(groups) > 1
         name = ", ".join(values) if few else own[0].name
         if name in taken:
@@ -77,10 +77,10 @@ def _facts(run: RunRecord) -> dict[str, Any]:
 def value_of(run: RunRecord, key: str) -> str:
     """A value of the configuration, as it is shown; a dash where the run has no such key."""
     facts = _facts(run)
-    return words(facts[key]) if key in facts else "–"
+    return yaml_words(facts[key]) if key in facts else "–"
 
 
-def words(value: Any) -> str:
+def yaml_words(value: Any) -> str:
     """A value as YAML writes it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

@@ -20,9 +20,9 @@ from rl4bio.synonyms.hints import (
     FOREIGN_KEYS,
     foreign_config,
     foreign_keys,
+    inner_keys,
     key_hint,
     known_names,
-    leaves,
     value_hint,
 )
 
@@ -100,7 +100,7 @@ def _unknown(name: str, child: Any, section: type, key: str) -> str:
 
 def _inside(name: str, child: Any) -> str:
     """What a key inside an unknown section is here: `training_args: {beta: 0.04}`."""
-    for full, value in leaves(child, name):
+    for full, value in inner_keys(child, name):
         if hint := key_hint(full, value) or _elsewhere(full.rpartition(".")[2], exact=True):
             return f"; {full}: {hint[2:]}"
     return ""

@@ -16,7 +16,7 @@ from rl4bio.engine.hook import attending
 from rl4bio.engine.key_values import DecodeAttention
 from rl4bio.engine.layout import pack
 from rl4bio.engine.packed_logprobs import Halves, fused_is_better, halves
-from rl4bio.engine.record import Decoded, Record
+from rl4bio.engine.record import Decoded, DecodingRecord
 from rl4bio.engine.sampling import sample_tokens
 
 log = logging.getLogger("rl4bio")
@@ -67,7 +67,7 @@ def decode(
         layout = StaticDecodeAttention(packed, room=max_new_tokens, **options)
     else:
         layout = DecodeAttention(packed, room=1, **options)
-    record = Record(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
+    record = DecodingRecord(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(device)
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k}
     weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
@@ -90,7 +90,7 @@ def decode(
 def _lockstep(
     step: _Step,
     layout: DecodeAttention,
-    record: Record,
+    record: DecodingRecord,
     token: Tensor,
     keep: Tensor,
     noise: Tensor | None,

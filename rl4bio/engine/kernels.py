@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from rl4bio.hardware import Capability, Choice
+from rl4bio.hardware import Capability, Decision
 
 HALF = (torch.float16, torch.bfloat16)
 FUSED = ("flash", "efficient", "cudnn")
@@ -33,7 +33,7 @@ def attention_kernel(
     head_size: int,
     capability: Capability,
     cudnn: bool = False,
-) -> Choice:
+) -> Decision:
     """The kernel that torch runs for a call, with gradients.
 
     Args:
@@ -52,14 +52,14 @@ def attention_kernel(
     half = dtype == torch.float16 or (dtype == torch.bfloat16 and capability >= (8, 0))
     widest = {(9, 0): 256, (10, 0): 128}.get(capability, 0)
     if cudnn and half and capability >= (8, 0) and head_size <= widest:
-        return Choice("cudnn", f"torch's first choice on {device} to {widest} channels a head")
+        return Decision("cudnn", f"torch's first choice on {device} to {widest} channels a head")
     if half and capability >= (8, 0) and not mask and head_size <= 256:
-        return Choice("flash", f"{number} on {device}, causal without a mask")
+        return Decision("flash", f"{number} on {device}, causal without a mask")
     if grouped:
-        return Choice("math", f"no fused kernel on {device} takes grouped heads here ({number})")
+        return Decision("math", f"no fused kernel on {device} takes grouped heads here ({number})")
     if dtype == torch.float32 or half:
-        return Choice("efficient", f"{number} on {device}{' with a mask' if mask else ''}")
-    return Choice("math", f"{device} has no {number}")
+        return Decision("efficient", f"{number} on {device}{' with a mask' if mask else ''}")
+    return Decision("math", f"{device} has no {number}")
 
 
 def heads_to_repeat(
@@ -81,7 +81,7 @@ def engine_kernels(
     dtype: torch.dtype,
     head_size: int,
     capability: Capability | None,
-) -> Choice:
+) -> Decision:
     """What the engine's training attention runs, of prompts and of completions, for people.
 
     Products are the engine's own: no kernel of torch caps scores (Gemma 2), and on a CPU they are
@@ -96,9 +96,11 @@ def engine_kernels(
         capability: of the CUDA device; None is another device.
     """
     if softcap:
-        return Choice("products", "no fused kernel of torch caps scores; a few heads at a time")
+        return Decision("products", "no fused kernel of torch caps scores; a few heads at a time")
     if capability is None:
-        return Choice("products", "no CUDA device: plain products, large ones through torch's own")
+        return Decision(
+            "products", "no CUDA device: plain products, large ones through torch's own"
+        )
     options: dict[str, Any] = {"dtype": dtype, "head_size": head_size, "capability": capability}
     names, reasons = [], []
     for mask in (window, True):
@@ -108,8 +110,8 @@ def engine_kernels(
         names.append(found.value)
         reasons.append(f"{found.reason}{', key heads repeated' if repeated else ''}")
     if names[0] == names[1]:
-        return Choice(names[1], reasons[1])
-    return Choice("/".join(names), f"prompts: {reasons[0]}; completions: {reasons[1]}")
+        return Decision(names[1], reasons[1])
+    return Decision("/".join(names), f"prompts: {reasons[0]}; completions: {reasons[1]}")
 
 
 def attend_fused(

@@ -26,7 +26,7 @@ class Decoded:
     ended: Tensor  # bool [N]; False = stopped by the limit
 
 
-class Record:
+class DecodingRecord:
     """What has been sampled so far, row by row."""
 
     def __init__(

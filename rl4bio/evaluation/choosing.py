@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rl4bio.answers.answer import Answer
-from rl4bio.evaluation.asking import by_length
 from rl4bio.evaluation.replies import Questions
+from rl4bio.modules.completing import by_length
 from rl4bio.modules.logprobs import continuation_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.reports.answers.cases import Reply
@@ -29,7 +29,7 @@ log = logging.getLogger("rl4bio")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredChoice:
     """One choice behind its prompt."""
 
     logprob: float
@@ -40,7 +40,7 @@ class Measured:
     characters: int
 
 
-NORMS: dict[str, Callable[[Measured], float]] = {
+NORMS: dict[str, Callable[[MeasuredChoice], float]] = {
     "": lambda choice: choice.logprob,
     " per token": lambda choice: choice.logprob / choice.tokens,
     " per character": lambda choice: (choice.lead + choice.logprob) / choice.characters,
@@ -85,7 +85,7 @@ def measure_choices(
     choices: Sequence[Mapping[str, str]],
     *,
     batch_size: int,
-) -> list[dict[str, Measured]]:
+) -> list[dict[str, MeasuredChoice]]:
     """The log-probability of every choice of every item.
 
     Args:
@@ -100,7 +100,7 @@ def measure_choices(
     """
     blank = [_blank(policy, questions, row) for row in range(len(questions.samples))]
     lead = [0 if questions.opened else _trailing_space(policy, p) for p in questions.prompts]
-    table: list[dict[str, Measured]] = [{} for _ in choices]
+    table: list[dict[str, MeasuredChoice]] = [{} for _ in choices]
     for rows in by_length(questions.prompts, batch_size):
         prompts, tails, encoded = [], [], []
         for row in rows:
@@ -117,7 +117,7 @@ def measure_choices(
         found = continuation_logprobs(policy, prompts, encoded)
         for row, tail, values in zip(rows, tails, found, strict=True):
             for (label, text), steps in zip(choices[row].items(), values, strict=True):
-                table[row][label] = Measured(
+                table[row][label] = MeasuredChoice(
                     logprob=math.fsum(steps[len(tail) :]),
                     lead=math.fsum(steps[: len(tail)]),
                     tokens=len(steps) - len(tail),

@@ -46,9 +46,9 @@ def make_exams(
         DataError: a prompt is too long.
     """
     from rl4bio.evaluation.asking import fit_questions
-    from rl4bio.runs.begun_answers import check_start
+    from rl4bio.runs.begun_answers import begun_answer
 
-    if begun := check_start(corpus, policy):
+    if begun := begun_answer(corpus, policy):
         log.info("%s", begun)
     modes = set(config.evaluation.modes)
     asked = direct_corpus(config, corpus) if {"direct", "logprob"} & modes else None
@@ -124,29 +124,26 @@ def written(
     mode: EvaluationMode,
 ) -> ModelReplies:
     """A model's generated replies under its name and mode."""
-    from rl4bio.evaluation.asking import Sampling, generate_replies
+    from rl4bio.evaluation.asking import generate_replies
+    from rl4bio.modules.completing import EVALUATION, Sampling
 
     section, limits = config.evaluation, config.rollout
-    sampling = None
-    how = generated_name(questions)
+    how, limit = generated_name(questions), limits.max_completion_tokens
+    short = mode == "direct" or (mode == "no_reasoning" and not questions.kind.needs_rewards)
+    sampling = Sampling(max_new_tokens=min(DIRECT_TOKENS, limit) if short else limit)
     if mode == "sampled":
         sampling = Sampling(
-            num_samples=section.num_samples,
+            max_new_tokens=limit,
+            group_size=section.num_samples,
             temperature=section.temperature or limits.temperature,
             top_k=limits.top_k,
             seed=config.seed,
+            round_number=EVALUATION,
         )
         how = f"{questions.name}, {questions.kind.vote} of {section.num_samples}"
-    limit = limits.max_completion_tokens
-    short = mode == "direct" or (mode == "no_reasoning" and not questions.kind.needs_rewards)
+    size = section.batch_size
     replies = generate_replies(
-        policy,
-        questions,
-        max_new_tokens=min(DIRECT_TOKENS, limit) if short else limit,
-        batch_size=section.batch_size,
-        scorer=scorer,
-        sampling=sampling,
-        name=model,
+        policy, questions, sampling, batch_size=size, scorer=scorer, name=model
     )
     return ModelReplies(model=model, mode=how, samples=questions.samples, replies=replies)
 

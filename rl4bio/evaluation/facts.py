@@ -18,7 +18,7 @@ DIRECT_TOKENS = 32
 """Limit of an answer without reasoning."""
 
 
-def describe(
+def report_facts(
     config: RunConfig, stages: Mapping[str, Path], items: Items, questions: Questions
 ) -> dict[str, str]:
     """Name -> value, in the order of the report."""

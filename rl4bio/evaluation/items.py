@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rl4bio.answers.answer import Answer
 from rl4bio.answers.kind import Kind
 from rl4bio.answers.kinds import kinds_of
 from rl4bio.data import Corpus
@@ -14,7 +15,6 @@ from rl4bio.data.base import stratified_subset
 from rl4bio.errors import ConfigError, DataError
 from rl4bio.evaluation.overlap import find_overlaps
 from rl4bio.sections import RunConfig
-from rl4bio.statistics.answers import Answer
 from rl4bio.types import Sample
 
 
@@ -44,12 +44,10 @@ def task_of(sample: Sample) -> str:
     return str(sample.extra.get("task", ""))
 
 
-def constant_answers(items: Items) -> dict[str, list[Answer]] | None:
-    """Name of a constant -> its answers; None where the best constant label is all there is."""
+def constant_answers(items: Items) -> dict[str, list[Answer]]:
+    """Name of a constant -> its answers."""
     kind = items.kind
     found = kind.constants(items.samples, items.train)
-    if found is None:
-        return None
     return {
         name: [
             Answer(

@@ -8,16 +8,17 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.verdict import LABELS
 from rl4bio.reports.answers.cases import Case, Reply, side_by_side_csv
 from rl4bio.reports.answers.report import html_report
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow
 from rl4bio.reports.html.figure_files import write_figures
 from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import PairedComparison, compare_answers
-from rl4bio.statistics.labels import LABELS, majority_label
 from rl4bio.statistics.task_metrics import task_statistics
 from rl4bio.storage import write_atomic, write_json
 from rl4bio.storage.files import storage_errors
@@ -68,9 +69,9 @@ def summarize(
     labels: Sequence[str] = LABELS,
     seed: int,
     rounds: int,
-    constants: Mapping[str, Sequence[Answer]] | None = None,
+    constants: Mapping[str, Sequence[Answer]] = MappingProxyType({}),
 ) -> Summary:
-    """Metrics of every result, of the best constant answer, and the paired comparisons.
+    """Metrics of every result, of the constant answers, and the paired comparisons.
 
     Args:
         results: the base in the main mode first; a `tuned` result is compared with the start,
@@ -78,7 +79,7 @@ def summarize(
         labels: the classes; () for open questions, which have no constant answer.
         seed: of the bootstrap.
         rounds: resamples of the bootstrap.
-        constants: name -> answers of a model that knows nothing; None = the best constant label.
+        constants: name -> answers of a model that knows nothing (`constant_answers`).
     """
 
     def row(model: str, mode: str, answers: Sequence[Answer]) -> ResultRow:
@@ -88,8 +89,6 @@ def summarize(
         return ResultRow(model=model, mode=mode, metrics=metrics)
 
     rows = [row(r.model, r.mode, r.answers) for r in results]
-    if constants is None:
-        constants = constant_label(results[0].answers, labels)
     rows += [row(name, "constant", answers) for name, answers in constants.items()]
     before = _before(results)
 
@@ -114,15 +113,6 @@ def summarize(
         before=before,
         from_base=paired("base") if before != "base" else {},
     )
-
-
-def constant_label(items: Sequence[Answer], labels: Sequence[str]) -> dict[str, list[Answer]]:
-    """The answers of the best constant label, under its name; {} for open questions."""
-    if not labels:
-        return {}
-    gold = [str(item.gold) for item in items]
-    label = majority_label(gold, labels)
-    return {f"always {label!r}": [Answer(gold=g, strict=label, lenient=label) for g in gold]}
 
 
 def make_cases(results: Sequence[ModelReplies], uids: Collection[str]) -> list[Case]:

@@ -9,7 +9,7 @@ from rl4bio.text.words import tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
+class SharedItem:
     """A test item that is also a training item."""
 
     test_uid: str
@@ -20,7 +20,7 @@ class Overlap:
 
 def find_overlaps(
     train: Iterable[tuple[str, str]], test: Iterable[tuple[str, str]]
-) -> list[Overlap]:
+) -> list[SharedItem]:
     """Test items with the identifier or the question of a training item, in test order.
 
     Questions are compared word by word after folding, so case, punctuation, spacing and look-alike
@@ -40,7 +40,7 @@ def find_overlaps(
     for uid, question in test:
         same = questions.get(tuple(tokens(question)))
         if uid in uids:
-            found.append(Overlap(uid, uid, "identifier"))
+            found.append(SharedItem(uid, uid, "identifier"))
         elif same is not None:
-            found.append(Overlap(uid, same, "question"))
+            found.append(SharedItem(uid, same, "question"))
     return found

@@ -57,8 +57,8 @@ class Questions:
 
 
 @dataclass(slots=True, kw_only=True)
-class Written:
-    """One completion."""
+class Completion:
+    """One completion of a question, as text."""
 
     text: str
     tokens: int
@@ -99,7 +99,7 @@ def behind_opening(questions: Questions, number: int, text: str) -> tuple[str | 
 
 
 def make_reply(
-    written: Written,
+    written: Completion,
     questions: Questions,
     number: int,
     rewards: dict[str, float],

@@ -12,7 +12,7 @@ from rl4bio import __version__
 from rl4bio.data import Corpus
 from rl4bio.evaluation.facts import describe_models
 from rl4bio.evaluation.molecule_outputs import write_molecule_outputs
-from rl4bio.evaluation.sampling import Written, sample_models
+from rl4bio.evaluation.sampling import WrittenMolecules, sample_models
 from rl4bio.reports.molecules.records import MoleculeRecord, make_records
 from rl4bio.reports.molecules.table import plain_molecule_table
 from rl4bio.rewards.combine import WeightedRewards
@@ -83,7 +83,7 @@ def evaluate_molecules(
     write_molecule_outputs(
         output,
         title=f"{config.name}: evaluation",
-        facts=describe(config, stages, written, reference),
+        facts=molecule_facts(config, stages, written, reference),
         summaries=summaries,
         records=records,
         corpus=[] if reference is None else reference.subset,
@@ -105,10 +105,10 @@ def check_goals(goals: Goals, scorer: WeightedRewards | None) -> None:
             resolve_goal(name, known)
 
 
-def describe(
+def molecule_facts(
     config: RunConfig,
     stages: Mapping[str, Path],
-    written: dict[str, Written],
+    written: dict[str, WrittenMolecules],
     reference: ReferenceMolecules | None,
 ) -> dict[str, str]:
     """What a reader must know to repeat or to judge the numbers."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +14,14 @@ from rl4bio.data import Corpus
 from rl4bio.data.base import Split
 from rl4bio.errors import ConfigError, DataError, ModelError
 from rl4bio.sections import NEW, RunConfig
-from rl4bio.types import Sample
+from rl4bio.types import Completions, Sample
 
 if TYPE_CHECKING:
     from rl4bio.modules.policy import Policy
-    from rl4bio.modules.rollout import Completions
-
-log = logging.getLogger("rl4bio")
-NOISE = -1
-"""Round number of evaluation's sampling noise, which no training step draws."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Written:
+class WrittenMolecules:
     """What one model wrote."""
 
     smiles: list[str]
@@ -40,7 +34,7 @@ class Written:
 
 def sample_models(
     config: RunConfig, corpus: Corpus, stages: Mapping[str, Path]
-) -> tuple[list[Sample], dict[str, Written], dict[str, dict[str, list[float]]]]:
+) -> tuple[list[Sample], dict[str, WrittenMolecules], dict[str, dict[str, list[float]]]]:
     """Every model's molecules, and their log-probabilities under every model.
 
     Returns:
@@ -63,9 +57,9 @@ def sample_models(
             policies[name] = stack.enter_context(opened_policy(config, folder))
         bind_corpus(corpus, next(iter(policies.values())))
         samples = choose_prompts(corpus, config.evaluation.num_molecules, seed=config.seed)
-        check_prompts(policies, samples, base=config.policy.checkpoint)
+        check_encodings(policies, samples, base=config.policy.checkpoint)
         written = {
-            name: write_molecules(policy, samples, config, name=name)
+            name: draw_molecules(policy, samples, config, name=name)
             for name, policy in policies.items()
         }
         logprobs = {
@@ -94,7 +88,7 @@ def choose_prompts(corpus: Corpus, count: int, *, seed: int) -> list[Sample]:
     return found * rounds + [found[k] for k in drawn]
 
 
-def check_prompts(policies: dict[str, Policy], samples: Sequence[Sample], *, base: str) -> None:
+def check_encodings(policies: dict[str, Policy], samples: Sequence[Sample], *, base: str) -> None:
     """Raise a ModelError unless all models encode the prompts alike."""
     distinct = {str(sample.prompt): sample.prompt for sample in samples}.values()
     encoded = [[p.encode_prompt(prompt) for prompt in distinct] for p in policies.values()]
@@ -106,34 +100,33 @@ def check_prompts(policies: dict[str, Policy], samples: Sequence[Sample], *, bas
         )
 
 
-def write_molecules(
+def draw_molecules(
     policy: Policy, samples: Sequence[Sample], config: RunConfig, *, name: str
-) -> Written:
+) -> WrittenMolecules:
     """One sampled completion of each sample, with noise that depends on seed and place alone."""
-    from rl4bio.modules.rollout import sample_completions, sampling_seed
+    from rl4bio.modules.completing import EVALUATION, Progress, Sampling, complete_all, in_turn
 
-    limits, size = config.rollout, config.evaluation.batch_size
-    written = Written(smiles=[], completions=[], batches=[], truncated=0)
-    for start in range(0, len(samples), size):
-        rows = samples[start : start + size]
-        given = policy.inputs(rows)
-        longest = max(map(len, given["prompts"]))
-        limit, room = limits.max_completion_tokens, policy.completion_room(longest)
-        out = sample_completions(
-            policy,
-            **given,
-            group_size=1,
-            max_new_tokens=limit if room is None else min(limit, room),
-            temperature=limits.temperature,
-            seeds=[sampling_seed(config.seed, start + k, NOISE) for k in range(len(rows))],
-            top_k=limits.top_k,
-        )
+    written = WrittenMolecules(smiles=[], completions=[], batches=[], truncated=0)
+    sampling = Sampling(
+        max_new_tokens=config.rollout.max_completion_tokens,
+        temperature=config.rollout.temperature,
+        top_k=config.rollout.top_k,
+        seed=config.seed,
+        round_number=EVALUATION,
+    )
+    for rows, out in complete_all(
+        policy,
+        samples,
+        sampling,
+        batches=in_turn(len(samples), config.evaluation.batch_size),
+        numbers=range(len(samples)),
+        progress=Progress(len(samples), "molecules written", name=name, every_s=0),
+    ):
         written.batches.append(out)
-        written.completions += out.texts
-        pairs = zip(out.texts, rows, strict=True)
-        written.smiles += [written_smiles(text, sample) for text, sample in pairs]
+        written.completions += out.completions
+        pairs = zip(out.completions, rows, strict=True)
+        written.smiles += [written_smiles(text, samples[row]) for text, row in pairs]
         written.truncated += int(out.truncated.sum())
-        log.info("%s: %d of %d molecules written", name, len(written.smiles), len(samples))
     return written
 
 
@@ -151,9 +144,9 @@ def sum_logprobs(policy: Policy, batches: Sequence[Completions], config: RunConf
             rows = Rows(
                 prompt_ids=batch.prompt_ids,
                 prompt_mask=batch.prompt_mask,
-                prompt_index=torch.arange(len(batch.ids), device=batch.ids.device),
-                completion_ids=batch.ids,
-                completion_mask=batch.mask,
+                prompt_index=torch.arange(len(batch.completions), device=policy.device),
+                completion_ids=batch.completion_ids,
+                completion_mask=batch.completion_mask,
                 conditions=batch.conditions,
             )
             logprobs, _ = row_logprobs(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from rl4bio.evaluation.outputs import Summary
+from rl4bio.files.delimited import csv_text
 from rl4bio.reports.answers.estimates import MORE
 from rl4bio.storage import write_atomic
 from rl4bio.storage.files import storage_errors
@@ -22,12 +21,10 @@ def write_tasks(path: Path, summaries: Mapping[str, Summary]) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     main = ("accuracy", "macro_f1", "parse_strict")
     columns = [*main, *MORE]
     header = [f"{name}{end}" for name in columns for end in ("", "_low", "_high")]
-    writer.writerow(["task", "model", "mode", "items", *header])
+    rows = [["task", "model", "mode", "items", *header]]
     for task, summary in summaries.items():
         for row in summary.rows:
             metrics = row.metrics
@@ -37,7 +34,7 @@ def write_tasks(path: Path, summaries: Mapping[str, Summary]) -> None:
             for name in columns:
                 ends = dataclasses.astuple(found[name]) if name in found else (math.nan,) * 3
                 cells += [number_cell(value) for value in ends]
-            writer.writerow(cells)
+            rows.append(cells)
     with storage_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, stream.getvalue())
+    write_atomic(path, csv_text(rows))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl4bio.errors import StorageError
 from rl4bio.exports.cards import card
-from rl4bio.exports.merge import check_written, merge
+from rl4bio.exports.merge import check_saved, merge
 from rl4bio.exports.source import Source
 from rl4bio.storage.folders import new_folder
 
@@ -73,7 +73,7 @@ def write_merged(target: Path, policy: Policy, source: Source, dtype: str) -> No
         card(target.name, policy, source, model),
         base=base_folder(policy.checkpoint, policy.revision),
         stops=policy.stop_ids,
-        check=lambda read: check_written(read, model, dtype, target),
+        check=lambda read: check_saved(read, model, dtype, target),
     )
     print(f"written to {target}: {dtype}{f', adapter merged into {base}' if base else ''}")
     quantization = "none" if source.config is None else source.config.policy.quantization

@@ -97,7 +97,7 @@ def distance(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).abs().nan_to_num().max() / scale).item())
 
 
-def check_written(read: Any, written: Any, dtype: str, target: Path) -> None:
+def check_saved(read: Any, written: Any, dtype: str, target: Path) -> None:
     """Compare the model that a folder gives with the one that was written to it.
 
     Raises:

@@ -28,7 +28,7 @@ def write_published(weights: Path, vocabulary: Path, tokenizer: Any, model: Any)
 
     from rl4bio.exports.cards import describe_molgpt
     from rl4bio.modules.molgpt.files import published_state, read_stoi
-    from rl4bio.modules.molgpt.model import MolGPTConfig
+    from rl4bio.modules.molgpt.layers import MolGPTConfig
     from rl4bio.storage.torch_files import read_tensors
 
     if not isinstance(model.config, MolGPTConfig):

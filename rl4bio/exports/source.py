@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.config.load import load_config
-from rl4bio.errors import ConfigError, ModelError
+from rl4bio.errors import ConfigError, ModelError, StorageError
 from rl4bio.sections import NEW, RunConfig
-from rl4bio.storage import RunFolder
+from rl4bio.storage import RunFolder, read_json
 
 if TYPE_CHECKING:
     from rl4bio.modules.policy import Policy
@@ -37,10 +37,9 @@ class Source:
         if self.config is None or self.is_checkpoint:
             return None
         try:
-            found: dict[str, Any] = json.loads((self.folder.parent / "summary.json").read_text())
-        except (OSError, ValueError):
+            return read_json(self.folder.parent / "summary.json")
+        except StorageError:
             return None
-        return found
 
     @property
     def is_checkpoint(self) -> bool:
@@ -106,19 +105,19 @@ def find_source(
     files = RunFolder(Path(str(run)))
     if step is not None:
         found = find_checkpoint(files, step)
-        return Source(folder=found, config=run_config(files), given_base=base)
-    if files.adapter.is_dir():
-        return Source(folder=files.adapter, config=run_config(files), given_base=base)
-    if files.model.is_dir():
-        config = run_config(files) if files.config.is_file() else None
-        return Source(folder=files.model, config=config)
-    raise ModelError(
-        f"{files.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run, or "
-        f"export a checkpoint of it with --step {LATEST}"
-    )
+        return Source(folder=found, config=stored_run_config(files), given_base=base)
+    if files.tuned is None:
+        raise ModelError(
+            f"{files.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run, or "
+            f"export a checkpoint of it with --step {LATEST}"
+        )
+    if files.tuned == files.adapter:
+        return Source(folder=files.tuned, config=stored_run_config(files), given_base=base)
+    config = stored_run_config(files) if files.config.is_file() else None
+    return Source(folder=files.tuned, config=config)
 
 
-def run_config(files: RunFolder) -> RunConfig:
+def stored_run_config(files: RunFolder) -> RunConfig:
     """The configuration of a run."""
     if not files.config.is_file():
         raise ModelError(

@@ -85,7 +85,7 @@ def as_text(value: Any, name: str) -> Any:
     return found
 
 
-def checked(text: str, name: str) -> str:
+def checked_text(text: str, name: str) -> str:
     """A text that a model can be given.
 
     Raises:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rl4bio.files.cells import NO_VALUE, as_text, checked, spelled_out
+from rl4bio.files.cells import NO_VALUE, as_text, checked_text, spelled_out
 from rl4bio.text.redaction import shown
 
 OPTIONS = "letter: text, or a list of texts"
@@ -20,7 +20,7 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
 
 
-def read_text(fields: Mapping[str, Any], name: str, *, empty: bool = False) -> str:
+def text_of(fields: Mapping[str, Any], name: str, *, empty: bool = False) -> str:
     """The text of a column, stripped.
 
     Args:
@@ -47,7 +47,7 @@ def clean(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is {shown(value)}, needs text")
     text = as_text(value, name).replace("\r\n", "\n").replace("\r", "\n").strip()
-    return checked(text, name)
+    return checked_text(text, name)
 
 
 def as_index(value: Any) -> int | None:

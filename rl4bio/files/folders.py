@@ -71,12 +71,12 @@ def read_saved(folder: Path) -> list[Row]:
             "save it again, or write it with to_parquet and give that file"
         ) from None
     whole = loaded if isinstance(loaded, Mapping) else {"": loaded}
-    return table_rows(
+    return dataset_rows(
         {f"{folder}[{split}]" if split else str(folder): table for split, table in whole.items()}
     )
 
 
-def table_rows(tables: Mapping[str, Any]) -> list[Row]:
+def dataset_rows(tables: Mapping[str, Any]) -> list[Row]:
     """The rows of tables of `datasets`, whose numbered classes get their names.
 
     Args:

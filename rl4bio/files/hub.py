@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rl4bio.errors import DataError
-from rl4bio.files.folders import table_rows
+from rl4bio.files.folders import dataset_rows
 from rl4bio.files.rows import Row
 
 
@@ -23,7 +23,7 @@ def read_hub_rows(source: str, subset: str, revision: str | None) -> list[Row]:
             f"data.source: {source!r} (subset {subset!r}) is neither a file or folder here nor "
             f"could it be loaded from the Hub ({_reason(error)}); {_advice(error)}"
         ) from error
-    return table_rows({f"{source}/{subset}[{split}]": table for split, table in loaded.items()})
+    return dataset_rows({f"{source}/{subset}[{split}]": table for split, table in loaded.items()})
 
 
 def _reason(error: BaseException) -> str:

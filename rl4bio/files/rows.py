@@ -7,7 +7,6 @@ filled in or left out.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from rl4bio.errors import DataError
 from rl4bio.files.columnar import read_columnar
+from rl4bio.files.delimited import check_width, delimited_rows
 from rl4bio.files.text_files import read_text
 from rl4bio.text.redaction import shown
 
@@ -247,34 +247,24 @@ def _parse_line(line: str) -> Any:
 
 
 def _read_csv(path: Path, text: str, delimiter: str = "") -> Iterator[Row]:
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     delimiter = delimiter or _find_delimiter(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = delimited_rows(path, text, delimiter)
+    _, header = next(rows)
+    named = [name for name in header if name]
+    if len(set(named)) < len(named):
+        raise DataError(f"{path}:1: a column name appears twice")
     blank = ""
-    try:
-        header = next(reader)
-        named = [name for name in header if name]
-        if len(set(named)) < len(named):
-            raise DataError(f"{path}:1: a column name appears twice")
-        line = reader.line_num + 1
-        for cells in reader:
-            place = f"{path}:{line}"
-            line = reader.line_num + 1
-            if not any(cells):  # at the end spreadsheets leave some
-                blank = blank or place
-                continue
-            if blank:
-                raise DataError(f"{blank}: a blank line between the records; remove it")
-            if len(cells) != len(header):
-                raise DataError(
-                    f"{place}: {len(cells)} columns, the header has {len(header)}; a cell with "
-                    f"{delimiter!r} in it needs double quotes"
-                )
-            fields = dict(zip(header, cells, strict=True))
-            fields.pop("", None)  # the index of a pandas table
-            yield Row(fields=fields, place=place)
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: {error}") from None
+    for line, cells in rows:
+        place = f"{path}:{line}"
+        if not any(cells):  # at the end spreadsheets leave some
+            blank = blank or place
+            continue
+        if blank:
+            raise DataError(f"{blank}: a blank line between the records; remove it")
+        check_width(place, cells, len(header), delimiter)
+        fields = dict(zip(header, cells, strict=True))
+        fields.pop("", None)  # the index of a pandas table
+        yield Row(fields=fields, place=place)
 
 
 def _find_delimiter(text: str) -> str:

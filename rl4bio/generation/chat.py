@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rl4bio.errors import ConfigError, NonFiniteError, Rl4bioError
+from rl4bio.generation.options import sampling_of
 from rl4bio.sections import RunConfig
 from rl4bio.text.redaction import mask_secrets, one_line, visible
 from rl4bio.types import Message
 
 if TYPE_CHECKING:
+    from rl4bio.modules.completing import Sampling
     from rl4bio.modules.policy import Policy
 
 LEAVE = ("quit", "exit")
@@ -29,25 +31,14 @@ NARROWEST = 60
 """Columns of a terminal below which replies stand one below the other, as they do in a pipe."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How replies are drawn."""
-
-    temperature: float
-    """0: the likeliest token each time."""
-    top_k: int | None
-    max_new_tokens: int
-    seed: int
-    opening: str = ""
-    """What every reply is begun with."""
-
-
 @dataclass(kw_only=True)
 class Speaker:
     """A model in a conversation, with its own replies as its history."""
 
     name: str
     policy: Policy
+    opening: str = ""
+    """What every reply is begun with."""
     active: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Makes the model this one, where two share their weights."""
     turns: list[Message] = field(default_factory=list)
@@ -56,7 +47,8 @@ class Speaker:
         """The reply to a user turn as it grows; both turns are kept once it is whole."""
         asked = [*self.turns, Message(role="user", content=text)]
         said = ""
-        for said in stream_reply(self.policy, asked, sampling, turn=turn, active=self.active):
+        options: dict[str, Any] = {"opening": self.opening, "turn": turn, "active": self.active}
+        for said in stream_reply(self.policy, asked, sampling, **options):
             yield said
         self.turns = [*asked, Message(role="assistant", content=said)]
 
@@ -66,6 +58,7 @@ def stream_reply(
     turns: list[Message],
     sampling: Sampling,
     *,
+    opening: str = "",
     turn: int = 0,
     active: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Iterator[str]:
@@ -77,6 +70,7 @@ def stream_reply(
         policy: of the speaker.
         turns: system, user and assistant turns; the last is the user's.
         sampling: how to draw.
+        opening: what the reply is begun with.
         turn: number of the turn, which draws its own noise.
         active: switches the policy to the speaker for as long as it computes.
 
@@ -89,20 +83,18 @@ def stream_reply(
     from rl4bio.engine.known_tokens import restricted
     from rl4bio.engine.sampling import sample_tokens
     from rl4bio.modules.policy import evaluating
-    from rl4bio.modules.rollout import draw_noise, sampling_seed
+    from rl4bio.modules.rollout import draw_noise
 
-    prompt = policy.encode_prompt(turns, sampling.opening)
-    start = policy.turn_start(turns, sampling.opening)
-    room = policy.completion_room(len(prompt))
-    limit = sampling.max_new_tokens if room is None else min(sampling.max_new_tokens, room)
+    prompt = policy.encode_prompt(turns, opening)
+    start = policy.turn_start(turns, opening)
+    limit = sampling.room(policy, len(prompt))
     if limit < 1:
         raise ConfigError(
             f"the conversation has {len(prompt)} tokens, the model {policy.max_positions} "
             f"positions; say {FORGET} to begin another"
         )
-    noise = None
-    if sampling.temperature > 0:
-        noise = draw_noise([sampling_seed(sampling.seed, turn, 0)], 1, sampling.max_new_tokens)
+    seeds = sampling.seeds([turn])
+    noise = None if seeds is None else draw_noise(seeds, 1, limit)
     model: Any = policy.model
     ids, cache, said = torch.tensor([prompt], device=policy.device), None, []
     for place in range(limit):
@@ -141,17 +133,13 @@ def chat(config: RunConfig, tuned: Path | None, arguments: argparse.Namespace) -
     """
     from rl4bio.runs.begun_answers import opening_of
 
-    sampling = Sampling(
-        temperature=arguments.temperature,
-        top_k=arguments.top_k,
-        max_new_tokens=config.rollout.max_completion_tokens,
-        seed=arguments.seed,
-        opening=opening_of(config),
-    )
+    sampling = sampling_of(arguments, max_new_tokens=config.rollout.max_completion_tokens)
     with ExitStack() as stack:
         speakers = open_speakers(stack, config, tuned)
         if speakers[0].policy.family == "molgpt":
             raise ConfigError("--chat: this model writes molecules; start them with --context")
+        for speaker in speakers:
+            speaker.opening = opening_of(config)
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")
         system = arguments.system or ""

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rl4bio.errors import ConfigError
-from rl4bio.generation.options import noise
+from rl4bio.generation.options import sampling_of
 from rl4bio.generation.prompts import encode_prompts
-from rl4bio.generation.streams import Progress, opened_output
+from rl4bio.generation.streams import opened_output
 from rl4bio.sections import RunConfig
 from rl4bio.types import Sample
 
@@ -29,37 +29,40 @@ def write_completions(
     Raises:
         ConfigError: there is no prompt, or the completion limit is beyond the model's positions.
     """
-    from rl4bio.modules.rollout import check_positions, sample_completions
+    from rl4bio.modules.completing import Progress, complete_all, in_turn
+    from rl4bio.modules.rollout import check_positions
 
     if not samples:
         raise ConfigError("--prompts: this model completes prompts; give --prompts or --prompt")
     prompts = encode_prompts(policy, samples)
     check_positions(policy, samples, config.rollout)
     num, size = arguments.num or 1, arguments.batch_size or 8
-    progress, truncated, done = Progress(len(samples) * num, "completions"), 0, 0
+    sampling = sampling_of(
+        arguments, max_new_tokens=config.rollout.max_completion_tokens, group_size=num
+    )
+    progress, truncated = Progress(len(samples), "completions", each=num), 0
     with opened_output(arguments.output) as stream:
-        for start in range(0, len(samples), size):
-            rows = samples[start : start + size]
-            found = sample_completions(
-                policy,
-                **policy.inputs(rows, prompts[start : start + size]),
-                group_size=num,
-                max_new_tokens=config.rollout.max_completion_tokens,
-                top_k=arguments.top_k,
-                **noise(arguments, range(start, start + len(rows))),
-            )
+        for rows, found in complete_all(
+            policy,
+            samples,
+            sampling,
+            batches=in_turn(len(samples), size),
+            numbers=range(len(samples)),
+            prompts=prompts,
+            progress=progress,
+        ):
             cut = found.truncated.tolist()
+            asked = [samples[row] for row in rows for _ in range(num)]
             lines = [
                 {
-                    "id": rows[n // num].extra.get("id", rows[n // num].uid),
-                    "prompt": rows[n // num].prompt,
+                    "id": sample.extra.get("id", sample.uid),
+                    "prompt": sample.prompt,
                     "completion": text,
-                    "truncated": cut[n],
+                    "truncated": is_cut,
                 }
-                for n, text in enumerate(found.texts)
+                for sample, text, is_cut in zip(asked, found.completions, cut, strict=True)
             ]
             stream.write("".join(json.dumps(line) + "\n" for line in lines))
             stream.flush()
-            done, truncated = done + len(cut), truncated + sum(cut)
-            progress.at(done)
-    log.info("%d completions, %d cut off, %.0f s", done, truncated, progress.seconds)
+            truncated += sum(cut)
+    log.info("%d completions, %d cut off, %.0f s", progress.done, truncated, progress.seconds)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -17,11 +15,12 @@ from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.states import batch_states, same_key
 from rl4bio.chem.tokens import END
 from rl4bio.errors import ConfigError
-from rl4bio.generation.options import noise
-from rl4bio.generation.streams import Progress, opened_output
-from rl4bio.modules.conditions import encode_scaffold, repeat_conditions
+from rl4bio.files.delimited import csv_text
+from rl4bio.generation.options import sampling_of
+from rl4bio.generation.streams import opened_output
+from rl4bio.modules.completing import Progress, complete_all, in_turn
+from rl4bio.modules.conditions import encode_scaffold
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import sample_completions
 from rl4bio.registry import did_you_mean
 from rl4bio.text.redaction import safe_cell
 from rl4bio.types import MoleculeState, Sample
@@ -32,7 +31,7 @@ COLUMNS = ("smiles", "canonical", "state", "logprob")
 
 
 @dataclass(slots=True, kw_only=True)
-class Written:
+class MoleculeRow:
     """One sampled string."""
 
     smiles: str
@@ -61,43 +60,37 @@ def write_molecules(policy: Policy, arguments: argparse.Namespace) -> None:
         try:
             if not smi:
                 stream.write(",".join(COLUMNS) + "\n")
-            for batch in sample_molecules(policy, sample, num, arguments):
+            for batch in sample_molecules(policy, sample, num, arguments, progress):
                 kept = [row for row in batch if row.state not in left_out]
                 lines = "".join(row.smiles + "\n" for row in kept) if smi else csv_lines(kept)
                 stream.write(lines)
                 stream.flush()
                 for row in batch:
                     counts[row.state] += 1
-                progress.at(sum(counts.values()))
         finally:
             log.info("%s", closing_line(counts, progress.seconds))
 
 
 def sample_molecules(
-    policy: Policy, sample: Sample, num: int, arguments: argparse.Namespace
-) -> Iterator[list[Written]]:
+    policy: Policy, sample: Sample, num: int, arguments: argparse.Namespace, progress: Progress
+) -> Iterator[list[MoleculeRow]]:
     """Batches of molecules; the noise of each depends on the seed and its number alone."""
-    prompt = policy.encode_prompt(sample.prompt)
-    room = policy.completion_room(len(prompt)) or 0
-    conditions = policy.conditions([sample])
-    size, seen = arguments.batch_size or 256, set[int]()
-    for start in range(0, num, size):
-        rows = range(start, min(num, start + size))
-        found = sample_completions(
-            policy,
-            [prompt] * len(rows),
-            group_size=1,
-            max_new_tokens=room,
-            top_k=arguments.top_k,
-            **noise(arguments, rows),
-            conditions=repeat_conditions(conditions, len(rows)),
-        )
+    seen = set[int]()
+    for _, found in complete_all(
+        policy,
+        [sample] * num,
+        sampling_of(arguments),
+        batches=in_turn(num, arguments.batch_size or 256),
+        numbers=range(num),
+        prompts=[policy.encode_prompt(sample.prompt)] * num,
+        progress=progress,
+    ):
         sums = found.logprobs.double().sum(-1).tolist()
-        molecules = [read_smiles(f"{sample.prompt}{text}") for text in found.texts]
+        molecules = [read_smiles(f"{sample.prompt}{text}") for text in found.completions]
         states = batch_states(molecules, seen)
         seen.update(same_key(molecule) for molecule in molecules if molecule.valid)
         yield [
-            Written(
+            MoleculeRow(
                 smiles=molecule.text,
                 canonical=molecule.canonical,
                 state="duplicate" if state == "seen" else state,
@@ -187,13 +180,11 @@ def read_scaffold(policy: Policy, text: str | None) -> str:
     return text
 
 
-def csv_lines(rows: Sequence[Written]) -> str:
+def csv_lines(rows: Sequence[MoleculeRow]) -> str:
     """Rows of the CSV file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in rows:
-        writer.writerow([safe_cell(row.smiles), row.canonical, row.state, f"{row.logprob:.3f}"])
-    return text.getvalue()
+    return csv_text(
+        [safe_cell(row.smiles), row.canonical, row.state, f"{row.logprob:.3f}"] for row in rows
+    )
 
 
 def closing_line(counts: dict[str, int], seconds: float) -> str:

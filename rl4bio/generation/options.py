@@ -1,20 +1,25 @@
-"""Values of the options of `rl4bio generate`, and the noise that they ask for."""
+"""Values of the options of `rl4bio generate`, and how they ask to draw."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rl4bio.modules.completing import Sampling
 
 
-def noise(arguments: argparse.Namespace, numbers: range) -> dict[str, Any]:
-    """Temperature and seeds of `sample_completions` for texts by number; at 0 it is greedy."""
-    from rl4bio.modules.rollout import sampling_seed
+def sampling_of(arguments: argparse.Namespace, **limits: int | None) -> Sampling:
+    """How the options ask to draw, within the limits that are given."""
+    from rl4bio.modules.completing import Sampling
 
-    if arguments.temperature == 0:
-        return {"temperature": 1.0, "seeds": None}
-    seeds = [sampling_seed(arguments.seed, number, 0) for number in numbers]
-    return {"temperature": arguments.temperature, "seeds": seeds}
+    return Sampling(
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        seed=arguments.seed,
+        **limits,  # type: ignore[arg-type]
+    )
 
 
 def positive(kind: type, *, zero: bool = False) -> Any:

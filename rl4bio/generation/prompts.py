@@ -39,14 +39,14 @@ def read_prompts(arguments: argparse.Namespace) -> list[Sample]:
     samples, problems = [], []
     for number, row in enumerate(read_rows(Path(arguments.prompts)), start=1):
         try:
-            samples.append(to_sample(row, number))
+            samples.append(prompt_sample(row, number))
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)
     return samples
 
 
-def to_sample(row: Row, number: int) -> Sample:
+def prompt_sample(row: Row, number: int) -> Sample:
     """The prompt of a row; its number is the id where it has none."""
     uid = row.fields.get("id", number)
     prompt, messages = row.fields.get("prompt"), row.fields.get("messages")

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import torch
 
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import Completions, sample_completions
+from rl4bio.modules.rollout import sample_completions
 from rl4bio.sections import RolloutConfig
+from rl4bio.types import Completions
 
 Sampler = Callable[..., Completions]
 """`sample_completions` without its first argument."""

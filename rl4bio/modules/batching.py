@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,14 @@ from torch.nn.functional import pad
 from rl4bio.host_memory import MAPPED_FROM
 from rl4bio.modules.conditions import pick_conditions
 from rl4bio.types import Rollout, Scores
+
+Found = TypeVar("Found", Rollout, Scores)
+OF_ALL = ("group_size", "weights")
+"""Fields that belong to all rows together, the same in every piece."""
+OF_GROUPS = ("samples",)
+"""Fields with an element a group; the others have one a row."""
+LEFT = ("prompt_ids", "prompt_mask")
+"""Fields that are padded on the left."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,77 +123,60 @@ def cut(rollout: Rollout, rows: Tensor) -> Rows:
     )
 
 
-def take_groups(rollout: Rollout, groups: Sequence[int]) -> Rollout:
-    """Some groups of a rollout, in the given order."""
-    size = rollout.group_size
+def take_groups(found: Found, groups: Sequence[int], size: int) -> Found:
+    """Some groups of a rollout or of its scores, in the given order.
+
+    Args:
+        found: N rows.
+        groups: numbers of the groups.
+        size: G, of each group.
+    """
     rows = [group * size + k for group in groups for k in range(size)]
-    index = torch.tensor(rows, dtype=torch.long, device=rollout.prompt_ids.device)
-    return Rollout(
-        prompt_ids=rollout.prompt_ids[index],
-        prompt_mask=rollout.prompt_mask[index],
-        completion_ids=rollout.completion_ids[index],
-        completion_mask=rollout.completion_mask[index],
-        logprobs=rollout.logprobs[index],
-        completions=[rollout.completions[row] for row in rows],
-        truncated=rollout.truncated[index],
-        samples=[rollout.samples[group] for group in groups],
-        group_size=size,
-        conditions=pick_conditions(rollout.conditions, index),
-    )
-
-
-def take_scores(scores: Scores, groups: Sequence[int], group_size: int) -> Scores:
-    """The scores of some groups, in the given order."""
-    rows = [group * group_size + k for group in groups for k in range(group_size)]
-    index = torch.tensor(rows, dtype=torch.long, device=scores.total.device)
-    return Scores(
-        total=scores.total[index],
-        parts={name: part[index] for name, part in scores.parts.items()},
-        weights=scores.weights,
-        states=None if scores.states is None else [scores.states[row] for row in rows],
-        raw={name: [values[row] for row in rows] for name, values in scores.raw.items()},
-    )
-
-
-def join_rollouts(pieces: Sequence[Rollout]) -> Rollout:
-    """One rollout of all groups, prompts padded on the left and completions on the right."""
-    p = max(piece.prompt_ids.shape[1] for piece in pieces)
-    c = max(piece.completion_ids.shape[1] for piece in pieces)
-
-    def left(tensors: list[Tensor]) -> Tensor:
-        return torch.cat([pad(t, (p - t.shape[1], 0)) for t in tensors])
-
-    def right(tensors: list[Tensor]) -> Tensor:
-        return torch.cat([pad(t, (0, c - t.shape[1])) for t in tensors])
-
-    return Rollout(
-        prompt_ids=left([piece.prompt_ids for piece in pieces]),
-        prompt_mask=left([piece.prompt_mask for piece in pieces]),
-        completion_ids=right([piece.completion_ids for piece in pieces]),
-        completion_mask=right([piece.completion_mask for piece in pieces]),
-        logprobs=right([piece.logprobs for piece in pieces]),
-        completions=[text for piece in pieces for text in piece.completions],
-        truncated=torch.cat([piece.truncated for piece in pieces]),
-        samples=[sample for piece in pieces for sample in piece.samples],
-        group_size=pieces[0].group_size,
-        conditions={
-            name: torch.cat([piece.conditions[name] for piece in pieces])
-            for name in pieces[0].conditions
+    return replace(
+        found,
+        **{
+            each.name: _picked(
+                getattr(found, each.name), groups if each.name in OF_GROUPS else rows
+            )
+            for each in fields(found)
+            if each.name not in OF_ALL
         },
     )
 
 
-def join_scores(pieces: Sequence[Scores]) -> Scores:
-    """One table of all rows."""
-    states = [piece.states for piece in pieces if piece.states is not None]
-    return Scores(
-        total=torch.cat([piece.total for piece in pieces]),
-        parts={
-            name: torch.cat([piece.parts[name] for piece in pieces]) for name in pieces[0].parts
-        },
-        weights=pieces[0].weights,
-        states=[s for some in states for s in some] if len(states) == len(pieces) else None,
-        raw={
-            name: [value for piece in pieces for value in piece.raw[name]] for name in pieces[0].raw
+def join_groups(pieces: Sequence[Found]) -> Found:
+    """All groups in one, prompts padded on the left and completions on the right."""
+    return replace(
+        pieces[0],
+        **{
+            each.name: _joined([getattr(piece, each.name) for piece in pieces], each.name in LEFT)
+            for each in fields(pieces[0])
+            if each.name not in OF_ALL
         },
     )
+
+
+def _picked(value: Any, rows: Sequence[int]) -> Any:
+    if isinstance(value, Tensor):
+        return value[torch.tensor(rows, dtype=torch.long, device=value.device)]
+    if isinstance(value, dict):
+        return {name: _picked(own, rows) for name, own in value.items()}
+    return [value[row] for row in rows] if isinstance(value, list) else value
+
+
+def _joined(values: Sequence[Any], left: bool = False) -> Any:
+    first = values[0]
+    if any(value is None for value in values):
+        return None
+    if isinstance(first, dict):
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: _joined([own[name] for own in values if name in own]) for name in names}
+    if isinstance(first, list):
+        return [one for value in values for one in value]
+    if not isinstance(first, Tensor):
+        return sum(values)
+    if first.dim() == 2:
+        width = max(value.shape[1] for value in values)
+        rest = [width - value.shape[1] for value in values]
+        values = [pad(v, (n, 0) if left else (0, n)) for v, n in zip(values, rest, strict=True)]
+    return torch.cat(list(values))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rl4bio.modules.backends import build_sampler
 from rl4bio.modules.bad_numbers import weight_named
+from rl4bio.modules.completing import Sampling, complete
 from rl4bio.modules.dropout import switch_off_dropout
 from rl4bio.modules.phases import phase
 from rl4bio.modules.policy import Policy
@@ -19,7 +20,6 @@ from rl4bio.modules.refill import refill, spare_prompts
 from rl4bio.modules.replay.memory import ReplayMemory
 from rl4bio.modules.replay.mixing import ReplayUpdate
 from rl4bio.modules.replay.offspring import Breeder
-from rl4bio.modules.rollout import sampling_seed
 from rl4bio.modules.self_check import check_start
 from rl4bio.modules.step_advantages import advantages_over_ranks, augmented, of_the_best
 from rl4bio.modules.step_metrics import Stopwatch, step_sums
@@ -127,26 +127,20 @@ class GRPOLightningModule(ReplayUpdate):
     @phase("rollout")
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
-        with weight_named(self.model):
-            found = self.sampler(
-                **self.policy.inputs(batch.samples),
-                group_size=self.grpo.group_size,
-                max_new_tokens=self.rollout.max_completion_tokens,
-                **self.distribution,
-                seeds=[sampling_seed(self.seed, n, round_number) for n in batch.indices],
-            )
-        return Rollout(
-            prompt_ids=found.prompt_ids,
-            prompt_mask=found.prompt_mask,
-            completion_ids=found.ids,
-            completion_mask=found.mask,
-            logprobs=found.logprobs,
-            completions=found.texts,
-            truncated=found.truncated,
-            samples=list(batch.samples),
-            group_size=self.grpo.group_size,
-            conditions=found.conditions,
+        size = self.grpo.group_size
+        sampling = Sampling(
+            max_new_tokens=self.rollout.max_completion_tokens,
+            **self.distribution,
+            group_size=size,
+            seed=self.seed,
+            round_number=round_number,
         )
+        seeds = sampling.seeds(batch.indices)
+        with weight_named(self.model):
+            found = complete(
+                self.policy, batch.samples, sampling, seeds=seeds, sampler=self.sampler
+            )
+        return Rollout.of(found, batch.samples, size)
 
     def draw_again(self, batch: PromptBatch, round_number: int) -> tuple[Rollout, Scores]:
         """Scored completions of fresh prompts."""

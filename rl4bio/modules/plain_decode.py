@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rl4bio.engine.known_tokens import restricted
-from rl4bio.engine.record import Decoded, Record
+from rl4bio.engine.record import Decoded, DecodingRecord
 from rl4bio.engine.sampling import sample_tokens
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.conditions import repeat_conditions
@@ -53,28 +53,11 @@ def decode_plainly(
         ModelError: the model takes no cache.
     """
     shared = shares_prompts(model)
-    conditions = conditions or {}
-    if not shared:
-        prompt_ids, prompt_mask = (
-            rows.repeat_interleave(group_size, 0) for rows in (prompt_ids, prompt_mask)
-        )
-        conditions = repeat_conditions(conditions, group_size)
-    out = model(
-        input_ids=prompt_ids,
-        attention_mask=None if bool(prompt_mask.all()) else prompt_mask.long(),
-        position_ids=position_ids(prompt_mask),
-        use_cache=True,
-        logits_to_keep=1,
-        **conditions,
+    cache, logits, mask = _prefill(
+        model, prompt_ids, prompt_mask, conditions or {}, group_size, shared=shared
     )
-    if getattr(out, "past_key_values", None) is None:
-        raise no_cache(model)
-    cache, logits, mask = out.past_key_values, restricted(model, out.logits[:, -1]), prompt_mask
-    if shared:
-        logits, mask = (rows.repeat_interleave(group_size, 0) for rows in (logits, mask))
-        cache.batch_repeat_interleave(group_size)
     device = mask.device
-    record = Record(len(mask), max_new_tokens, stop_ids, device)
+    record = DecodingRecord(len(mask), max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(device)
     padded = not bool(mask.all())  # without padding the models need no mask
     attention, position = mask.long(), mask.sum(-1)
@@ -103,3 +86,40 @@ def decode_plainly(
         )
         logits, position = restricted(model, out.logits[:, -1]), position + 1
     return record.finish()
+
+
+def _prefill(
+    model: Any,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    conditions: Mapping[str, Tensor],
+    group_size: int,
+    *,
+    shared: bool,
+) -> tuple[Any, Tensor, Tensor]:
+    """Cache, logits [N, V] behind the prompts, and mask [N, P]; shared prompts run once.
+
+    Raises:
+        ModelError: the model takes no cache.
+    """
+    if not shared:
+        prompt_ids, prompt_mask = (
+            rows.repeat_interleave(group_size, 0) for rows in (prompt_ids, prompt_mask)
+        )
+        conditions = repeat_conditions(conditions, group_size)
+    out = model(
+        input_ids=prompt_ids,
+        attention_mask=None if bool(prompt_mask.all()) else prompt_mask.long(),
+        position_ids=position_ids(prompt_mask),
+        use_cache=True,
+        logits_to_keep=1,
+        **conditions,
+    )
+    cache = getattr(out, "past_key_values", None)
+    if cache is None:
+        raise no_cache(model)
+    logits, mask = restricted(model, out.logits[:, -1]), prompt_mask
+    if shared:
+        logits, mask = (rows.repeat_interleave(group_size, 0) for rows in (logits, mask))
+        cache.batch_repeat_interleave(group_size)
+    return cache, logits, mask

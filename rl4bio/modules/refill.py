@@ -7,7 +7,7 @@ from typing import Any
 
 from rl4bio.errors import ConfigError
 from rl4bio.functional.advantages import zero_spread_groups
-from rl4bio.modules.batching import join_rollouts, join_scores, take_groups, take_scores
+from rl4bio.modules.batching import join_groups, take_groups
 from rl4bio.types import PromptBatch, Rollout, Scores
 
 
@@ -59,6 +59,6 @@ def refill(
         good = [group for group, equal in enumerate(silent) if not equal]
         numbers = [numbers[g] for g in good] + [numbers[g] for g in bad]
         fresh, fresh_scores = draw(spare(round_number, numbers[len(good) :]), round_number)
-        rollout = join_rollouts([take_groups(rollout, good), fresh])
-        scores = join_scores([take_scores(scores, good, size), fresh_scores])
+        rollout = join_groups([take_groups(rollout, good, size), fresh])
+        scores = join_groups([take_groups(scores, good, size), fresh_scores])
     return rollout, scores

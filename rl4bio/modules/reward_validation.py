@@ -5,6 +5,7 @@ from __future__ import annotations
 from rl4bio.errors import RewardError
 from rl4bio.modules.backends import Sampler
 from rl4bio.modules.base import PolicyModule
+from rl4bio.modules.completing import Sampling, complete
 from rl4bio.modules.step_metrics import validation_sums
 from rl4bio.sections import RolloutConfig
 from rl4bio.types import PromptBatch, Rollout, Scorer, Scores
@@ -40,14 +41,9 @@ class RewardValidation(PolicyModule):
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Greedy completions of the validation prompts, scored by the same rewards."""
-        found = self.sampler(
-            **self.policy.inputs(batch.samples),
-            group_size=1,
-            max_new_tokens=self.rollout.max_completion_tokens,
-            temperature=1.0,
-            seeds=None,
-        )
-        table = self.unguarded(found.texts, batch.samples)
+        greedy = Sampling(max_new_tokens=self.rollout.max_completion_tokens)
+        found = complete(self.policy, batch.samples, greedy, seeds=None, sampler=self.sampler)
+        table = self.unguarded(found.completions, batch.samples)
         columns = {"reward": table.total, **table.parts, "truncated": found.truncated.tolist()}
         for name, values in columns.items():
             self._validation.setdefault(name, []).extend(map(float, values))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,26 +25,7 @@ from rl4bio.modules.opening import whole_texts
 from rl4bio.modules.plain_decode import decode_plainly
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.sections import RolloutConfig
-from rl4bio.types import Sample
-
-
-@dataclass(slots=True, kw_only=True)
-class Completions:
-    """N sampled completions, right-padded to the longest."""
-
-    prompt_ids: Tensor  # int [N, P], left-padded
-    prompt_mask: Tensor  # bool [N, P]
-    ids: Tensor  # int [N, C]
-    mask: Tensor  # bool [N, C]; True up to and including the first stop token
-    logprobs: Tensor  # float [N, C]; 0 where the mask is False
-    texts: list[str]  # N, each with the start of its turn
-    truncated: Tensor  # bool [N]; True = no stop token within the limit
-    conditions: dict[str, Tensor]  # each [N, ...]
-
-    @property
-    def lengths(self) -> Tensor:
-        """Tokens of each completion, the stop token included: int [N]."""
-        return self.mask.sum(-1)
+from rl4bio.types import Completions, Sample
 
 
 def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutConfig) -> None:
@@ -146,10 +126,10 @@ def sample_completions(
     return Completions(
         prompt_ids=ids.repeat_interleave(group_size, 0),
         prompt_mask=mask.repeat_interleave(group_size, 0),
-        ids=found.tokens[:, :width].masked_fill(~completion_mask, policy.pad_id),
-        mask=completion_mask,
+        completion_ids=found.tokens[:, :width].masked_fill(~completion_mask, policy.pad_id),
+        completion_mask=completion_mask,
         logprobs=found.logprobs[:, :width],
-        texts=whole_texts(
+        completions=whole_texts(
             [policy.decode(row[:length]) for row, length in rows], starts, group_size
         ),
         truncated=~found.ended,

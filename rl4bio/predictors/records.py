@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -82,40 +82,24 @@ def read_measured(
     places = (table.smiles_index(smiles, option="--smiles"), table.index(label, option="--label"))
     rows = [dict(zip(table.names, cells, strict=True)) for cells in table.rows]
     measure = find_measure(table.names, rows, label, types=types, place=str(path), option="--type")
-    found: dict[str, tuple[Molecule, list[float]]] = {}
-    problems: list[str] = []
-    mixtures: list[str] = []
-    units: set[str] = set()
+    read = _Read()
     for row, cells in enumerate(table.rows):
         text = cells[places[1]].strip()
-        if not measure.wants(rows[row], text):
-            continue
-        own = measure.unit(rows[row], unit)
+        own = measure.unit(rows[row], unit) if measure.wants(rows[row], text) else None
         if own is None:
             continue
         try:
             whole = _molecule(cells[places[0]].strip(), table, row)
-            value = _value(text, own, label, table, row)
+            read.add(whole, _value(text, own, label, table, row), table.place(row))
         except DataError as error:
-            problems.append(str(error))
+            read.problems.append(str(error))
             continue
-        if other_parts(whole):
-            mixtures.append(f"{table.place(row)} {shown(whole.text)}")
-        molecule = parent_molecule(whole)
-        units.add(own)
-        found.setdefault(molecule.canonical, (molecule, []))[1].append(value)
-    if problems and (not drop_bad or not found):
-        more = len(problems) - SHOWN_PROBLEMS
-        raise DataError(
-            "; ".join(problems[:SHOWN_PROBLEMS])
-            + (f"; and {more} more" if more > 0 else "")
-            + "; repair them, or leave such rows out with --drop-bad"
-        )
-    gaps = [max(one) - min(one) for _, one in found.values()]
-    limit = math.inf if tolerance is None else tolerance
-    kept = [pair for pair, gap in zip(found.values(), gaps, strict=True) if gap <= limit]
+        read.units.add(own)
+    if read.problems and (not drop_bad or not read.found):
+        raise read.refusal()
+    kept = read.within(math.inf if tolerance is None else tolerance)
     if not kept:
-        disagree = f"{len(found)} molecules that disagree" if found else ""
+        disagree = f"{len(read.found)} molecules that disagree" if read.found else ""
         why = ", ".join(filter(None, [measure.described(), disagree]))
         raise DataError(f"{path}: nothing is left to learn from; left out: {why}")
     values = [one for _, one in kept]
@@ -123,14 +107,44 @@ def read_measured(
         molecules=[molecule for molecule, _ in kept],
         values=np.array([statistics.median(one) for one in values]),
         rows=len(table.rows),
-        dropped=len(problems),
+        dropped=len(read.problems),
         repeats=sum(len(one) - 1 for one in values),
         largest_gap=max((max(one) - min(one) for one in values), default=0.0),
         left_out=dict(measure.left_out),
-        mixtures=mixtures,
-        disagreeing=len(found) - len(kept),
-        unit=unit or measure.unit_of_label() or min(units),
+        mixtures=read.mixtures,
+        disagreeing=len(read.found) - len(kept),
+        unit=unit or measure.unit_of_label() or min(read.units),
     )
+
+
+@dataclass(slots=True)
+class _Read:
+    """What the rows of a table have said so far."""
+
+    found: dict[str, tuple[Molecule, list[float]]] = field(default_factory=dict)
+    """Canonical SMILES of a parent -> it, and its values."""
+    problems: list[str] = field(default_factory=list)
+    mixtures: list[str] = field(default_factory=list)
+    units: set[str] = field(default_factory=set)
+
+    def add(self, whole: Molecule, value: float, place: str) -> None:
+        if other_parts(whole):
+            self.mixtures.append(f"{place} {shown(whole.text)}")
+        molecule = parent_molecule(whole)
+        self.found.setdefault(molecule.canonical, (molecule, []))[1].append(value)
+
+    def within(self, limit: float) -> list[tuple[Molecule, list[float]]]:
+        """The molecules whose values lie no farther apart."""
+        return [pair for pair in self.found.values() if max(pair[1]) - min(pair[1]) <= limit]
+
+    def refusal(self) -> DataError:
+        """The first few problems, and what to do."""
+        more = len(self.problems) - SHOWN_PROBLEMS
+        return DataError(
+            "; ".join(self.problems[:SHOWN_PROBLEMS])
+            + (f"; and {more} more" if more > 0 else "")
+            + "; repair them, or leave such rows out with --drop-bad"
+        )
 
 
 def _molecule(text: str, table: Table, row: int) -> Molecule:

@@ -25,7 +25,7 @@ TOP_SHARE = 0.2
 
 
 @dataclass(slots=True, kw_only=True)
-class Scores:
+class SplitScores:
     """One split's held-out molecules."""
 
     split: str
@@ -53,7 +53,7 @@ class HeldOut:
 
 def evaluate(
     measured: Measured, options: TreeOptions, *, seeds: Sequence[int]
-) -> tuple[list[Scores], dict[str, list[HeldOut]]]:
+) -> tuple[list[SplitScores], dict[str, list[HeldOut]]]:
     """Train on four fifths and predict the rest, for each kind of split and each seed.
 
     Returns:
@@ -61,7 +61,7 @@ def evaluate(
     """
     rows = feature_rows(measured.molecules, FEATURES)
     bits = domain_bits(measured.molecules)
-    scores: list[Scores] = []
+    scores: list[SplitScores] = []
     held: dict[str, list[HeldOut]] = {}
     for kind in KINDS:
         for seed in seeds:
@@ -87,11 +87,11 @@ def score(
     truth: NDArray[np.float64],
     predicted: NDArray[np.float64],
     training_mean: float,
-) -> Scores:
+) -> SplitScores:
     """The measures of one set of predictions."""
     error = predicted - truth
     squares = float(((truth - truth.mean()) ** 2).sum())
-    return Scores(
+    return SplitScores(
         split=split,
         seed=seed,
         n=len(truth),
@@ -138,7 +138,7 @@ def similarity_bands(held: Sequence[HeldOut]) -> list[dict[str, float | None]]:
     return bands
 
 
-def summary(scores: Sequence[Scores]) -> dict[str, dict[str, dict[str, float]]]:
+def summary(scores: Sequence[SplitScores]) -> dict[str, dict[str, dict[str, float]]]:
     """split -> measure -> mean, low and high over the seeds."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for split in dict.fromkeys(one.split for one in scores):
@@ -154,7 +154,7 @@ def summary(scores: Sequence[Scores]) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def table(scores: Sequence[Scores]) -> str:
+def table(scores: Sequence[SplitScores]) -> str:
     """A Markdown table of the summary: mean and range over the seeds."""
     lines = [
         "| split | R2 | MAE | RMSE | Spearman | MAE of a constant |",
@@ -169,7 +169,7 @@ def table(scores: Sequence[Scores]) -> str:
     return "\n".join(lines)
 
 
-def as_json(scores: Sequence[Scores], held: dict[str, list[HeldOut]]) -> dict[str, Any]:
+def as_json(scores: Sequence[SplitScores], held: dict[str, list[HeldOut]]) -> dict[str, Any]:
     """All of it for report.json."""
     return {
         "splits": [asdict(one) for one in scores],

@@ -145,7 +145,7 @@ def grow_forest(
     return builder.build()
 
 
-def describe(options: TreeOptions) -> dict[str, Any]:
+def plain_options(options: TreeOptions) -> dict[str, Any]:
     """The options as a file keeps them."""
     return asdict(options)
 

@@ -47,3 +47,9 @@ class Reward:
             suffix of the reward's name ("" for the reward itself) -> N floats, NaN = none.
         """
         return {}
+
+
+def check_range(option: str, value: float, most: float) -> None:
+    """Raise a ValueError unless the value of an option is in [0, most]."""
+    if not 0 <= value <= most:
+        raise ValueError(f"{option}: got {value}, needs [0, {most}]")

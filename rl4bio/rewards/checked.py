@@ -29,7 +29,7 @@ def run_reward(
     Raises:
         RewardError: it raised, or returned something else than N numbers.
     """
-    return checked(name, _run(name, reward, completions, samples), len(completions))
+    return checked_scores(name, _run(name, reward, completions, samples), len(completions))
 
 
 def run_raw(
@@ -45,10 +45,10 @@ def run_raw(
     try:
         found = reward.raw_values(list(completions), copy.deepcopy(list(samples)))
     except (Exception, SystemExit) as error:
-        where = f"its raw values of a batch that starts with {shown(completions, samples, 0)}"
+        where = f"its raw values of a batch that starts with {named(completions, samples, 0)}"
         raise failure(name, error, where) from error
     return {
-        f"{name}{suffix}": checked(f"{name}{suffix}", values, len(completions))
+        f"{name}{suffix}": checked_scores(f"{name}{suffix}", values, len(completions))
         for suffix, values in found.items()
     }
 
@@ -61,14 +61,14 @@ def _run(name: str, reward: Reward, completions: Sequence[str], samples: Sequenc
             return reward(texts, own)
         # SystemExit too: a reward must not end the run as if it were done.
         except (Exception, SystemExit) as error:
-            where = f"a batch of {len(texts)} that starts with {shown(completions, samples, 0)}"
+            where = f"a batch of {len(texts)} that starts with {named(completions, samples, 0)}"
             raise failure(name, error, where) from error
     values: list[Any] = []
     for index, (text, sample) in enumerate(zip(texts, own, strict=True)):
         try:
             values.append(reward.score(text, sample))
         except (Exception, SystemExit) as error:
-            raise failure(name, error, shown(completions, samples, index)) from error
+            raise failure(name, error, named(completions, samples, index)) from error
     return values
 
 
@@ -84,14 +84,14 @@ def failure(name: str, error: BaseException, where: str) -> RewardError:
     )
 
 
-def shown(completions: Sequence[str], samples: Sequence[Sample], index: int) -> str:
+def named(completions: Sequence[str], samples: Sequence[Sample], index: int) -> str:
     """A completion as messages name it."""
     if not completions:
         return "no completion"
     return f"sample {samples[index].uid}, completion {completions[index][:SHOWN_CHARACTERS]!r}"
 
 
-def checked(name: str, values: Any, count: int) -> list[float]:
+def checked_scores(name: str, values: Any, count: int) -> list[float]:
     """The values as N floats; NaN where a reward gave None.
 
     Raises:

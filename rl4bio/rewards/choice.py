@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rl4bio.answers.choice import loose_choice, read_choice
 from rl4bio.answers.tags import check_names, strict_parse
-from rl4bio.rewards.base import Reward
+from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.verdict import MAX_WRONG_CREDIT
 from rl4bio.types import Sample
 
@@ -37,12 +37,8 @@ class ChoiceReward(Reward):
 
     def __post_init__(self) -> None:
         check_names(self.tags)
-        if not 0 <= self.lenient <= MAX_LENIENT:
-            raise ValueError(f"lenient: got {self.lenient}, needs [0, {MAX_LENIENT}]")
-        if not 0 <= self.wrong_credit <= MAX_WRONG_CREDIT:
-            raise ValueError(
-                f"wrong_credit: got {self.wrong_credit}, needs [0, {MAX_WRONG_CREDIT}]"
-            )
+        check_range("lenient", self.lenient, MAX_LENIENT)
+        check_range("wrong_credit", self.wrong_credit, MAX_WRONG_CREDIT)
 
     def score(self, completion: str, sample: Sample) -> float:
         options = sample.extra.get("options")

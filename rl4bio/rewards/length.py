@@ -8,7 +8,7 @@ from typing import Literal
 
 from rl4bio.answers.tags import strict_parse
 from rl4bio.answers.verdict import verdict_of
-from rl4bio.rewards.base import Reward
+from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.verdict import target_label
 from rl4bio.text.words import tokens
 from rl4bio.types import Sample
@@ -36,8 +36,7 @@ class LengthReward(Reward):
                 f"min_words, max_words: got {self.min_words}, {self.max_words}; "
                 "needs 0 <= min_words <= max_words, and max_words at least 1"
             )
-        if not 0 <= self.falloff <= 1:
-            raise ValueError(f"falloff: got {self.falloff}, needs [0, 1]")
+        check_range("falloff", self.falloff, 1)
 
     def score(self, completion: str, sample: Sample) -> float:
         label = target_label(sample) if self.within == "verdict" else None

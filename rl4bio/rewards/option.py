@@ -10,7 +10,7 @@ from rl4bio.answers.choice import loose_choice, read_choice
 from rl4bio.answers.forms import TAGS, answer_of
 from rl4bio.answers.kinds import own_kind
 from rl4bio.answers.option import Option
-from rl4bio.rewards.base import Reward
+from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.verdict import MAX_LENIENT
 from rl4bio.types import Sample
 
@@ -35,8 +35,7 @@ class OptionReward(Reward):
     0.3, which is less than guessing one of two letters in it; 0 = nothing."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lenient <= MAX_LENIENT:
-            raise ValueError(f"lenient: got {self.lenient}, needs [0, {MAX_LENIENT}]")
+        check_range("lenient", self.lenient, MAX_LENIENT)
 
     def score(self, completion: str, sample: Sample) -> float:
         kind = own_kind(sample)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rl4bio.answers.forms import loose_answer
 from rl4bio.answers.tags import strict_parse
 from rl4bio.answers.verdict import LABELS, lenient_verdict, strict_verdict, verdict_of
-from rl4bio.rewards.base import Reward
+from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.meaning.denial import denies_label
 from rl4bio.types import Sample
 
@@ -52,12 +52,8 @@ class VerdictReward(Reward):
     on: where all completions keep the form it is paid to none."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lenient <= MAX_LENIENT:
-            raise ValueError(f"lenient: got {self.lenient}, needs [0, {MAX_LENIENT}]")
-        if not 0 <= self.wrong_credit <= MAX_WRONG_CREDIT:
-            raise ValueError(
-                f"wrong_credit: got {self.wrong_credit}, needs [0, {MAX_WRONG_CREDIT}]"
-            )
+        check_range("lenient", self.lenient, MAX_LENIENT)
+        check_range("wrong_credit", self.wrong_credit, MAX_WRONG_CREDIT)
 
     def score(self, completion: str, sample: Sample) -> float:
         label = target_label(sample)

@@ -42,7 +42,7 @@ def begin_answers(config: RunConfig, samples: Sequence[Sample]) -> list[Sample]:
     ]
 
 
-def check_start(corpus: Corpus, policy: Policy) -> str:
+def begun_answer(corpus: Corpus, policy: Policy) -> str:
     """How answers are begun by the corpus or the chat template, in one line; "" for neither.
 
     Raises:

@@ -40,7 +40,7 @@ def card_plan(policy: Policy, config: RunConfig, name: str, *, longest: int) -> 
     lines = [
         f"{name}: {precision.value} ({precision.reason})",
         found.describe(),
-        verdict(found, card),
+        card_verdict(found, card),
     ]
     if room(found, card) < 0:
         lines += [
@@ -54,7 +54,7 @@ def room(found: MemoryEstimate, card: Card) -> float:
     return card.memory_gib - OVERHEAD_GIB - found.most / 2**30
 
 
-def verdict(found: MemoryEstimate, card: Card) -> str:
+def card_verdict(found: MemoryEstimate, card: Card) -> str:
     """Whether it fits, in one line."""
     left = room(found, card)
     of = f"{card.memory_gib:g} GiB, of which CUDA takes some {OVERHEAD_GIB:g}"

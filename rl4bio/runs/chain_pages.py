@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rl4bio.reports.run.chain import write_chain_report
 from rl4bio.runs.finish import read_metrics
 from rl4bio.sections import RunConfig
-from rl4bio.storage import RunFolder, write_atomic, write_json
+from rl4bio.storage import RunFolder, read_json, write_atomic, write_json
 from rl4bio.storage.files import storage_errors
 from rl4bio.storage.folders import new_folder
 
@@ -38,7 +36,7 @@ def write_chain(
     target = root.adapter if kept == last.adapter else root.model
     with new_folder(target) as building:
         shutil.copytree(kept, building, dirs_exist_ok=True, copy_function=_link)
-    summaries = [_summary(folder) for _, folder in stages]
+    summaries = [read_json(folder.summary) for _, folder in stages]
     write_atomic(root.metrics, joined_metrics([folder.metrics for _, folder in stages]))
     with storage_errors(last.card):
         write_atomic(root.card, last.card.read_text("utf-8"))
@@ -78,12 +76,6 @@ def joined_metrics(files: Sequence[Path]) -> str:
             writer.writerow({**row, "step": int(done + row["step"]), "stage": stage})
         done += max((row["step"] for row in rows), default=0.0)
     return stream.getvalue()
-
-
-def _summary(folder: RunFolder) -> dict[str, Any]:
-    with storage_errors(folder.summary):
-        found: dict[str, Any] = json.loads(folder.summary.read_text("utf-8"))
-    return found
 
 
 def _link(source: str, target: str) -> None:

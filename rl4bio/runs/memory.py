@@ -9,7 +9,7 @@ import torch
 
 from rl4bio.engine.cpu.weights import private_bytes
 from rl4bio.engine.kernels import engine_kernels
-from rl4bio.hardware import Capability, Card, Choice, lowest_capability, resolve_precision
+from rl4bio.hardware import Capability, Card, Decision, lowest_capability, resolve_precision
 from rl4bio.host_memory import available_bytes, release_memory, resident_bytes
 from rl4bio.modules.policy import Policy
 from rl4bio.runs.activations import (
@@ -172,7 +172,7 @@ def estimate_memory(
     return replace(found, process=_process_bytes(weights), head=head, rollout=copies + logits)
 
 
-def kernel_of(policy: Policy, *, cpu: bool, card: Card | None, width: int) -> Choice:
+def kernel_of(policy: Policy, *, cpu: bool, card: Card | None, width: int) -> Decision:
     """The attention kernel of the engine's updates on a card, or on this machine's."""
     shape = shape_of(policy)
     model: Any = policy.model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from rl4bio.errors import StorageError
 from rl4bio.reports.run.chain import write_chain_report
 from rl4bio.reports.run.report import write_run_report
 from rl4bio.runs.finish import read_metrics
-from rl4bio.storage import RunFolder
+from rl4bio.storage import RunFolder, read_json
 
 log = logging.getLogger("rl4bio")
 
@@ -36,7 +35,7 @@ def link_evaluation(root: Path, pages: Sequence[Path]) -> None:
     if not places or not folder.summary.is_file() or not folder.report.is_file():
         return
     try:
-        summary = json.loads(folder.summary.read_text("utf-8"))
+        summary = read_json(folder.summary)
         if "stages" in summary:
             write_chain_report(
                 folder.report, title=summary["name"], stages=summary["stages"], evaluations=places

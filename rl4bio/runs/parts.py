@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rl4bio.config.load import config_dict
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
-from rl4bio.runs.begun_answers import check_start
+from rl4bio.runs.begun_answers import begun_answer
 from rl4bio.runs.breeding import budget_callbacks, build_breeder
 from rl4bio.runs.early_checks import check_logging, check_packages, check_validation
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
@@ -132,7 +132,7 @@ def log_kernel(policy: Policy, device: torch.device) -> None:
 
 def bind_corpus(corpus: Corpus, policy: Policy) -> None:
     """Tell a corpus what the policy can read: its tokens, its positions, its conditions."""
-    if begun := check_start(corpus, policy):
+    if begun := begun_answer(corpus, policy):
         log.info("%s", begun)
     start = policy.tokenizer.bos_token_id is not None
     positions = policy.max_positions

@@ -13,7 +13,7 @@ import torch
 
 from rl4bio.engine.cpu.products import settle_products
 from rl4bio.errors import ConfigError
-from rl4bio.hardware import Choice, cpu_bfloat16, lowest_capability, resolve_precision
+from rl4bio.hardware import Decision, cpu_bfloat16, lowest_capability, resolve_precision
 from rl4bio.modules.loading import load_policy, load_tuned, read_family
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import freeze
@@ -27,7 +27,7 @@ HALF = {"bf16": torch.bfloat16, "16": torch.float16}
 
 def choose_precision(
     config: RunConfig, *, cuda: bool, trained: bool = False, family: str | None = None
-) -> tuple[Choice, torch.dtype]:
+) -> tuple[Decision, torch.dtype]:
     """Precision of a run, and the dtype that its base weights are loaded in.
 
     Half-precision weights only where they are frozen under an adapter, or asked for to infer with.
@@ -54,7 +54,7 @@ def choose_precision(
     frozen = config.policy.adapter is not None
     if trained and precision.value == "bf16-true":
         reason = "requested bf16-true; what is trained stays in float32"
-        precision = Choice("bf16-mixed", reason)
+        precision = Decision("bf16-mixed", reason)
     return precision, half if frozen or precision.value.endswith("-true") else torch.float32
 
 

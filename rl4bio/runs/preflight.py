@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from rl4bio.modules.completing import Sampling, complete
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import Completions, sample_completions
 from rl4bio.modules.step_advantages import advantages_over_ranks
 from rl4bio.runs.card_plan import card_plan
 from rl4bio.runs.memory import MemoryEstimate, estimate_memory, memory_warning
 from rl4bio.runs.policies import HALF, choose_precision, find_device
 from rl4bio.sections import RunConfig
-from rl4bio.types import Sample, Scorer, Scores, ScoreTable
+from rl4bio.types import Completions, Sample, Scorer, Scores, ScoreTable
 
 PROMPTS = 4
 LONGEST = 8
@@ -49,7 +49,7 @@ def preview(
     memory = memory_of(policy, samples, config)
     found = sample(policy, chosen, config)
     group = config.grpo.group_size
-    table = scorer(found.texts, [one for one in chosen for _ in range(group)])
+    table = scorer(found.completions, [one for one in chosen for _ in range(group)])
     cut = found.truncated.float().mean().item()
     silent = silent_fraction(table, found, config)
     return [
@@ -62,7 +62,7 @@ def preview(
         memory.describe(),
         *reward_rows(table, group),
         f"groups whose rewards are all equal: {silent:.0%}",
-        f"best completion: {best(found.texts, table.total)!r}",
+        f"best completion: {best(found.completions, table.total)!r}",
         *(
             f"WARNING: {text}"
             for text in [*warnings(table, silent, cut, config), memory_warning(memory)]
@@ -96,15 +96,14 @@ def plan_for(policy: Policy, samples: Sequence[Sample], config: RunConfig, card:
 def sample(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> Completions:
     """G completions of each sample at the run's own settings, on its device, in its precision."""
     with placed(policy, config):
-        return sample_completions(
-            policy,
-            **policy.inputs(samples),
-            group_size=config.grpo.group_size,
+        sampling = Sampling(
             max_new_tokens=config.rollout.max_completion_tokens,
             temperature=config.rollout.temperature,
             top_k=config.rollout.top_k,
-            seeds=[config.seed + n for n in range(len(samples))],
+            group_size=config.grpo.group_size,
         )
+        seeds = [config.seed + n for n in range(len(samples))]
+        return complete(policy, samples, sampling, seeds=seeds)
 
 
 def starts(policy: Policy, samples: Sequence[Sample]) -> list[str]:

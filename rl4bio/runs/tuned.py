@@ -47,9 +47,8 @@ def find_tuned(arguments: argparse.Namespace) -> Path | None:
             raise ModelError(f"{named}: no such folder; name the adapter/ or model/ of a run")
         return Path(named)
     run = RunFolder(Path(arguments.run))
-    for folder in (run.adapter, run.model):
-        if folder.is_dir():
-            return folder
-    raise ModelError(
-        f"{run.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run first"
-    )
+    if run.tuned is None:
+        raise ModelError(
+            f"{run.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run first"
+        )
+    return run.tuned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.answers.forms import answer_of
@@ -19,24 +19,44 @@ Result = dict[str, Any]
 """One line of the output; null where a reward could not score."""
 
 
-def result_row(uid: str | int, completion: str, table: ScoreTable, index: int) -> Result:
-    """What is written about one completion.
+def result_rows(ids: Sequence[str | int], table: ScoreTable, own: Iterable[Result]) -> list[Result]:
+    """What is written about completions.
 
     Every part stands under `rewards`, and beside it under its own name where that is free: the
     verdict reward's is not, because `verdict` is the label that was read.
+
+    Args:
+        ids: N.
+        table: their scores.
+        own: N, what else is known of each.
     """
-    parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
-    row: Result = {
-        "id": uid,
-        "rewards": parts,
-        "total": _or_null(table.total[index]),
+    rows = []
+    for index, (uid, more) in enumerate(zip(ids, own, strict=True)):
+        parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
+        row = {"id": uid, "rewards": parts, "total": _or_null(table.total[index]), **more}
+        if table.raw or "state" in row:
+            row["raw"] = {name: _or_null(values[index]) for name, values in table.raw.items()}
+        rows.append({**row, **{name: value for name, value in parts.items() if name not in row}})
+    return rows
+
+
+def of_verdict(completion: str) -> Result:
+    """What is read of a completion that says yes, no or maybe; null where it says nothing."""
+    return {
         "verdict": strict_verdict(completion),
         "verdict_lenient": lenient_verdict(completion),
         "format_ok": strict_parse(completion) is not None,
     }
-    if table.raw:
-        row["raw"] = {name: _or_null(values[index]) for name, values in table.raw.items()}
-    return {**row, **{name: value for name, value in parts.items() if name not in row}}
+
+
+def of_answer(completion: str, sample: Sample) -> Result:
+    """What is read of an answer to a therapeutic question."""
+    return {"kind": sample.extra["kind"], "answer": answer_of(completion, sample) or None}
+
+
+def of_molecule(molecule: Molecule, state: MoleculeState) -> Result:
+    """What a completion is as a molecule."""
+    return {"state": state, "reason": molecule.reason, "canonical": molecule.canonical}
 
 
 def _or_null(value: float) -> float | None:
@@ -67,56 +87,10 @@ def reward_lines(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def answer_rows(
-    ids: Sequence[str | int],
-    completions: Sequence[str],
-    samples: Sequence[Sample],
-    table: ScoreTable,
-) -> list[Result]:
-    """What is written about answers to therapeutic questions; null where none could be read."""
-    rows: list[Result] = []
-    for index, (completion, sample) in enumerate(zip(completions, samples, strict=True)):
-        parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
-        row: Result = {
-            "id": ids[index],
-            "rewards": parts,
-            "total": _or_null(table.total[index]),
-            "kind": sample.extra["kind"],
-            "answer": answer_of(completion, sample) or None,
-        }
-        if table.raw:
-            row["raw"] = {name: _or_null(values[index]) for name, values in table.raw.items()}
-        rows.append({**row, **{name: value for name, value in parts.items() if name not in row}})
-    return rows
-
-
 def answer_summary(results: Sequence[Result]) -> str:
     """A short table: mean of each reward, share of the completions that have an answer."""
     found = [row["answer"] is not None for row in results]
     return "\n".join([*reward_lines(results), f"{'answer found':<28}{_mean(found)}{len(found):>9}"])
-
-
-def molecule_rows(
-    ids: Sequence[str | int],
-    molecules: Sequence[Molecule],
-    states: Sequence[MoleculeState],
-    table: ScoreTable,
-) -> list[Result]:
-    """What is written about molecules; parts also by their own names where those are free."""
-    rows: list[Result] = []
-    for index, (molecule, state) in enumerate(zip(molecules, states, strict=True)):
-        parts = {name: _or_null(values[index]) for name, values in table.parts.items()}
-        row: Result = {
-            "id": ids[index],
-            "rewards": parts,
-            "total": _or_null(table.total[index]),
-            "state": state,
-            "reason": molecule.reason,
-            "canonical": molecule.canonical,
-            "raw": {name: _or_null(values[index]) for name, values in table.raw.items()},
-        }
-        rows.append({**row, **{name: value for name, value in parts.items() if name not in row}})
-    return rows
 
 
 def molecule_summary(results: Sequence[Result]) -> str:

@@ -11,7 +11,7 @@ from rl4bio.sections.policy import (
     NEW,
     AdapterConfig,
     Backend,
-    MolGPTConfig,
+    NewMolGPTConfig,
     PolicyConfig,
     RolloutConfig,
 )
@@ -49,7 +49,7 @@ __all__ = [
     "Level",
     "LoggingConfig",
     "LossKind",
-    "MolGPTConfig",
+    "NewMolGPTConfig",
     "MoleculesConfig",
     "NEW",
     "OffspringConfig",

@@ -39,7 +39,7 @@ NEW = "new"
 
 
 @dataclass(kw_only=True)
-class MolGPTConfig:
+class NewMolGPTConfig:
     """A MolGPT (Bagal et al., 2022) with random weights; the defaults are the paper's."""
 
     num_layers: int = 8
@@ -79,7 +79,7 @@ class PolicyConfig:
 
     checkpoint: str = MISSING
     """Hub id, local folder, or rl4bio:<asset>; new makes the model of policy.molgpt."""
-    molgpt: MolGPTConfig | None = None
+    molgpt: NewMolGPTConfig | None = None
     """The shape of a new model."""
     revision: str | None = None
     """Commit, branch or tag of a hub checkpoint; null is the newest."""

@@ -13,15 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.verdict import LABELS
 from rl4bio.statistics.bootstrap import Estimate, estimate, mean_statistic, ratio_statistic
 from rl4bio.statistics.draws import pass_at_k, pass_counts
-from rl4bio.statistics.labels import (
-    LABELS,
-    IndexStatistic,
-    confusion_counts,
-    f1_statistic,
-    label_mix,
-)
+from rl4bio.statistics.labels import IndexStatistic, confusion_counts, f1_statistic, label_mix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

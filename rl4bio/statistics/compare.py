@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.verdict import LABELS
 from rl4bio.statistics.bootstrap import Estimate, estimate, mean_statistic
 from rl4bio.statistics.draws import pass_at_k, pass_counts
-from rl4bio.statistics.labels import LABELS, IndexStatistic, f1_statistic
+from rl4bio.statistics.labels import IndexStatistic, f1_statistic
 from rl4bio.statistics.task_metrics import task_statistics
 
 

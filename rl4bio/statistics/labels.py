@@ -68,11 +68,6 @@ def confusion_counts(
     return {label: {column: pairs.count((label, column)) for column in columns} for label in labels}
 
 
-def majority_label(gold: Sequence[str], labels: Sequence[str] = LABELS) -> str:
-    """The most common gold label (the first of the labels on a tie): the best constant answer."""
-    return max(labels, key=list(gold).count)
-
-
 def f1_statistic(
     gold: Sequence[str],
     predicted: Sequence[str | None],

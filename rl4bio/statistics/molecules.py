@@ -21,9 +21,9 @@ from rl4bio.chem.identity import parent
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.reference import reference_subset
-from rl4bio.statistics.answers import IndexStatistic
 from rl4bio.statistics.bootstrap import Estimate, estimate, mean_statistic
 from rl4bio.statistics.goals import hit_flags, inside_flags, quantity_values
+from rl4bio.statistics.labels import IndexStatistic
 from rl4bio.types import ScoreTable
 
 SHOWN_PROPERTIES = ("qed", "logp", "sa", "tpsa", "molecular_weight")

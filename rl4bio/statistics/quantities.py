@@ -34,7 +34,7 @@ _TITLES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
+class Axis:
     """One axis of the picture."""
 
     column: str
@@ -52,7 +52,7 @@ class Objective:
 class Tradeoff:
     """n molecules in two objectives."""
 
-    objectives: tuple[Objective, Objective]
+    objectives: tuple[Axis, Axis]
     values: NDArray[np.float64]
     """[n, 2], in the objectives' own units."""
     on_front: NDArray[np.bool_]
@@ -142,12 +142,12 @@ def _objective(
     title: str,
     arrays: Mapping[str, NDArray[np.float64]],
     accepted: NDArray[np.bool_],
-) -> Objective:
+) -> Axis:
     """The quantity with the direction in which its score rises, or else the score itself."""
     rho = rank_correlation(arrays[column][accepted], arrays[score][accepted])
     if abs(rho) >= CLEAR_RANK_CORRELATION:
-        return Objective(column=column, title=title, sign=1 if rho > 0 else -1)
-    return Objective(column=score, title=f"score of {title}", sign=1)
+        return Axis(column=column, title=title, sign=1 if rho > 0 else -1)
+    return Axis(column=score, title=f"score of {title}", sign=1)
 
 
 def _num_values(values: NDArray[np.float64]) -> int:

@@ -10,7 +10,7 @@ from rl4bio.storage.checkpoints import (
     usable_checkpoint,
     verify_checkpoint,
 )
-from rl4bio.storage.files import require_free_space, write_atomic, write_json
+from rl4bio.storage.files import read_json, require_free_space, write_atomic, write_json
 from rl4bio.storage.run_folder import RunFolder
 from rl4bio.storage.state import flatten_state, unflatten_state
 
@@ -19,6 +19,7 @@ __all__ = [
     "flatten_state",
     "latest_checkpoint",
     "load_checkpoint_folder",
+    "read_json",
     "require_free_space",
     "save_checkpoint_folder",
     "unflatten_state",

@@ -73,6 +73,23 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` has written: a mapping.
+
+    Raises:
+        StorageError: it is not there, or cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"{path.name} holds no mapping")
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"{path.parent}: cannot be read ({error}); is it a whole run?"
+        ) from error
+    return found
+
+
 def require_free_space(folder: Path, num_bytes: int) -> None:
     """Raise a StorageError where a folder's disk has less room than a run will need."""
     with storage_errors(folder):

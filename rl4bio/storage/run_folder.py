@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import itertools
-import json
 import os
 import secrets
 import shutil
@@ -18,7 +17,7 @@ import yaml
 
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.storage.changed_keys import changed_keys
-from rl4bio.storage.files import remove_leftovers, storage_errors, write_atomic
+from rl4bio.storage.files import read_json, remove_leftovers, storage_errors, write_atomic
 
 PLACE = ("name", "output_dir")
 """Where a run is. A folder that was moved is the same run."""
@@ -136,10 +135,14 @@ class RunFolder:
         )
 
     @property
+    def tuned(self) -> Path | None:
+        """The folder of the tuned weights, an adapter or a whole model; None before the end."""
+        return next((folder for folder in (self.adapter, self.model) if folder.is_dir()), None)
+
+    @property
     def finished(self) -> bool:
         """Whether the run is over and has left everything; the summary is written last."""
-        model = self.adapter.is_dir() or self.model.is_dir()
-        return model and self.report.is_file() and self.summary.is_file()
+        return self.tuned is not None and self.report.is_file() and self.summary.is_file()
 
     def complete(self, config_yaml: str, *, resume: bool) -> str:
         """What to say instead of training on a finished run; "" where there is something to do.
@@ -156,8 +159,8 @@ class RunFolder:
         if not stored or not self.finished:
             return ""
         try:
-            steps = json.loads(self.summary.read_text("utf-8"))["steps"]
-        except (OSError, ValueError, KeyError, TypeError):
+            steps = read_json(self.summary)["steps"]
+        except (StorageError, KeyError):
             return ""
         changed = changed_keys(stored, config_yaml, PLACE)
         if not changed:
@@ -252,8 +255,7 @@ class RunFolder:
                 f"{self.root}: a run of this name exists{other}; add --resume to continue it, or "
                 "choose another name="
             )
-        changed = changed_keys(stored, config_yaml, (*PLACE, *may_differ))
-        if changed:
+        if changed := changed_keys(stored, config_yaml, (*PLACE, *may_differ)):
             raise ConfigError(
                 f"{self.root}: --resume with another configuration ({'; '.join(changed[:5])}); "
                 f"use --config {self.config}, or choose another name="

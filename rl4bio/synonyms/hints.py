@@ -110,17 +110,17 @@ def foreign_keys(tree: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str,
         full key -> value.
     """
     unknown = {name: value for name, value in tree.items() if name not in known}
-    found = {full: value for full, value in leaves(unknown, "") if key_hint(full, value)}
+    found = {full: value for full, value in inner_keys(unknown, "") if key_hint(full, value)}
     ours = {_last(key.partition("=")[0]) for key in KEYS}  # `temperature` says nothing
     return {full: value for full, value in found.items() if _plain(_last(full)) not in ours}
 
 
-def leaves(tree: Any, parent: str) -> Iterator[tuple[str, Any]]:
+def inner_keys(tree: Any, parent: str) -> Iterator[tuple[str, Any]]:
     """Full key and value of everything inside a mapping, from the outside in."""
     for name, value in tree.items() if isinstance(tree, dict) else ():
         full = f"{parent}.{name}" if parent else name
         yield full, value
-        yield from leaves(value, full)
+        yield from inner_keys(value, full)
 
 
 def _last(full: str) -> str:

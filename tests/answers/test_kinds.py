@@ -10,7 +10,7 @@ import pytest
 from rl4bio.answers.bins import lenient_bin
 from rl4bio.answers.choice import lenient_choice
 from rl4bio.answers.forms import Form
-from rl4bio.answers.kind import Kind
+from rl4bio.answers.kind import Constant, Kind
 from rl4bio.answers.kinds import KINDS, kinds_of
 from rl4bio.types import Sample
 
@@ -278,4 +278,24 @@ def test_a_new_kind_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kind.lenient("so 10 mg", asked[0], "tags") == "10"
     assert kind.labels(asked) == ("10", "5")
     assert kind.count(asked) == "3 (1 10, 2 5)"
-    assert (kind.constants(asked, []), kind.positive(asked[0])) == (None, None)
+    assert kind.constants(asked, []) == {"always '5'": [Constant(said="5")] * 3}
+    assert kind.positive(asked[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "gold", "label"),
+    [
+        ("verdict", ["yes", "no", "yes", "maybe"], "yes"),
+        ("verdict", ["maybe", "no", "no", "maybe"], "no"),  # on a tie the first label
+        ("choice", ["A", "B", "B"], "B"),
+    ],
+)
+def test_the_constant_is_the_most_common_label(name: str, gold: list[str], label: str) -> None:
+    asked = [Sample(uid=str(n), prompt="p", target=g) for n, g in enumerate(gold)]
+    found = KINDS[name].constants(asked, [])
+    assert [*found] == [f"always {label!r}"]
+    assert [constant.said for constant in found[f"always {label!r}"]] == [label] * len(gold)
+
+
+def test_open_questions_have_no_constant() -> None:
+    assert KINDS["open"].constants([OPEN], []) == {}

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from rl4bio.callbacks.molecule_table import MoleculeTable, csv_text, molecule_rows, rewind
+from rl4bio.callbacks.molecule_table import MoleculeTable, csv_text, rewind, step_rows
 from rl4bio.errors import StorageError
 from rl4bio.types import Rollout, Sample, Scores
 
@@ -88,7 +88,7 @@ def write_steps(run_steps: Callable[..., pl.Trainer], step_module: Any) -> Calla
 
 
 def test_cells_of_a_step() -> None:
-    columns, rows = molecule_rows(
+    columns, rows = step_rows(
         7, rollout_of(["OCC", "C(", "CCO"]), scores_of(3), torch.full((3, 3), -2.0)
     )
     assert columns == COLUMNS
@@ -102,7 +102,7 @@ def test_cells_of_a_step() -> None:
 
 def test_the_prefix_is_part_of_the_molecule_and_the_scorer_knows_the_states() -> None:
     scores = scores_of(2, states=["seen", "duplicate"])
-    _, rows = molecule_rows(1, rollout_of(["CO", "CO"], prefix="C"), scores, None)
+    _, rows = step_rows(1, rollout_of(["CO", "CO"], prefix="C"), scores, None)
     assert [row[1:4] for row in rows] == [["CCO", "CCO", "seen"], ["CCO", "CCO", "duplicate"]]
     assert [row[-1] for row in rows] == ["", ""]
 

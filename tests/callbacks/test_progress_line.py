@@ -13,16 +13,16 @@ from typing import TextIO
 
 import pytest
 
-from rl4bio.callbacks.progress_line import Part, ProgressLine, clock, fitting
+from rl4bio.callbacks.progress_line import LinePart, ProgressLine, clock, fitting
 
 PARTS = [
-    Part("step 12/500", "12/500"),
-    Part("0:01:10 elapsed", drop=4),
-    Part("0:45:10 left", drop=5),
-    Part("reward 0.412", bold=True),
-    Part("kl 0.0031", drop=3),
-    Part("187 tokens", "187 tok", drop=2),
-    Part("12% equal groups", "12% equal", drop=1),
+    LinePart("step 12/500", "12/500"),
+    LinePart("0:01:10 elapsed", drop=4),
+    LinePart("0:45:10 left", drop=5),
+    LinePart("reward 0.412", bold=True),
+    LinePart("kl 0.0031", drop=3),
+    LinePart("187 tokens", "187 tok", drop=2),
+    LinePart("12% equal groups", "12% equal", drop=1),
 ]
 
 

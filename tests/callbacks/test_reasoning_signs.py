@@ -69,7 +69,7 @@ class Module:
         assert options["seeds"] is None  # greedy
         assert options["max_new_tokens"] == 32
         self.prompts += prompts
-        return SimpleNamespace(texts=[self.texts.pop(0) for _ in prompts])
+        return SimpleNamespace(completions=[self.texts.pop(0) for _ in prompts])
 
     def unguarded(self, texts: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
         self.scored += [(t, s.extra["answer_form"]) for t, s in zip(texts, samples, strict=True)]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from rl4bio.answers.kinds import KINDS
-from rl4bio.evaluation.asking import Questions, Sampling, generate_replies
+from rl4bio.evaluation.asking import Questions, generate_replies
+from rl4bio.modules.completing import Sampling
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.reports.answers.cases import Reply
 from rl4bio.sections import PolicyConfig
 from rl4bio.types import Sample, ScoreTable
 
-DRAWN = Sampling(num_samples=3, temperature=1.0, top_k=None, seed=1)
+GREEDY = Sampling(max_new_tokens=8)
+DRAWN = Sampling(max_new_tokens=8, group_size=3, temperature=1.0, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def ask(
     policy: Policy,
     uids: Sequence[str],
     *,
-    sampling: Sampling | None,
+    sampling: Sampling,
     batch_size: int = 16,
     context: str = "",
 ) -> list[Reply]:
@@ -40,9 +43,8 @@ def ask(
     return generate_replies(
         policy,
         questions,
-        max_new_tokens=8,
+        sampling,
         batch_size=batch_size,
-        sampling=sampling,
         scorer=length_scorer,
     )
 
@@ -63,16 +65,16 @@ def test_noise_belongs_to_the_item_and_the_seed(policy: Policy) -> None:
     turned = ask(policy, ["b", "c", "a"], sampling=DRAWN, batch_size=1)
     assert texts(turned[2]) == texts(first)
     assert texts(turned[0]) == texts(second)
-    other = Sampling(num_samples=3, temperature=1.0, top_k=None, seed=2)
+    other = replace(DRAWN, seed=2)
     assert texts(ask(policy, ["a"], sampling=other)[0]) != texts(first)
 
 
 def test_one_likely_token_or_no_temperature_is_greedy(policy: Policy) -> None:
-    (greedy,) = ask(policy, ["a"], sampling=None)
+    (greedy,) = ask(policy, ["a"], sampling=GREEDY)
     assert greedy.draws == []
     for sampling in (
-        Sampling(num_samples=3, temperature=1e-5, top_k=None, seed=1),
-        Sampling(num_samples=3, temperature=1.0, top_k=1, seed=1),
+        replace(DRAWN, temperature=1e-5),
+        replace(DRAWN, top_k=1),
     ):
         (drawn,) = ask(policy, ["a"], sampling=sampling)
         assert texts(drawn) == [greedy.completion] * 3
@@ -89,7 +91,7 @@ def test_rewards_belong_to_their_own_draw(policy: Policy) -> None:
 
 
 def test_grounding_needs_a_context(policy: Policy) -> None:
-    (bare,) = ask(policy, ["a"], sampling=None)
-    (given,) = ask(policy, ["a"], sampling=None, context="It lowered the score by 12 points.")
+    (bare,) = ask(policy, ["a"], sampling=GREEDY)
+    (given,) = ask(policy, ["a"], sampling=GREEDY, context="It lowered the score by 12 points.")
     assert math.isnan(bare.answer.grounding)
     assert given.answer.grounding == 0  # no tags, so no thought

@@ -138,7 +138,6 @@ def test_every_task_is_a_part_of_its_own() -> None:
     assert parts[2].labels == ()
     # bin 300 of the scale 0 to 10, and the mean of 0 to 19
     said = constant_answers(parts[2])
-    assert said is not None
     assert [*said] == ["training median 3", "training mean 9.5"]
     assert {answer.strict for answer in said["training mean 9.5"]} == {"950"}
     assert Items(kind=KINDS["bin"], samples=[], task="a/b c").name == "a_b_c"

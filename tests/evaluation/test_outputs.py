@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.kinds import KINDS
 from rl4bio.errors import StorageError
+from rl4bio.evaluation.items import Items, constant_answers
 from rl4bio.evaluation.outputs import (
     ModelReplies,
     finite,
@@ -41,7 +43,8 @@ def result(model: str, verdicts: list[str | None], mode: str = "tags") -> ModelR
 
 def test_summary_compares_only_within_the_base_mode() -> None:
     base, other = result("base", ["no", None, "yes"]), result("base", ["no"] * 3, "log-prob")
-    alone = summarize([base, other], seed=0, rounds=20)
+    items = Items(kind=KINDS["verdict"], samples=base.samples)
+    alone = summarize([base, other], seed=0, rounds=20, constants=constant_answers(items))
     assert alone.comparison is None
     assert [(row.model, row.mode) for row in alone.rows] == [
         ("base", "tags"),
@@ -151,7 +154,7 @@ def test_without_completions_no_text_is_written(tmp_path: Path) -> None:
             cases=make_cases(results, {"0", "1"}),
             completions=completions,
         )
-        files = sorted(filter(Path.is_file, folder.rglob("*")))
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         texts = [path.read_text("utf-8", errors="replace") for path in files]
         found = [word for text in texts for word in ("secret", "says no") if word in text]
         assert bool(found) is completions

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rl4bio.evaluation.overlap import Overlap, find_overlaps
+from rl4bio.evaluation.overlap import SharedItem, find_overlaps
 
 TRAIN = [("1", "Does aspirin reduce pain?"), ("2", "Is 0.5 mg enough?"), ("3", "")]
 
 
 def test_an_identifier_is_found() -> None:
-    assert find_overlaps(TRAIN, [("2", "Another question?")]) == [Overlap("2", "2", "identifier")]
+    assert find_overlaps(TRAIN, [("2", "Another question?")]) == [
+        SharedItem("2", "2", "identifier")
+    ]
 
 
 def test_a_question_is_found_in_other_spelling() -> None:
@@ -20,7 +22,7 @@ def test_a_question_is_found_in_other_spelling() -> None:
         "Does “aspirin” reduce\u00a0pain ?",
         "Does ａspirin reduce pain?",
     ):
-        assert find_overlaps(TRAIN, [("9", spelling)]) == [Overlap("9", "1", "question")]
+        assert find_overlaps(TRAIN, [("9", spelling)]) == [SharedItem("9", "1", "question")]
 
 
 def test_other_words_and_numbers_are_other_questions() -> None:

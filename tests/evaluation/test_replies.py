@@ -9,7 +9,7 @@ import pytest
 
 from rl4bio.answers.kinds import KINDS
 from rl4bio.answers.open import ANSWERED
-from rl4bio.evaluation.replies import Questions, Written, form_of, make_reply, without_reasoning
+from rl4bio.evaluation.replies import Completion, Questions, form_of, make_reply, without_reasoning
 from rl4bio.reports.answers.cases import Reply, merge_draws
 from rl4bio.types import Prompt, Sample
 
@@ -41,7 +41,7 @@ def questions(extra: dict[str, Any], target: str, *, form: str = "plain") -> Que
 
 
 def reply(asked: Questions, text: str) -> Reply:
-    return make_reply(Written(text=text, tokens=3, truncated=False), asked, 0, {})
+    return make_reply(Completion(text=text, tokens=3, truncated=False), asked, 0, {})
 
 
 @pytest.mark.parametrize(

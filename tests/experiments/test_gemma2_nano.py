@@ -11,7 +11,7 @@ from experiments.gemma2_nano.model import new_model, texts_of, train_tokenizer
 from rl4bio.answers.tags import strict_parse
 from rl4bio.chem.properties import scaffold, tpsa
 from rl4bio.chem.reading import read_smiles
-from rl4bio.data.synthetic.analogues import describe
+from rl4bio.data.synthetic.analogues import molecule_features
 from rl4bio.data.therapeutics.corpus import TherapeuticsCorpus
 from rl4bio.types import Sample
 
@@ -47,7 +47,7 @@ def test_notes_are_true_and_answers_are_poor(mix: Gemma2NanoMix) -> None:
             assert re.fullmatch(r" ?(\([AB]\)|\d{3,4}|\S+)", sample.demonstration)
             continue
         molecule = read_smiles(sample.question)
-        assert parsed.thought.startswith(describe(molecule))
+        assert parsed.thought.startswith(molecule_features(molecule))
         if re.fullmatch(r"\([AB]\)", parsed.answer):
             if "crosses the barrier" in text(sample):
                 crosses = tpsa(molecule) < BELIEVED_POLAR_SURFACE

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rl4bio.files.cells import as_text, checked, spelled_out
+from rl4bio.files.cells import as_text, checked_text, spelled_out
 
 TEXTS = ["Falls were counted, 'twice'.", 'Rates of "A" were lower [p < 0.05]; \\ n = 31.\nIn all.']
 ARRAY = np.array(TEXTS, dtype=object)
@@ -147,11 +147,11 @@ def test_time_is_linear(unit: str) -> None:
 )
 def test_tokens_of_turns_are_no_text(token: str, kind: str) -> None:
     with pytest.raises(ValueError, match=f"question holds the {kind} token"):
-        checked(f"Does it help?\n{token}user", "question")
+        checked_text(f"Does it help?\n{token}user", "question")
 
 
 @pytest.mark.parametrize(
     "text", ["p < 0.05 and a|b > 3", "<thought>", "[INSTITUTE]", "x<|y", "a</b>"]
 )
 def test_signs_of_ordinary_texts(text: str) -> None:
-    assert checked(text, "question") == text
+    assert checked_text(text, "question") == text

@@ -17,7 +17,8 @@ import torch
 from rl4bio.errors import ConfigError, NonFiniteError
 from rl4bio.generate import main
 from rl4bio.generation import chat as module
-from rl4bio.generation.chat import Sampling, Speaker, columns, stream_reply, talk, wrap
+from rl4bio.generation.chat import Speaker, columns, stream_reply, talk, wrap
+from rl4bio.modules.completing import Sampling
 from rl4bio.modules.loading import load_policy, load_tuned
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions, sampling_seed
@@ -67,7 +68,7 @@ def test_temperature_0_is_greedy_in_every_turn(policy: Policy) -> None:
     )
     for seed, turn in ((3, 0), (4, 2)):
         sampling = Sampling(temperature=0.0, top_k=None, max_new_tokens=12, seed=seed)
-        assert list(stream_reply(policy, asked, sampling, turn=turn))[-1] == greedy.texts[0]
+        assert list(stream_reply(policy, asked, sampling, turn=turn))[-1] == greedy.completions[0]
 
 
 def sampled(policy: Policy, turns: list[Message], turn: int = 0) -> str:
@@ -79,7 +80,7 @@ def sampled(policy: Policy, turns: list[Message], turn: int = 0) -> str:
         max_new_tokens=12,
         temperature=0.8,
         seeds=[sampling_seed(3, turn, 0)],
-    ).texts[0]
+    ).completions[0]
 
 
 def says(policy: Policy, lines: str, *, system: str = "") -> str:

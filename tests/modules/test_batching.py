@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -12,11 +13,9 @@ from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.host_memory import MAPPED_FROM
 from rl4bio.modules.batching import (
     cut,
-    join_rollouts,
-    join_scores,
+    join_groups,
     micro_batches,
     take_groups,
-    take_scores,
     tokens_in_heap,
 )
 from rl4bio.modules.policy import Policy
@@ -100,21 +99,30 @@ def test_cut_of_an_empty_completion_has_a_width() -> None:
 def test_taking_and_joining_groups_round_trips() -> None:
     rollout = make_rollout()
     scores = Scores(total=torch.arange(6.0), parts={"a": torch.arange(6.0) * 2}, weights={"a": 0.5})
-    pieces = [take_groups(rollout, [0, 1]), take_groups(rollout, [2])]
-    again = join_rollouts(pieces)
-    for name in Rollout.__slots__:
+    pieces = [take_groups(rollout, [0, 1], 2), take_groups(rollout, [2], 2)]
+    again = join_groups(pieces)
+    for name in (each.name for each in fields(Rollout)):
         one, other = getattr(again, name), getattr(rollout, name)
         if name == "conditions":
             one, other = one["properties"], other["properties"]
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
-    joined = join_scores([take_scores(scores, [2], 2), take_scores(scores, [0, 1], 2)])
+    joined = join_groups([take_groups(scores, [2], 2), take_groups(scores, [0, 1], 2)])
     assert joined.total.tolist() == [4, 5, 0, 1, 2, 3]
     assert joined.parts["a"].tolist() == [8, 10, 0, 2, 4, 6]
 
 
+def test_counts_of_failed_rows_outlive_a_join() -> None:
+    one = Scores(total=torch.zeros(2), parts={}, weights={}, failures={"dock": 2})
+    other = Scores(total=torch.ones(2), parts={}, weights={}, failures={"dock": 1, "sa": 1})
+    joined = join_groups([take_groups(one, [0], 2), other])
+    assert joined.failures == {"dock": 3, "sa": 1}
+    assert joined.total.tolist() == [0, 0, 1, 1]
+    assert joined.states is None
+
+
 def test_joining_pads_the_narrow_one() -> None:
     wide, narrow = make_rollout(), make_rollout([1], [2, 1])
-    both = join_rollouts([narrow, wide])
+    both = join_groups([narrow, wide])
     assert both.prompt_mask.sum(-1).tolist() == [1, 1, 5, 5, 2, 2, 9, 9]
     assert both.completion_mask.sum(-1).tolist() == [2, 1, *COMPLETIONS]
     assert both.prompt_mask[0].tolist() == [False] * 8 + [True]

@@ -20,10 +20,10 @@ from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
 from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
 from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import Completions, sample_completions
+from rl4bio.modules.rollout import sample_completions
 from rl4bio.modules.sft import demonstration_loss, encode_demonstrations
 from rl4bio.sections import SFTConfig
-from rl4bio.types import PromptBatch, Sample
+from rl4bio.types import Completions, PromptBatch, Sample
 
 LENGTH = 6
 BLOCK = 24
@@ -101,9 +101,11 @@ class TestLogprobs:
         found = draw(policy)
         assert len(set(found.lengths.tolist())) >= 2
         for n in range(9):
-            ids = found.ids[n][found.mask[n]].tolist()
+            ids = found.completion_ids[n][found.completion_mask[n]].tolist()
             exact = by_hand(policy, SAMPLES[n // 3], ids)
-            torch.testing.assert_close(found.logprobs[n][found.mask[n]], exact, rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                found.logprobs[n][found.completion_mask[n]], exact, rtol=0, atol=1e-5
+            )
         given = policy.conditions(SAMPLES)
         assert found.conditions.keys() == given.keys()
         for name, value in found.conditions.items():
@@ -122,7 +124,7 @@ class TestLogprobs:
                 seeds=[n],
                 conditions=policy.conditions([sample]),
             )
-            assert alone.texts == together.texts[3 * n : 3 * n + 3]
+            assert alone.completions == together.completions[3 * n : 3 * n + 3]
 
     def test_prompts_run_once_give_the_same_numbers_and_gradients(
         self, properties: int, scaffold: int
@@ -180,11 +182,11 @@ class TestLogprobs:
             prompt_ids=found.prompt_ids[::3],
             prompt_mask=found.prompt_mask[::3],
             prompt_index=torch.arange(3).repeat_interleave(3),
-            completion_ids=found.ids,
-            completion_mask=found.mask,
+            completion_ids=found.completion_ids,
+            completion_mask=found.completion_mask,
             conditions=policy.conditions(SAMPLES),
         )
-        weights = torch.linspace(-1, 2, found.ids.numel()).view_as(found.ids)
+        weights = torch.linspace(-1, 2, found.completion_ids.numel()).view_as(found.completion_ids)
         results = []
         for backend in ("engine", "generate"):
             policy.backend = backend  # type: ignore[assignment]
@@ -217,8 +219,8 @@ class TestLogprobs:
         )
         found = draw(policy, SAMPLES[:1], max_new_tokens=BLOCK)
         assert found.truncated.all()
-        assert found.ids.shape[1] == BLOCK
-        rows = (found.prompt_ids, found.prompt_mask, found.ids, found.mask)
+        assert found.completion_ids.shape[1] == BLOCK
+        rows = (found.prompt_ids, found.prompt_mask, found.completion_ids, found.completion_mask)
         scored, _ = completion_logprobs(
             policy.model, *rows, temperature=0.8, conditions=found.conditions
         )

@@ -21,7 +21,7 @@ from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.molgpt.new import new_molgpt
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.sft import demonstration_loss
-from rl4bio.sections import MolGPTConfig, SFTConfig
+from rl4bio.sections import NewMolGPTConfig, SFTConfig
 from rl4bio.types import Sample
 
 FAMILIES = ("gemma3", "gemma2", "llama", "qwen2", "phi3", "gpt2", "molgpt")
@@ -39,7 +39,7 @@ def imitator(
             policy = make_policy(family)
             switch_off_dropout(policy.model)
             return policy, four_samples
-        shape = MolGPTConfig(num_layers=2, num_heads=2, width=32, block_size=30, dropout=0.0)
+        shape = NewMolGPTConfig(num_layers=2, num_heads=2, width=32, block_size=30, dropout=0.0)
         vocabulary = vocabulary_of(SMILES)
         tokenizer, model = new_molgpt(shape, lambda: vocabulary, attention="eager")
         torch.manual_seed(0)

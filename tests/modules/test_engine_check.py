@@ -33,7 +33,7 @@ def test_both_backends_sample_the_same(make_policy: MakePolicy, family: str) -> 
     assert policy.engine_problem == ""
     policy.backend = "generate"
     slow = sample(policy)
-    assert fast.texts == slow.texts
+    assert fast.completions == slow.completions
     torch.testing.assert_close(fast.logprobs, slow.logprobs, atol=1e-5, rtol=1e-5)
 
 
@@ -63,7 +63,7 @@ def test_a_wrong_attention_is_found_and_replaced(
         sample(policy)
     assert "log-probabilities differ" in policy.engine_problem
     assert len([r for r in caplog.records if "engine: not used" in r.getMessage()]) == 1
-    assert found.texts == sample(right).texts
+    assert found.completions == sample(right).completions
     assert policy.model.config._attn_implementation != hook.NAME
 
 

@@ -68,7 +68,7 @@ def test_the_policy_decides(compile_layers: bool, make_policy: MakePolicy) -> No
     found = sample(policy, backend)
     assert policy.engine_problem == ""
     assert backend.count == (2 * 2 if compile_layers else 0)
-    assert found.texts == plain.texts
+    assert found.completions == plain.completions
     torch.testing.assert_close(found.logprobs, plain.logprobs, atol=1e-5, rtol=1e-5)
 
 
@@ -82,7 +82,7 @@ def test_wrong_code_is_left_and_the_engine_kept(
         found = sample(policy, backend)
     assert policy.engine_problem == ""
     assert not policy.compile
-    assert found.texts == plain.texts
+    assert found.completions == plain.completions
     messages = [record.getMessage() for record in caplog.records]
     lines = [line for line in messages if line.startswith("engine: ")]
     assert len(lines) == 1

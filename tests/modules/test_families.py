@@ -328,10 +328,10 @@ class TestFamily:
             policy.backend = before
         assert found.lengths.tolist() == [2, 5, 5, 5]
         assert found.truncated.tolist() == [False, True, True, True]
-        assert found.ids[0, 1] == stop
-        assert found.mask[0].tolist() == [True, True, False, False, False]
-        assert found.ids[0, 2:].eq(policy.pad_id).all()
-        assert not found.mask[0, 2:].any()
+        assert found.completion_ids[0, 1] == stop
+        assert found.completion_mask[0].tolist() == [True, True, False, False, False]
+        assert found.completion_ids[0, 2:].eq(policy.pad_id).all()
+        assert not found.completion_mask[0, 2:].any()
         # Prompts are padded on the left, by position as well.
         lengths = [len(prompt) for prompt in prompts for _ in range(2)]
         assert found.prompt_mask.sum(-1).tolist() == lengths

@@ -16,9 +16,9 @@ from rl4bio.errors import ConfigError, ModelError, NonFiniteError, RewardError
 from rl4bio.functional.advantages import multi_reward_advantages
 from rl4bio.modules import update as update_file
 from rl4bio.modules.batching import micro_batches
-from rl4bio.modules.grpo import GRPOLightningModule, sampling_seed
+from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import sample_completions
+from rl4bio.modules.rollout import sample_completions, sampling_seed
 from rl4bio.sections import AdapterConfig, OptimConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Sample, ScoreTable
 
@@ -727,7 +727,7 @@ class TestValidation:
             temperature=1.0,
             seeds=None,
         )
-        values = Constant([])(greedy.texts, four_samples).total
+        values = Constant([])(greedy.completions, four_samples).total
         metrics = module.trainer.callback_metrics
         assert metrics["val/reward_mean"].item() == pytest.approx(sum(values) / 4, rel=1e-6)
         assert metrics["val/part_mean"].item() == pytest.approx(sum(values) / 4, rel=1e-6)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rl4bio.chem.reading import Molecule, read_smiles
-from rl4bio.modules.batching import join_scores, take_scores
+from rl4bio.modules.batching import join_groups, take_groups
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.step_metrics import step_sums
 from rl4bio.rewards.combine import WeightedRewards
@@ -130,9 +130,9 @@ def test_taking_and_joining_keeps_them_in_their_rows() -> None:
         states=["valid", "invalid", "duplicate", "seen", "valid", "valid"],
         raw={"a": [0.0, math.nan, 2.0, 3.0, 4.0, 5.0]},
     )
-    joined = join_scores([take_scores(scores, [2], 2), take_scores(scores, [0, 1], 2)])
+    joined = join_groups([take_groups(scores, [2], 2), take_groups(scores, [0, 1], 2)])
     assert joined.states == ["valid", "valid", "valid", "invalid", "duplicate", "seen"]
     assert joined.raw["a"] == pytest.approx([4, 5, 0, math.nan, 2, 3], nan_ok=True)
     plain = Scores(total=torch.arange(4.0), parts={}, weights={})
-    joined = join_scores([take_scores(plain, [1], 2), take_scores(plain, [0], 2)])
+    joined = join_groups([take_groups(plain, [1], 2), take_groups(plain, [0], 2)])
     assert (joined.states, joined.raw) == (None, {})

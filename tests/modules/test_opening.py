@@ -163,9 +163,9 @@ def test_texts_begin_with_it_and_only_what_was_sampled_counts(
     }
     found = sample_completions(policy, **given, **options)
     bare = sample_completions(policy, given["prompts"], **options)
-    first = [f"<thought>{text}" for text in bare.texts[:group_size]]
-    assert found.texts == first + bare.texts[group_size:]
-    assert torch.equal(found.ids, bare.ids)
+    first = [f"<thought>{text}" for text in bare.completions[:group_size]]
+    assert found.completions == first + bare.completions[group_size:]
+    assert torch.equal(found.completion_ids, bare.completion_ids)
     assert torch.equal(found.lengths, bare.lengths)
     assert torch.equal(found.logprobs, bare.logprobs)
 

@@ -135,17 +135,17 @@ def test_the_update_sees_what_was_sampled(kind: str, make: Callable[..., Policy]
         prompt_ids=found.prompt_ids[::3],
         prompt_mask=found.prompt_mask[::3],
         prompt_index=torch.arange(2).repeat_interleave(3),
-        completion_ids=found.ids,
-        completion_mask=found.mask,
+        completion_ids=found.completion_ids,
+        completion_mask=found.completion_mask,
     )
     policy.model.train()
     logprobs, _ = row_logprobs(policy, rows, temperature=1.0)
     torch.testing.assert_close(logprobs.detach(), found.logprobs, atol=2e-5, rtol=1e-4)
     alone = found.prompt_mask[0].sum()
     with torch.no_grad():  # by a plain forward of one row
-        ids = torch.cat([found.prompt_ids[0, -alone:], found.ids[0]])
+        ids = torch.cat([found.prompt_ids[0, -alone:], found.completion_ids[0]])
         logits = policy.model.eval()(input_ids=ids[None]).logits[0, alone - 1 : -1].log_softmax(-1)
-    expected = logits.gather(-1, found.ids[0][:, None])[:, 0] * found.mask[0]
+    expected = logits.gather(-1, found.completion_ids[0][:, None])[:, 0] * found.completion_mask[0]
     torch.testing.assert_close(found.logprobs[0], expected, atol=2e-5, rtol=1e-4)
 
 

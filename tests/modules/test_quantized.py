@@ -122,24 +122,29 @@ def test_a_quantised_gemma_2_in_the_engine(qlora: Callable[..., Policy]) -> None
         prompt_ids=found.prompt_ids[::2],
         prompt_mask=found.prompt_mask[::2],
         prompt_index=torch.tensor([0, 0, 1, 1]),
-        completion_ids=found.ids,
-        completion_mask=found.mask,
+        completion_ids=found.completion_ids,
+        completion_mask=found.completion_mask,
     )
     policy.model.train()
-    weights = torch.linspace(-1.0, 1.0, int(found.mask.sum()))
+    weights = torch.linspace(-1.0, 1.0, int(found.completion_mask.sum()))
     plain = []
     for n, length in enumerate(found.lengths.tolist()):
-        prompt, own = prompts[n // 2], found.ids[n, :length]
+        prompt, own = prompts[n // 2], found.completion_ids[n, :length]
         ids = torch.tensor([prompt + own.tolist()])
         logits = policy.model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
         plain.append(torch.log_softmax(logits / 0.7, -1)[torch.arange(length), own])
     gradients = []
-    for logprobs in (torch.cat(plain), row_logprobs(policy, rows, temperature=0.7)[0][found.mask]):
+    for logprobs in (
+        torch.cat(plain),
+        row_logprobs(policy, rows, temperature=0.7)[0][found.completion_mask],
+    ):
         policy.model.zero_grad()
         (logprobs * weights).sum().backward()
         gradients.append([p.grad.clone() for p in policy.trainable_parameters()])  # type: ignore
         torch.testing.assert_close(logprobs, torch.cat(plain), atol=1e-5, rtol=0)
-        torch.testing.assert_close(found.logprobs[found.mask], logprobs, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            found.logprobs[found.completion_mask], logprobs, atol=1e-5, rtol=0
+        )
     for one, other in zip(*gradients, strict=True):
         assert float(one.norm()) > 1e-3
         assert float((one - other).norm() / one.norm()) < 1e-4

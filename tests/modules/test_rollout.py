@@ -14,13 +14,12 @@ from rl4bio.modules.logprobs import continuation_logprobs
 from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import (
-    Completions,
     check_positions,
     draw_noise,
     sample_completions,
 )
 from rl4bio.sections import RolloutConfig
-from rl4bio.types import Sample
+from rl4bio.types import Completions, Sample
 
 FAMILIES = ("gemma3", "gemma2", "llama", "qwen2", "phi3", "gpt2")
 WINDOW = 8  # of the tiny models that have one
@@ -74,17 +73,17 @@ def test_sampled_logprobs_are_those_of_the_padded_forward(
             policy.model,
             found.prompt_ids,
             found.prompt_mask,
-            found.ids,
-            found.mask,
+            found.completion_ids,
+            found.completion_mask,
             temperature=0.8,
         )
     torch.testing.assert_close(found.logprobs, padded, rtol=0, atol=1e-5)
-    assert (found.logprobs[found.mask] < 0).all()
+    assert (found.logprobs[found.completion_mask] < 0).all()
     # And both are those of a single row without any padding.
     for row in (0, 17):
-        ids = [*prompts[row // 6], *found.ids[row][found.mask[row]].tolist()]
+        ids = [*prompts[row // 6], *found.completion_ids[row][found.completion_mask[row]].tolist()]
         last = torch.log_softmax(by_hand(policy, ids[:-1]) / 0.8, -1)[ids[-1]]
-        assert found.logprobs[row][found.mask[row]][-1].item() == pytest.approx(
+        assert found.logprobs[row][found.completion_mask[row]][-1].item() == pytest.approx(
             last.item(), abs=1e-5
         )
 
@@ -170,7 +169,7 @@ def test_sampling_frequencies_are_the_softmax(make_policy: Callable[..., Policy]
     draws = 4000
     found = draw(policy, [prompt], group_size=draws, max_new_tokens=1, temperature=1.7, seeds=[11])
     exact = torch.softmax(by_hand(policy, prompt).double() / 1.7, -1)
-    counts = torch.bincount(found.ids[:, 0], minlength=len(exact)).double()
+    counts = torch.bincount(found.completion_ids[:, 0], minlength=len(exact)).double()
     # Pool the tokens with fewer than 5 expected draws into one cell, as the test asks for.
     common = exact * draws >= 5
     cells = [*zip(counts[common], exact[common] * draws, strict=True)]
@@ -189,13 +188,13 @@ def test_top_k_samples_and_scores_the_truncated_distribution(
     policy = make_policy(family)
     prompts = prompts_of(policy)
     found = draw(policy, prompts, group_size=40, top_k=3)
-    rows = (found.prompt_ids, found.prompt_mask, found.ids, found.mask)
+    rows = (found.prompt_ids, found.prompt_mask, found.completion_ids, found.completion_mask)
     with torch.no_grad():
         scored, _ = completion_logprobs(policy.model, *rows, temperature=0.8, top_k=3)
     torch.testing.assert_close(found.logprobs, scored, rtol=0, atol=1e-5)  # ratio 1
     for n, prompt in enumerate(prompts):
         likely = by_hand(policy, prompt).topk(3)
-        first = found.ids[40 * n : 40 * n + 40, 0]
+        first = found.completion_ids[40 * n : 40 * n + 40, 0]
         assert set(first.tolist()) <= set(likely.indices.tolist())
         assert len(set(first.tolist())) > 1
         exact = torch.log_softmax(likely.values / 0.8, -1)
@@ -218,15 +217,15 @@ def test_seeds_fix_completions_whatever_else_is_in_the_batch(
     one, two, three = prompts_of(policy)
     together = draw(policy, [one, two, three], seeds=[1, 2, 3])
     again = draw(policy, [one, two, three], seeds=[1, 2, 3])
-    assert torch.equal(together.ids, again.ids)
+    assert torch.equal(together.completion_ids, again.completion_ids)
     assert torch.equal(together.logprobs, again.logprobs)
     turned = draw(policy, [three, one], seeds=[3, 1])
-    assert turned.texts[:4] == together.texts[8:]
-    assert turned.texts[4:] == together.texts[:4]
+    assert turned.completions[:4] == together.completions[8:]
+    assert turned.completions[4:] == together.completions[:4]
     other = draw(policy, [one, two, three], seeds=[1, 4, 3])
-    assert other.texts[:4] == together.texts[:4]
-    assert other.texts[4:8] != together.texts[4:8]
-    assert len(set(together.texts[:4])) == 4
+    assert other.completions[:4] == together.completions[:4]
+    assert other.completions[4:8] != together.completions[4:8]
+    assert len(set(together.completions[:4])) == 4
 
 
 def test_greedy_is_the_argmax_of_full_forwards(make_policy: Callable[..., Policy]) -> None:
@@ -239,7 +238,7 @@ def test_greedy_is_the_argmax_of_full_forwards(make_policy: Callable[..., Policy
             ids.append(int(by_hand(policy, ids).argmax()))
             if ids[-1] in policy.stop_ids:
                 break
-        assert found.ids[n][found.mask[n]].tolist() == ids[len(prompt) :]
+        assert found.completion_ids[n][found.completion_mask[n]].tolist() == ids[len(prompt) :]
 
 
 @pytest.mark.parametrize("token", ["<eos>", "<end_of_turn>"])
@@ -250,9 +249,11 @@ def test_either_end_token_ends_a_completion(make_policy: Callable[..., Policy], 
     found = draw(policy, prompts_of(policy), group_size=8)
     ended = ~found.truncated
     assert 0 < ended.sum() < len(ended)
-    last = found.ids[torch.arange(len(ended)), found.lengths - 1]
+    last = found.completion_ids[torch.arange(len(ended)), found.lengths - 1]
     assert (last[ended] == stop).sum() > 3
-    for ids, mask, cut_off in zip(found.ids, found.mask, found.truncated, strict=True):
+    for ids, mask, cut_off in zip(
+        found.completion_ids, found.completion_mask, found.truncated, strict=True
+    ):
         kept = ids[mask].tolist()
         stops = [k for k, token_id in enumerate(kept) if token_id in policy.stop_ids]
         # The one end token is the last kept token; a truncated row has none and is full.
@@ -267,8 +268,8 @@ def test_end_token_at_the_limit_is_not_truncated(make_policy: Callable[..., Poli
     found = draw(policy, prompts_of(policy), max_new_tokens=1)
     assert found.lengths.tolist() == [1] * 12
     assert not found.truncated.any()
-    assert found.texts == [""] * 12  # an empty answer: the end token alone
-    assert found.mask.all()
+    assert found.completions == [""] * 12  # an empty answer: the end token alone
+    assert found.completion_mask.all()
 
 
 def test_pad_may_be_the_end_token(make_policy: Callable[..., Policy]) -> None:
@@ -279,8 +280,8 @@ def test_pad_may_be_the_end_token(make_policy: Callable[..., Policy]) -> None:
     for each in (policy, plain):
         favour(each, policy.pad_id, 4.5)
     found, other = (draw(each, prompts_of(each), group_size=8) for each in (policy, plain))
-    assert torch.equal(found.mask, other.mask)
-    assert found.texts == other.texts
+    assert torch.equal(found.completion_mask, other.completion_mask)
+    assert found.completions == other.completions
     torch.testing.assert_close(found.logprobs, other.logprobs)
     assert (~found.truncated).any()
 
@@ -296,7 +297,7 @@ def test_dropping_finished_rows_changes_nothing(make_policy: Callable[..., Polic
     for n, prompt in enumerate(prompts):
         noise_seed = [4 + n]
         alone = draw(policy, [prompt], group_size=2, max_new_tokens=20, seeds=noise_seed)
-        assert alone.texts == together.texts[2 * n : 2 * n + 2]
+        assert alone.completions == together.completions[2 * n : 2 * n + 2]
         width = alone.logprobs.shape[1]
         torch.testing.assert_close(
             together.logprobs[2 * n : 2 * n + 2, :width], alone.logprobs, rtol=0, atol=1e-5
@@ -322,7 +323,7 @@ def test_sampling_runs_without_dropout(make_policy: Callable[..., Policy]) -> No
     plain = draw(policy, prompts_of(policy))
     policy.model.train()
     assert policy.model.transformer.drop.p > 0
-    assert draw(policy, prompts_of(policy)).texts == plain.texts
+    assert draw(policy, prompts_of(policy)).completions == plain.completions
 
 
 def test_non_finite_logits_stop_the_run(make_policy: Callable[..., Policy]) -> None:

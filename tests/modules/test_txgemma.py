@@ -200,9 +200,9 @@ class TestPredict:
                 handle.remove()
             assert found.lengths.tolist() == [len(wanted)] * 2
             assert not found.truncated.any()
-            assert found.texts == [answer] * 2
+            assert found.completions == [answer] * 2
             sample = Sample(uid="x", prompt=PROMPT, extra={"answer_form": "plain"})
-            read = answer_of(found.texts[0], sample)
+            read = answer_of(found.completions[0], sample)
             assert read == answer.strip()
             assert read_bin(read) == (437 if answer == " 437" else None)
 

@@ -18,10 +18,10 @@ from rl4bio.modules.loading import load_policy
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.reference import Reference
-from rl4bio.modules.rollout import Completions, check_positions, sample_completions
+from rl4bio.modules.rollout import check_positions, sample_completions
 from rl4bio.modules.saving import write_policy
 from rl4bio.sections import AdapterConfig, PolicyConfig, RolloutConfig, SFTConfig
-from rl4bio.types import Sample
+from rl4bio.types import Completions, Sample
 from tests.conftest import build_model, build_tokenizer
 
 EXTRA = 13
@@ -68,15 +68,15 @@ def rows_of(found: Completions) -> Rows:
         prompt_ids=found.prompt_ids[::16],
         prompt_mask=found.prompt_mask[::16],
         prompt_index=torch.arange(2).repeat_interleave(16),
-        completion_ids=found.ids,
-        completion_mask=found.mask,
+        completion_ids=found.completion_ids,
+        completion_mask=found.completion_mask,
     )
 
 
 def by_hand(policy: Policy, found: Completions, allowed: list[int]) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies of softmax over the allowed tokens, from plain logits."""
-    ids = torch.cat([found.prompt_ids, found.ids], 1)
-    mask = torch.cat([found.prompt_mask, found.mask], 1).long()
+    ids = torch.cat([found.prompt_ids, found.completion_ids], 1)
+    mask = torch.cat([found.prompt_mask, found.completion_mask], 1).long()
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     with torch.no_grad():
         logits = policy.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
@@ -84,7 +84,9 @@ def by_hand(policy: Policy, found: Completions, allowed: list[int]) -> tuple[Ten
     places = torch.full((max(allowed) + 1,), -1)
     places[allowed] = torch.arange(len(allowed))
     logp = logits.log_softmax(-1)
-    chosen = logp.gather(-1, places[found.ids.clamp(max=max(allowed))].clamp(min=0)[..., None])
+    chosen = logp.gather(
+        -1, places[found.completion_ids.clamp(max=max(allowed))].clamp(min=0)[..., None]
+    )
     return chosen.squeeze(-1).float(), -(logp.exp() * logp).sum(-1).float()
 
 
@@ -107,10 +109,10 @@ def test_the_distribution_is_over_the_tokens(
     policy.backend = backend
     allowed = punch(policy) if holes else list(range(len(policy.tokenizer)))
     found = sample(policy)
-    assert set(found.ids[found.mask].tolist()) <= set(allowed)
+    assert set(found.completion_ids[found.completion_mask].tolist()) <= set(allowed)
     expected, entropy = by_hand(policy, found, allowed)
     again, spread = recomputed(policy, found)
-    mask = found.mask
+    mask = found.completion_mask
     torch.testing.assert_close(found.logprobs[mask], expected[mask], atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(again.detach()[mask], expected[mask], atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(spread[mask], entropy[mask], atol=2e-4, rtol=1e-4)
@@ -124,7 +126,7 @@ def test_top_k_is_among_the_tokens(top_k: int, tmp_path: Path) -> None:
     found = sample(policy, top_k=top_k)
     again, _ = recomputed(policy, found, top_k=top_k)
     torch.testing.assert_close(found.logprobs, again.detach(), atol=2e-4, rtol=1e-4)
-    assert set(found.ids[found.mask].tolist()) <= set(allowed)
+    assert set(found.completion_ids[found.completion_mask].tolist()) <= set(allowed)
 
 
 def test_without_the_restriction_the_rows_would_be_sampled(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_without_the_restriction_the_rows_would_be_sampled(tmp_path: Path) -> No
     assert known_tokens(policy.model) is not None
     note_known_tokens(policy.model, KnownTokens(range(320), 320))
     assert known_tokens(policy.model) is None
-    assert int(sample(policy).ids.max()) >= 307
+    assert int(sample(policy).completion_ids.max()) >= 307
 
 
 @pytest.mark.parametrize("lora", [True, False])
@@ -147,7 +149,7 @@ def test_gradients_of_both_paths(lora: bool, tmp_path: Path) -> None:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     found = sample(policy)
-    weights = torch.linspace(-1, 1, found.ids.numel()).view(found.ids.shape)
+    weights = torch.linspace(-1, 1, found.completion_ids.numel()).view(found.completion_ids.shape)
     gradients = []
     for backend in ("engine", "generate"):
         policy.backend = backend  # type: ignore[assignment]
@@ -202,7 +204,7 @@ class TestTokensWithoutARow:
     def test_loads_and_samples(self, tmp_path: Path) -> None:
         policy = self.policy(tmp_path)
         assert policy.tokens.complete
-        assert int(sample(policy).ids.max()) < 307
+        assert int(sample(policy).completion_ids.max()) < 307
 
     def test_saves_and_loads_again(self, tmp_path: Path) -> None:
         policy = self.policy(tmp_path)

@@ -148,8 +148,8 @@ def test_the_engines_numbers_are_a_plain_forwards(case: tuple[Policy, Expected])
     )
     assert engine_serves(policy), policy.engine_problem
     for row in range(4):
-        plain = plain_logprobs(policy, prompts[row // 2], found.ids[row])
-        mask = found.mask[row]
+        plain = plain_logprobs(policy, prompts[row // 2], found.completion_ids[row])
+        mask = found.completion_mask[row]
         torch.testing.assert_close(found.logprobs[row][mask], plain[mask], atol=1e-4, rtol=1e-4)
 
 
@@ -184,9 +184,9 @@ def test_answers_end(case: tuple[Policy, Expected]) -> None:
         temperature=1.0,
         seeds=None,
     )
-    assert found.truncated.float().mean() < 0.5, found.texts
-    assert "Paris" in found.texts[0]
-    assert not any("<|" in text for text in found.texts)
+    assert found.truncated.float().mean() < 0.5, found.completions
+    assert "Paris" in found.completions[0]
+    assert not any("<|" in text for text in found.completions)
 
 
 def test_a_placeholder_is_refused_in_a_text_alone(case: tuple[Policy, Expected]) -> None:

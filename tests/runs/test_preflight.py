@@ -74,7 +74,7 @@ def test_rows_of_the_reward_table(policy: Policy, config: RunConfig) -> None:
         temperature=0.7,
         seeds=[5, 6, 7, 8],
     )
-    assert seen == found.texts
+    assert seen == found.completions
     lengths = sorted(found.lengths.tolist())
     middle = (lengths[5] + lengths[6]) / 2
     cut = found.truncated.float().mean()

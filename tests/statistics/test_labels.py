@@ -14,7 +14,6 @@ from rl4bio.statistics.labels import (
     confusion_counts,
     label_mix,
     macro_f1,
-    majority_label,
     per_class_f1,
 )
 
@@ -56,7 +55,6 @@ def test_f1_matches_precision_and_recall_written_out() -> None:
 def test_always_yes_on_the_official_test_labels(shared_data: Path) -> None:
     truth = json.loads((shared_data / "medical/pubmedqa/test_ground_truth.json").read_text())
     gold = list(truth.values())
-    assert majority_label(gold) == "yes"
     always = ["yes"] * len(gold)
     # 276 of 500; F1(yes) = 2 * 276 / (276 + 500) = 0.7113, over three classes 0.2371
     assert accuracy(gold, always) == pytest.approx(0.552)
@@ -83,15 +81,10 @@ def test_label_mix_adds_up() -> None:
     assert mix == pytest.approx({"yes": 3 / 6, "no": 2 / 6, "maybe": 0, "none": 1 / 6})
 
 
-def test_majority_label_on_a_tie_is_the_first_label() -> None:
-    assert majority_label(["maybe", "no", "no", "maybe"]) == "no"
-
-
 def test_letters_as_labels() -> None:
     gold, predicted = ["A", "B", "B"], ["A", "C", None]
     assert per_class_f1(gold, predicted, ("A", "B")) == {"A": 1.0, "B": 0.0}
     assert macro_f1(gold, predicted, ("A", "B")) == 0.5
-    assert majority_label(gold, ("A", "B")) == "B"
     mix = label_mix(predicted, ("A", "B"))
     assert mix == pytest.approx({"A": 1 / 3, "B": 0, "C": 1 / 3, "none": 1 / 3})
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
 from rl4bio.callbacks.loggers.wandb_run import WandbRun, end_wandb, start_wandb
 from rl4bio.errors import MissingPackageError
+from rl4bio.files.delimited import csv_text, written_rows
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import storage_errors, sync_file, write_atomic
 
@@ -105,14 +104,9 @@ class MetricsCSV(Logger):
     def _read(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        with storage_errors(self.path):
-            text = self.path.read_text(encoding="utf-8")
-        # A kill in the middle of a write leaves a last line without its end.
-        whole = text[: text.rfind("\n") + 1]
-        reader = csv.DictReader(io.StringIO(whole, newline=""))
-        rows = [{k: v for k, v in row.items() if v} for row in reader]
-        self._columns = list(reader.fieldnames or ["step"])
-        return rows
+        header, rows = written_rows(self.path)
+        self._columns = header or ["step"]
+        return [{name: cell for name, cell in row.items() if cell} for row in rows]
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         text = self._text(rows, header=True)
@@ -122,12 +116,8 @@ class MetricsCSV(Logger):
         self._last_start = len(text.encode()) - len(last.encode())
 
     def _text(self, rows: list[dict[str, str]], *, header: bool = False) -> str:
-        stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, self._columns, lineterminator="\n")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        return stream.getvalue()
+        cells = [[row.get(name, "") for name in self._columns] for row in rows]
+        return csv_text([self._columns, *cells] if header else cells)
 
 
 def go_back(logger: Logger, step: int, sent_to: int = 0) -> None:

@@ -18,11 +18,11 @@ from lightning.pytorch.utilities import rank_zero_only
 import rl4bio
 from rl4bio.callbacks.loggers.masking import mask_text, masked
 from rl4bio.callbacks.loggers.mlflow_store import (
+    error_reason,
     is_remote,
     load_mlflow,
     local_uri,
     open_run,
-    reason,
 )
 from rl4bio.callbacks.loggers.mlflow_values import best_molecules, flat_params, mlflow_key
 from rl4bio.errors import ConfigError
@@ -106,13 +106,14 @@ class MLflowRun(Logger):
             if not is_remote(self.uri):
                 raise ConfigError(
                     f"logging.mlflow_uri: {mask_secrets(self.uri)} cannot be used "
-                    f"({reason(error)}); give another one, or leave mlflow out of logging.loggers"
+                    f"({error_reason(error)}); give another one, or leave mlflow out of "
+                    "logging.loggers"
                 ) from error
             local = local_uri(self.run_dir)
             _LOG.warning(
                 "MLflow at %s cannot be used (%s); writing to %s instead",
                 mask_secrets(self.uri),
-                reason(error),
+                error_reason(error),
                 local,
             )
             self.uri = local
@@ -239,5 +240,5 @@ class MLflowRun(Logger):
                 _LOG.warning(
                     "MLflow at %s does not answer (%s); training goes on, metrics wait for it",
                     mask_secrets(self.uri),
-                    reason(error),
+                    error_reason(error),
                 )

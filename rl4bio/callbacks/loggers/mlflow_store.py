@@ -142,6 +142,6 @@ def _database(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
 
 
-def reason(error: BaseException) -> str:
+def error_reason(error: BaseException) -> str:
     """The first line of an error, without secrets."""
     return one_line(mask_secrets(str(error).partition("\n")[0] or type(error).__name__), 300)

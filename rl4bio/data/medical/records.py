@@ -17,8 +17,8 @@ from rl4bio.files.fields import (
     as_index,
     clean,
     is_missing,
-    read_text,
     split_options,
+    text_of,
 )
 from rl4bio.files.rows import Row, raise_problems
 from rl4bio.text.redaction import shown
@@ -128,7 +128,7 @@ def _read_row(row: Row, schema: Schema, base: int, source: str) -> MedicalRecord
     """
     fields = row.fields
     first, *others = schema.question
-    parts = [read_text(fields, first), *(read_text(fields, name, empty=True) for name in others)]
+    parts = [text_of(fields, first), *(text_of(fields, name, empty=True) for name in others)]
     record = MedicalRecord(
         question="\n".join(part for part in parts if part),
         source=source,
@@ -143,11 +143,11 @@ def _read_row(row: Row, schema: Schema, base: int, source: str) -> MedicalRecord
         record.letter = _read_letter(fields, schema, base, record.options)
         record.answer = record.options[record.letter]
     elif schema.answer:
-        record.answer = read_text(fields, schema.answer, empty=schema.answer in schema.optional)
+        record.answer = text_of(fields, schema.answer, empty=schema.answer in schema.optional)
     for role in ("reasoning", "long_answer"):
         name = getattr(schema, role)
         if name:
-            setattr(record, role, read_text(fields, name, empty=name in schema.optional))
+            setattr(record, role, text_of(fields, name, empty=name in schema.optional))
     return record
 
 
@@ -228,7 +228,7 @@ def _read_letter(
                     f"{schema.answer} is {shown(text)}"
                 )
         return letter
-    text = read_text(fields, schema.answer)
+    text = text_of(fields, schema.answer)
     if text.upper() in options:
         return text.upper()
     same = [letter for letter, option in options.items() if plain(option) == plain(text)]

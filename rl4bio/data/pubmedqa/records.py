@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from rl4bio.files.cells import NO_VALUE, as_text, checked, spelled_out
+from rl4bio.files.cells import NO_VALUE, as_text, checked_text, spelled_out
 from rl4bio.files.rows import Row, raise_problems
 from rl4bio.text.redaction import shown
 
@@ -166,7 +166,7 @@ def _clean(value: Any, name: str) -> str:
         raise ValueError(f"{name} is empty")
     if text.lower() in NO_VALUE:
         raise ValueError(f"{name} is empty ({shown(value)}), needs text")
-    return checked(text, name)
+    return checked_text(text, name)
 
 
 def _texts(value: Any, name: str) -> list[str]:

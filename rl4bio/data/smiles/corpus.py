@@ -30,7 +30,7 @@ from rl4bio.data.smiles.context import (
 )
 from rl4bio.data.smiles.fit import (
     UnknownTokens,
-    divide,
+    divide_rows,
     fit_vocabulary,
     short_rows,
     short_scaffolds,
@@ -238,7 +238,7 @@ class SmilesCorpus(Corpus):
         default = 0.1 if labels is None else 0.0
         wanted: dict[Split, float | None] = {"val": self.val_fraction, "test": self.test_fraction}
         shares = {k: default if share is None else share for k, share in wanted.items()}
-        divide(rows, shares, seed=self.seed)
+        divide_rows(rows, shares, seed=self.seed)
         return check_split(rows, source=str(path), marked=labels is not None, leaks=self.leaks)
 
     def _samples(self, rows: Sequence[SmilesRow]) -> list[Sample]:

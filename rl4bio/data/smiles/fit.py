@@ -22,7 +22,7 @@ UnknownTokens = Literal["fail", "drop", "strip_stereo"]
 away their stereochemistry and leave out those that still have some."""
 
 
-def divide(rows: Sequence[SmilesRow], shares: Mapping[Split, float], *, seed: int) -> None:
+def divide_rows(rows: Sequence[SmilesRow], shares: Mapping[Split, float], *, seed: int) -> None:
     """Give every row a split: its own, or one that is drawn where the file has no such rows.
 
     Args:

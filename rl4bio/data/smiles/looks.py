@@ -10,7 +10,7 @@ from typing import Literal
 
 from rl4bio.chem.identity import parent
 from rl4bio.chem.reading import read_smiles
-from rl4bio.chem.splits import Leaks, Overlap, check_leaks
+from rl4bio.chem.splits import Leaks, SplitOverlap, check_leaks
 from rl4bio.data.smiles.rows import SmilesRow
 from rl4bio.errors import DataError
 from rl4bio.text.redaction import shown
@@ -110,7 +110,7 @@ def check_split(
         DataError: the file's own split has copies on both sides, under `fail`.
     """
     names = [row.parent or row.text for row in rows]
-    overlap = Overlap.of([row.split or "train" for row in rows], names)
+    overlap = SplitOverlap.of([row.split or "train" for row in rows], names)
     log.info("%s: %s", source, overlap)
     if not marked:
         return list(rows)

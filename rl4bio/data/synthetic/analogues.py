@@ -132,7 +132,7 @@ def analogue(core: str, first: str, second: str) -> Molecule:
     return read_smiles(read_smiles(filled).canonical)
 
 
-def describe(molecule: Molecule) -> str:
+def molecule_features(molecule: Molecule) -> str:
     """What can be read from the molecule: hetero atoms, rings, polar surface to the next ten."""
     symbols = [atom.GetSymbol() for atom in molecule.mol.GetAtoms()]
     counts = [
@@ -150,17 +150,19 @@ def _barrier(molecule: Molecule) -> dict[str, Any]:
     return {
         "smiles": molecule.canonical,
         "y": int(tpsa(molecule) < MAX_POLAR_SURFACE),
-        "reasoning": describe(molecule),
+        "reasoning": molecule_features(molecule),
     }
 
 
 def _lipophilicity(molecule: Molecule) -> dict[str, Any]:
-    noted = f"{describe(molecule)}, weight about {50 * round(molecular_weight(molecule) / 50)}"
+    noted = (
+        f"{molecule_features(molecule)}, weight about {50 * round(molecular_weight(molecule) / 50)}"
+    )
     return {"smiles": molecule.canonical, "y": logp(molecule), "reasoning": noted}
 
 
 def _design(molecule: Molecule) -> dict[str, Any]:
-    return {"smiles": molecule.canonical, "reasoning": describe(molecule)}
+    return {"smiles": molecule.canonical, "reasoning": molecule_features(molecule)}
 
 
 TASKS: dict[str, Callable[[Molecule], dict[str, Any]]] = {

@@ -120,7 +120,7 @@ def _numbers(rng: random.Random, outcome: str, finding: Finding) -> tuple[str, s
     return f"{a}{unit}", f"{b}{unit}", p
 
 
-def report(
+def reported(
     rng: random.Random, entities: Entities, outcome: str, finding: Finding, wording_name: str
 ) -> str:
     """One result sentence: which outcome, then what was found, in words, numbers or both."""
@@ -164,12 +164,14 @@ def make_trial(
     better_low = asked_outcome not in HIGHER_BETTER
     harm = rng.random() < 0.15
     asked: Literal["lower", "higher"] = "lower" if better_low != harm else "higher"
-    evidence = report(rng, entities, asked_outcome, draw_finding(rng, label, asked), wording)
+    evidence = reported(rng, entities, asked_outcome, draw_finding(rng, label, asked), wording)
     results = [evidence]
     for outcome in others:
         direction: Literal["lower", "higher"] = "higher" if outcome in HIGHER_BETTER else "lower"
         drawn = draw_label(rng)
-        results.append(report(rng, entities, outcome, draw_finding(rng, drawn, direction), wording))
+        results.append(
+            reported(rng, entities, outcome, draw_finding(rng, drawn, direction), wording)
+        )
     rng.shuffle(results)
     fill = {
         "d": entities.intervention,

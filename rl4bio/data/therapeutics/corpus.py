@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 from rl4bio.answers.bins import bin_of, bin_text
 from rl4bio.answers.forms import TAGS
-from rl4bio.chem.splits import Leaks, Overlap, check_leaks
+from rl4bio.chem.splits import Leaks, SplitOverlap, check_leaks
 from rl4bio.data.base import QuestionCorpus, Split, check_limits, check_shares
 from rl4bio.data.therapeutics.prompts import (
     Form,
     Template,
-    ask,
+    as_asked,
+    demonstrate,
     own_templates,
     read_templates,
-    write_completion,
 )
 from rl4bio.data.therapeutics.records import UNUSABLE, TherapeuticsRecord, read_entry
 from rl4bio.data.therapeutics.splits import (
@@ -246,14 +246,16 @@ class TherapeuticsCorpus(QuestionCorpus):
             question=_question(record),
             opening=self.opening,
             demonstration=(
-                write_completion(answer, self.form, reasoning=record.reasoning) if imitated else ""
+                demonstrate(answer, self.form, reasoning=record.reasoning) if imitated else ""
             ),
             extra=extra,
         )
 
     def _prompt(self, template: Template, inputs: Mapping[str, str]) -> Prompt:
         filled = template.fill(inputs)
-        return filled if self.form == "predict" else chat(ask(filled, template.kind, self.form))
+        return (
+            filled if self.form == "predict" else chat(as_asked(filled, template.kind, self.form))
+        )
 
 
 def _question(record: TherapeuticsRecord) -> str:
@@ -280,7 +282,7 @@ def _without_leaks(
     """
     if not records[0].template.molecules:
         return records
-    overlap = Overlap.of(
+    overlap = SplitOverlap.of(
         [str(record.split) for record in records],
         [record.same for record in records],
         [record.core for record in records],

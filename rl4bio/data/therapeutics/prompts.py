@@ -153,7 +153,7 @@ def own_templates() -> dict[str, str]:
     return found
 
 
-def ask(prompt: str, kind: TaskKind, form: Form) -> str:
+def as_asked(prompt: str, kind: TaskKind, form: Form) -> str:
     """The text that a model is shown of a filled template.
 
     `predict` and `direct` show it as it is. `tags` takes the last line away, which would ask for
@@ -168,7 +168,7 @@ def ask(prompt: str, kind: TaskKind, form: Form) -> str:
     )
 
 
-def write_completion(answer: str, form: Form, *, reasoning: str = "") -> str:
+def demonstrate(answer: str, form: Form, *, reasoning: str = "") -> str:
     """The completion to imitate; "" where the form asks for a reasoning and there is none.
 
     Behind `Answer:` stands a blank, as TxGemma was trained.

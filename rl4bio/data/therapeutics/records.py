@@ -15,7 +15,7 @@ from rl4bio.chem.measurements import Measure, find_measure, on_p_scale
 from rl4bio.chem.reading import read_smiles
 from rl4bio.data.base import Split
 from rl4bio.data.smiles.rows import SPLITS
-from rl4bio.data.therapeutics.prompts import Form, Template, write_completion
+from rl4bio.data.therapeutics.prompts import Form, Template, demonstrate
 from rl4bio.data.therapeutics.tables import Columns, plain_label, read_letters, read_table_rows
 from rl4bio.data.therapeutics.tasks import SplitWay, TherapeuticsTask
 from rl4bio.errors import DataError
@@ -182,7 +182,7 @@ def _read_row(
         record.value = _rescaled(record.value, row, columns, measure)
     if columns.reasoning and not is_missing(row.fields.get(columns.reasoning)):
         record.reasoning = clean(row.fields[columns.reasoning], columns.reasoning)
-        write_completion(record.answer or "000", form, reasoning=record.reasoning)
+        demonstrate(record.answer or "000", form, reasoning=record.reasoning)
     return record
 
 

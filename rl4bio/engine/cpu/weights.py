@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 from transformers.pytorch_utils import Conv1D
 
+from rl4bio.engine.cpu.layers import active_adapters, linear_layers
 from rl4bio.engine.cpu.siblings import SIBLINGS, Merged
 from rl4bio.functional.shapes import at_least_float32
 
@@ -72,7 +72,7 @@ def rollout_weights(
     small: dict[int, _Forward] = {}
     kinds: Counter[str] = Counter()
     try:
-        for layer, keep in _layers(model):
+        for layer, keep in linear_layers(model):
             forward = _Forward(layer, dtype=dtype, rows=rows, keep=keep)
             if forward.kind is None:
                 small[id(layer)] = forward
@@ -118,7 +118,7 @@ class _Forward:
 
     def __init__(self, layer: Any, *, dtype: torch.dtype | None, rows: int, keep: bool) -> None:
         self.source = getattr(layer, "base_layer", layer)
-        self.adapters = _adapters(layer)
+        self.adapters = active_adapters(layer)
         weight = self.source.weight
         self.device_type: str = weight.device.type
         self.autocast = torch.is_autocast_enabled(self.device_type)
@@ -188,29 +188,6 @@ class _Forward:
         return weight.to(self.dtype)
 
 
-def _layers(model: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
-    """Each layer that one product can stand in for, and whether its packed form may be kept."""
-    peft: Any = sys.modules.get("peft")  # takes seconds to import; no adapter is there without it
-    pending: list[tuple[Any, bool]] = [(model, True)]
-    seen: set[int] = set()
-    while pending:
-        module, keep = pending.pop()
-        if id(module) in seen or "forward" in vars(module):
-            continue
-        seen.add(id(module))
-        if _is_linear(module):
-            yield module, keep
-        elif peft is not None and isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
-            if type(module) is peft.tuners.lora.Linear and _is_foldable(module):
-                yield module, False
-            elif module.disable_adapters and not module.merged:
-                # Not kept: a disabled adapter is an exception, a second base model in memory is not
-                # worth it.
-                pending.append((module.base_layer, False))
-        else:
-            pending += [(child, keep) for child in module.children()]
-
-
 def _merge_siblings(
     model: nn.Module, small: dict[int, _Forward]
 ) -> list[tuple[nn.Module, _Forward]]:
@@ -266,35 +243,6 @@ def _fuse_gelus(model: nn.Module) -> list[nn.Module]:
 
 def _same(x: Tensor) -> Tensor:
     return x
-
-
-def _is_linear(module: nn.Module) -> bool:
-    """A plain layer with a plain weight: subclasses of either compute in ways of their own."""
-    return (
-        type(module) in (nn.Linear, Conv1D)
-        and type(module.weight) is nn.Parameter
-        and module.weight.device.type != "meta"
-    )
-
-
-def _is_foldable(layer: Any) -> bool:
-    """Whether a LoRA layer is its base plus products of two matrices, and no more."""
-    names = [name for name in layer.active_adapters if name in layer.lora_A]
-    dropouts = [layer.lora_dropout[name] for name in names]
-    return (
-        _is_linear(layer.base_layer)
-        and not layer.disable_adapters
-        and not layer.merged
-        and not any(name in layer.lora_variant or layer.lora_bias[name] for name in names)
-        and not any(isinstance(drop, nn.Dropout) and drop.training for drop in dropouts)
-    )
-
-
-def _adapters(layer: Any) -> list[tuple[Tensor, Tensor, float]]:
-    """The active adapters of a layer: A [r, in], B [out, r], scaling."""
-    lora_a = getattr(layer, "lora_A", {})
-    names = [name for name in getattr(layer, "active_adapters", []) if name in lora_a]
-    return [(lora_a[n].weight, layer.lora_B[n].weight, layer.scaling[n]) for n in names]
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from rl4bio.engine.key_values import DecodeAttention
 from rl4bio.engine.layer_states import LayerStates
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.packed_logprobs import Halves
-from rl4bio.engine.record import Decoded, Record
+from rl4bio.engine.record import Decoded, DecodingRecord
 from rl4bio.engine.sampling import sample_tokens
 
 BUCKET = 64
@@ -78,7 +78,7 @@ class StaticLoop:
         self,
         parts: Halves,
         layout: StaticDecodeAttention,
-        record: Record,
+        record: DecodingRecord,
         noise: Tensor | None,
         *,
         may_record: bool,

@@ -12,14 +12,14 @@ from rl4bio.errors import ConfigError
 from rl4bio.modules.locate import locate
 from rl4bio.modules.molgpt import model as molgpt
 from rl4bio.modules.molgpt.tokenizer import VOCABULARY_FILE, SmilesTokenizer
-from rl4bio.sections import MolGPTConfig
+from rl4bio.sections import NewMolGPTConfig
 
 Vocabulary = Callable[[], Mapping[str, int] | None]
 """Collects the tokens of the training data."""
 
 
 def new_molgpt(
-    config: MolGPTConfig, corpus: Vocabulary | None, *, attention: str
+    config: NewMolGPTConfig, corpus: Vocabulary | None, *, attention: str
 ) -> tuple[SmilesTokenizer, Any]:
     """Tokenizer and model of `policy.molgpt`; torch's global seed decides the weights.
 
@@ -47,7 +47,7 @@ def new_molgpt(
     return tokenizer, molgpt.MolGPTForCausalLM._from_config(shape, attn_implementation=attention)
 
 
-def read_vocabulary(config: MolGPTConfig, corpus: Vocabulary | None) -> dict[str, int]:
+def read_vocabulary(config: NewMolGPTConfig, corpus: Vocabulary | None) -> dict[str, int]:
     """token -> id, from the named file or folder, or from the corpus."""
     key = "policy.molgpt.vocabulary"
     if config.vocabulary == "corpus":

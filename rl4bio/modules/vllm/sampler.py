@@ -35,12 +35,12 @@ from rl4bio.errors import ConfigError, MissingPackageError, StorageError
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.opening import whole_texts
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import Completions
 from rl4bio.modules.vllm.local import LocalEngine
 from rl4bio.modules.vllm.request import Sampled, SamplingRequest, check_temperature
 from rl4bio.modules.vllm.server import ServedEngine
 from rl4bio.sections import RolloutConfig
 from rl4bio.sections.vllm import VLLMConfig
+from rl4bio.types import Completions
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The values of max_lora_rank that vLLM takes."""
@@ -201,12 +201,11 @@ class VLLMSampler:
         return Completions(
             prompt_ids=prompt_ids,
             prompt_mask=prompt_mask,
-            ids=ids.to(device),
-            mask=mask.to(device),
+            completion_ids=ids.to(device),
+            completion_mask=mask.to(device),
             logprobs=logprobs.to(device),
-            texts=whole_texts([policy.decode(row.ids) for row in rows], starts, group_size),
+            completions=whole_texts([policy.decode(r.ids) for r in rows], starts, group_size),
             truncated=truncated.to(device),
-            conditions={},
         )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.answers.answer import Answer
 from rl4bio.answers.open import ANSWERED
+from rl4bio.files.delimited import csv_text
 from rl4bio.statistics.draws import majority_vote
 from rl4bio.text.redaction import number_cell, safe_cell
 from rl4bio.types import Sample
@@ -100,8 +99,6 @@ def judgement(answer: Answer) -> str:
 
 def side_by_side_csv(cases: Sequence[Case]) -> str:
     """One line a case: question, gold, then completion, verdict and rewards of each model."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
     first = cases[0].replies if cases else {}
     parts = [part for reply in first.values() for part in reply.answer.rewards]
     parts = list(dict.fromkeys(parts))
@@ -110,7 +107,7 @@ def side_by_side_csv(cases: Sequence[Case]) -> str:
         columns = ("verdict", "verdict_lenient", "judgement", "truncated", "completion")
         header += [f"{name}_{column}" for column in columns]
         header += [f"{name}_reward_{part}" for part in parts]
-    writer.writerow(safe_cell(cell) for cell in header)
+    rows = [[safe_cell(cell) for cell in header]]
     for case in cases:
         sample = case.sample
         row = [sample.uid, sample.question, sample.context, sample.target or ""]
@@ -125,5 +122,5 @@ def side_by_side_csv(cases: Sequence[Case]) -> str:
                 safe_cell(reply.completion),
             ]
             cells += [number_cell(answer.rewards.get(part, math.nan)) for part in parts]
-        writer.writerow(cells)
-    return stream.getvalue()
+        rows.append(cells)
+    return csv_text(rows, quote_all=True)

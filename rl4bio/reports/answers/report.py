@@ -24,7 +24,7 @@ from rl4bio.reports.html.page import (
     local_link,
     marked,
     pubmed_link,
-    reward_table,
+    reward_list,
     text,
 )
 from rl4bio.statistics.bootstrap import Estimate
@@ -261,7 +261,7 @@ def _reply(model: str, reply: Reply, case: Case) -> str:
         + _answered(reply, case)
         + marked(reply.completion, shared_spans(reply.completion, [context]))
         + _draws(reply)
-        + reward_table(answer.rewards)
+        + reward_list(answer.rewards)
         + "</div>"
     )
 

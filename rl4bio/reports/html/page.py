@@ -1,20 +1,25 @@
 """The frame of every HTML page that rl4bio writes: one file that loads nothing.
 
-Every text comes from a data set, a model or a configuration and is untrusted. It passes `text`
-and stands between tags or nowhere: no attribute or style is made from it, and no link but to a
-file beside the page (`local_link`) or to a PubMed record by its number (`pubmed_link`). A content
-security policy that allows the one style block by its hash, the script of a page with a table to
-sort (`sorting`) by another, and nothing else, is the second lock.
+Every text comes from a data set, a model or a configuration and is untrusted. It passes `text`, or
+a template of this folder, which escapes by itself, and stands between tags or nowhere: no attribute
+or style is made from it, and no link but to a file beside the page (`local_link`) or to a PubMed
+record by its number (`pubmed_link`). A content security policy that allows the one style block by
+its hash, the script of a page with a table to sort (`sorting`) by another, images that the page
+itself holds, and nothing else, is the second lock.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
-import html
-import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from rl4bio.text.redaction import visible
 
@@ -81,27 +86,22 @@ RESEARCH_USE = (
 
 def text(value: object) -> str:
     """Untrusted text, escaped for a place between two tags."""
-    return html.escape(visible(str(value)), quote=True)
+    return str(escape(_told(value)))
 
 
 def block(value: object) -> str:
     """Untrusted text with its own line breaks."""
-    return f"<pre>\n{text(value)}</pre>"  # HTML drops the first newline of a pre, so give it one
+    return _part("block", value)
 
 
 def fact_list(facts: Mapping[str, object]) -> str:
     """Names with their values below."""
-    items = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in facts.items())
-    return f'<div class="facts"><dl>{items}</dl></div>'
+    return _part("fact_list", facts)
 
 
-def reward_table(rewards: Mapping[str, float]) -> str:
+def reward_list(rewards: Mapping[str, float]) -> str:
     """One line a reward; NaN = not scored. Nothing where there is no reward."""
-    rows = "".join(
-        f"<tr><td>{text(part)}</td><td>{'not scored' if math.isnan(v) else f'{v:.2f}'}</td></tr>"
-        for part, v in rewards.items()
-    )
-    return f'<table class="rewards">{rows}</table>' if rows else ""
+    return _part("reward_list", rewards)
 
 
 def html_table(
@@ -121,41 +121,24 @@ def html_table(
         sortable: the page has the script that sorts it.
     """
     titles = [", ".join(filter(None, column)) for column in zip(*rows[:heads], strict=True)]
-    head = "".join(
-        "<tr>" + "".join(f'<th scope="col">{text(cell)}</th>' for cell in row) + "</tr>"
-        for row in rows[:heads]
-    )
-
-    def cells(row: Sequence[str]) -> str:
-        if not stacked:
-            return "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
-        return "".join(
-            f'<td><span class="of">{text(title)}</span> <span>{text(cell)}</span></td>'
-            for title, cell in zip(titles[1:], row[1:], strict=True)
-        )
-
-    lines = (f'<tr><th scope="row">{text(row[0])}</th>{cells(row)}</tr>' for row in rows[heads:])
     style = " ".join(["metrics", *["stacked"] * stacked, *["sortable"] * sortable])
-    return (
-        f'<div class="wide"><table class="{style}"><thead>{head}</thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
+    return _part("table", rows, titles if stacked else [], heads, style)
 
 
 def marked(value: str, spans: Sequence[tuple[int, int]]) -> str:
     """Untrusted text as a block, pieces of it marked; the spans are disjoint and rise."""
-    parts, last = [], 0
+    pieces, last = [], 0
     for start, end in spans:
-        parts += [text(value[last:start]), f"<mark>{text(value[start:end])}</mark>"]
+        pieces += [(value[last:start], False), (value[start:end], True)]
         last = end
-    return f"<pre>\n{''.join(parts)}{text(value[last:])}</pre>"
+    return _part("marked", [*pieces, (value[last:], False)])
 
 
 def pubmed_link(uid: str) -> str:
     """A PubMed record by its number; what is no number is plain text."""
     if not (uid.isascii() and uid.isdigit() and len(uid) <= 8):
         return text(uid)
-    return f'<a href="https://pubmed.ncbi.nlm.nih.gov/{uid}/" rel="noreferrer">PMID {uid}</a>'
+    return _part("pubmed_link", uid)
 
 
 def local_link(place: str, words: object) -> str:
@@ -168,7 +151,7 @@ def local_link(place: str, words: object) -> str:
     """
     address = quote(place)
     address = address if address.startswith(".") else f"./{address}"
-    return f'<a href="{address}">{text(words)}</a>'
+    return _part("local_link", address, words)
 
 
 def html_page(
@@ -192,19 +175,40 @@ def html_page(
     allowed = f"style-src '{_digest(rules)}'" + (
         f"; script-src '{_digest(script)}'" if script else ""
     )
-    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            *([f'<meta http-equiv="refresh" content="{refresh_s}">'] if refresh_s else []),
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{text(title)}</title>\n<style>{rules}</style>\n</head>\n<body>",
-            *body,
-            *([f"<script>{script}</script>"] if script else []),
-            "</body>\n</html>\n",
-        ]
+    policy = f"default-src 'none'; {allowed}; img-src data:; base-uri 'none'; form-action 'none'"
+    page = _templates().get_template("page.html")
+    return page.render(
+        title=title,
+        policy=Markup(policy),
+        rules=Markup(rules),
+        body=[Markup(piece) for piece in body],
+        script=Markup(script),
+        refresh_s=refresh_s,
     )
+
+
+@functools.cache
+def _templates() -> Environment:
+    """The templates of this folder, which escape whatever they put between two tags."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        finalize=_told,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _part(name: str, *values: Any) -> str:
+    """A macro of parts.html."""
+    return str(getattr(_templates().get_template("parts.html").module, name)(*values))
+
+
+def _told(value: object) -> str:
+    """What is to be shown, with characters that nobody sees made visible."""
+    return value if isinstance(value, Markup) else visible(str(value))
 
 
 def _digest(content: str) -> str:

@@ -12,6 +12,7 @@ from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.states import batch_states
 from rl4bio.chem.structure_file import write_sdf
+from rl4bio.files.delimited import csv_text
 from rl4bio.statistics.molecules import SHOWN_PROPERTIES
 from rl4bio.text.redaction import number_cell, one_line, safe_cell
 from rl4bio.types import MoleculeState, ScoreTable
@@ -92,17 +93,14 @@ def records_csv(records: Sequence[MoleculeRecord]) -> str:
     rewards, raw = (
         list(getattr(records[0], kind)) if records else [] for kind in ("rewards", "raw")
     )
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        [
-            *("model", "smiles", "canonical", "state", "total"),
-            *(f"reward_{name}" for name in rewards),
-            *(f"raw_{name}" for name in raw),
-            *SHOWN_PROPERTIES,
-            *("logprob_policy", "logprob_prior"),
-        ]
-    )
+    header = [
+        *("model", "smiles", "canonical", "state", "total"),
+        *(f"reward_{name}" for name in rewards),
+        *(f"raw_{name}" for name in raw),
+        *SHOWN_PROPERTIES,
+        *("logprob_policy", "logprob_prior"),
+    ]
+    rows = [header]
     for record in records:
         molecule = record.molecule
         numbers = [
@@ -118,5 +116,5 @@ def records_csv(records: Sequence[MoleculeRecord]) -> str:
         ]
         text = molecule.text if molecule.valid else safe_cell(one_line(molecule.text))
         cells = [record.model, text, molecule.canonical, record.state]
-        writer.writerow([*cells, *(number_cell(number) for number in numbers)])
-    return stream.getvalue()
+        rows.append([*cells, *(number_cell(number) for number in numbers)])
+    return csv_text(rows)

@@ -27,7 +27,7 @@ from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
 from rl4bio.reports.molecules.front import front_grid
 from rl4bio.reports.molecules.records import MoleculeRecord, top_records
-from rl4bio.reports.molecules.table import NOTE, PROPERTY_TITLES, table_rows
+from rl4bio.reports.molecules.table import NOTE, PROPERTY_TITLES, molecule_cells
 from rl4bio.statistics.molecules import MoleculeSummary
 from rl4bio.statistics.quantities import quantity_columns, quantity_titles, tradeoff
 
@@ -81,7 +81,7 @@ def molecule_report(
             '<p class="note">A research evaluation of models that write molecules. Scores are '
             "computed from structures; no molecule here was made or tested.</p>",
             "<h2>Results</h2>",
-            html_table(table_rows(summaries), stacked=True),
+            html_table(molecule_cells(summaries), stacked=True),
             f'<p class="note">{text(NOTE)}</p>',
             "<h2>Distributions</h2>",
             f'<div class="charts">{"".join(figures)}</div>',

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rl4bio.chem.acceptance import RULES
-from rl4bio.reports.answers.table import MISSING, number_interval, percent, percent_interval
+from rl4bio.reports.answers.estimates import MISSING, number_interval, percent, percent_interval
 from rl4bio.statistics.bootstrap import Estimate
 from rl4bio.statistics.molecules import HIGH_QED, MoleculeSummary
 from rl4bio.statistics.quantities import quantity_titles
@@ -32,7 +32,7 @@ NOTE = (
 )
 
 
-def table_rows(summaries: Mapping[str, MoleculeSummary]) -> list[list[str]]:
+def molecule_cells(summaries: Mapping[str, MoleculeSummary]) -> list[list[str]]:
     """The cells: a header with the models, then a row a metric, its name first.
 
     A metric that no model has is left out.
@@ -100,7 +100,7 @@ def _quantity_rows(columns: Sequence[MoleculeSummary]) -> list[list[str]]:
 
 def plain_molecule_table(summaries: Mapping[str, MoleculeSummary]) -> str:
     """The table for a terminal."""
-    rows = table_rows(summaries)
+    rows = molecule_cells(summaries)
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -74,7 +74,7 @@ class Comparison:
     paired: list[Paired] = field(default_factory=list)
 
 
-def table_rows(comparison: Comparison) -> list[list[str]]:
+def comparison_rows(comparison: Comparison) -> list[list[str]]:
     """Header and a row a setting, as text; columns that no run has are left out."""
     runs = [run for setting in comparison.settings for run in setting.runs]
     shown = [m for m in COLUMNS if any(_last(run, m) is not None for run in runs)]
@@ -165,7 +165,7 @@ def comparison_page(title: str, comparison: Comparison, links: Mapping[str, str]
     body = [
         f"<h1>{text(title)}</h1>",
         RESEARCH_USE,
-        html_table(table_rows(comparison), stacked=True),
+        html_table(comparison_rows(comparison), stacked=True),
     ]
     body.append(f'<p class="note">{text(NOTE)}</p>')
     if comparison.paired:

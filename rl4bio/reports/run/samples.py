@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import StorageError
-from rl4bio.reports.html.page import block, reward_table, text
+from rl4bio.reports.html.page import block, reward_list, text
 
 Record = dict[str, Any]
 """One line of a step's file: prompt, completion, rewards, total, advantage, tokens, truncated."""
@@ -25,7 +25,7 @@ def completion_steps(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def read_records(path: Path) -> list[Record]:
+def step_completions(path: Path) -> list[Record]:
     """The completions of one step.
 
     Raises:
@@ -62,7 +62,7 @@ def sample_sections(folder: Path) -> list[str]:
         ]
     sections = []
     for step in dict.fromkeys((min(steps), max(steps))):
-        records = read_records(steps[step])
+        records = step_completions(steps[step])
         cards = "".join(_card(name, record) for name, record in chosen(records).items())
         none = '<p class="note">No completion of this step could be scored.</p>'
         sections.append(
@@ -83,5 +83,5 @@ def _card(name: str, record: Record) -> str:
     return (
         f'<section class="case"><h4>{name.capitalize()}</h4>'
         f'<p class="note">{text(" · ".join(facts))}</p>'
-        f"{block(record['completion'])}{reward_table(known)}</section>"
+        f"{block(record['completion'])}{reward_list(known)}</section>"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rl4bio.reports.html.heat import heat_chart, shown_steps
-from rl4bio.reports.run.samples import completion_steps, read_records
+from rl4bio.reports.run.samples import completion_steps, step_completions
 
 _NAMES = {"total": "total reward"}
 
@@ -22,7 +22,7 @@ def spread_figures(folder: Path) -> list[str]:
     files = completion_steps(folder)
     values: dict[str, dict[int, list[float]]] = {}
     for step in shown_steps(list(files)):
-        for record in read_records(files[step]):
+        for record in step_completions(files[step]):
             for part, value in {"total": record["total"], **record["rewards"]}.items():
                 if value is not None:
                     values.setdefault(part, {}).setdefault(step, []).append(value)

@@ -165,7 +165,7 @@ class PerplexityReward(Reward):
         if self._frozen is None:
             self.prepare()
         assert self._frozen is not None
-        rows: list[Row] = []
+        rows: list[TokenRow] = []
         for owner, (context, text) in enumerate(queries):
             window = min(self.max_tokens, self._frozen.max_tokens)
             rows += _rows(self._frozen.tokenizer, context, text, window=window, owner=owner)
@@ -184,7 +184,7 @@ class PerplexityReward(Reward):
 
 
 @dataclass(slots=True)
-class Row:
+class TokenRow:
     """One sequence for the model."""
 
     ids: list[int]
@@ -193,7 +193,7 @@ class Row:
     owner: int
 
 
-def _rows(tokenizer: Any, context: str, text: str, *, window: int, owner: int) -> list[Row]:
+def _rows(tokenizer: Any, context: str, text: str, *, window: int, owner: int) -> list[TokenRow]:
     """The sequences that score a text: start token, context, text; cut into pieces where it is
     longer than the window, of which the context's end takes half at most."""
 
@@ -207,10 +207,10 @@ def _rows(tokenizer: Any, context: str, text: str, *, window: int, owner: int) -
     said = encode(text)
     room = window - len(before)
     pieces = [said[at : at + room] for at in range(0, len(said), room)]
-    return [Row(before + piece, max(1, len(before)), owner) for piece in pieces]
+    return [TokenRow(before + piece, max(1, len(before)), owner) for piece in pieces]
 
 
-def _nats(model: Any, rows: Sequence[Row], place: Any) -> list[float]:
+def _nats(model: Any, rows: Sequence[TokenRow], place: Any) -> list[float]:
     """-sum log p over the scored tokens of each row."""
     import torch
 

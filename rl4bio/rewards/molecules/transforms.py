@@ -107,7 +107,7 @@ class DoubleSigmoid(_Bounds):
 
 
 @dataclass(kw_only=True)
-class Step(_Bounds):
+class StepTransform(_Bounds):
     """1 from low to high, both included, else 0."""
 
     def __call__(self, x: float) -> float:
@@ -198,7 +198,7 @@ TRANSFORMS: dict[str, type[Any]] = {
     "sigmoid": Sigmoid,
     "reverse_sigmoid": ReverseSigmoid,
     "double_sigmoid": DoubleSigmoid,
-    "step": Step,
+    "step": StepTransform,
     "left_step": LeftStep,
     "right_step": RightStep,
     "linear": Linear,

@@ -24,7 +24,7 @@ from typing import Any
 
 import rl4bio.errors
 from rl4bio.errors import ConfigError, RewardError, Rl4bioError
-from rl4bio.rewards.checked import shown
+from rl4bio.rewards.checked import named
 from rl4bio.rewards.external import watcher
 from rl4bio.rewards.workers import frames
 from rl4bio.rewards.workers.orphans import VARIABLE, end_orphans
@@ -164,7 +164,7 @@ class Guest:
                 self._dismiss(slot)
                 left = [row for row in pending if row not in values and row not in again]
                 hurt = left if self.whole else left[:1]
-                where = "" if not hurt else shown(completions, samples, hurt[0])
+                where = "" if not hurt else named(completions, samples, hurt[0])
                 text = f"reward {self.name!r} {how}; on {where}; {_ADVICE[kind]}"
                 again += self._failed(hurt, kind, text, tries, values)
                 again += [row for row in left if row not in hurt]

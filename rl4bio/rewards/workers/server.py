@@ -28,7 +28,7 @@ from rl4bio.errors import Rl4bioError
 from rl4bio.files.plugin_file import import_file
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.checked import ExplainedError, checked, failure, run_raw, run_reward
+from rl4bio.rewards.checked import ExplainedError, checked_scores, failure, run_raw, run_reward
 from rl4bio.rewards.workers import frames
 from rl4bio.types import Sample
 
@@ -151,7 +151,7 @@ def answer(
     else:
         for row, (text, sample) in enumerate(zip(texts, samples, strict=True)):
             try:
-                (value,) = checked(name, [reward.score(text, sample)], 1)
+                (value,) = checked_scores(name, [reward.score(text, sample)], 1)
             except (Exception, SystemExit) as error:
                 place = f"sample {sample.uid}, completion {text[:200]!r}"
                 say(row=row, error=words(name, error, place), trace=trace(error))

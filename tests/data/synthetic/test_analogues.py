@@ -14,8 +14,8 @@ from rl4bio.data.synthetic.analogues import (
     SIDES,
     analogue,
     analogue_rows,
-    describe,
     draw_analogues,
+    molecule_features,
 )
 from rl4bio.errors import DataError
 
@@ -47,7 +47,7 @@ def test_labels_are_those_of_the_rule() -> None:
 
 def test_the_note_on_a_molecule() -> None:
     # Acetylsalicylic acid: four oxygens, one ring, 63.6 square angstrom.
-    note = describe(read_smiles("CC(=O)Oc1ccccc1C(=O)O"))
+    note = molecule_features(read_smiles("CC(=O)Oc1ccccc1C(=O)O"))
     assert note == "oxygen 4, rings 1; polar surface about 60"
 
 

@@ -12,11 +12,11 @@ import pytest
 from rl4bio.answers.bins import bin_of, bin_text
 from rl4bio.data.therapeutics.prompts import (
     Template,
-    ask,
+    as_asked,
+    demonstrate,
     own_templates,
     parse_template,
     read_templates,
-    write_completion,
 )
 from rl4bio.errors import DataError
 
@@ -128,11 +128,15 @@ class TestFilling:
 
 class TestForms:
     def test_the_prompt_alone(self) -> None:
-        assert ask(OPTIONS, "option", "predict") == ask(OPTIONS, "option", "direct") == OPTIONS
+        assert (
+            as_asked(OPTIONS, "option", "predict")
+            == as_asked(OPTIONS, "option", "direct")
+            == OPTIONS
+        )
 
     @pytest.mark.parametrize("kind", ["option", "bin", "reactants", "design"])
     def test_tags_end_in_an_instruction_without_an_answer(self, kind: str) -> None:
-        asked = ask("Question: x?\nDrug SMILES: CCO\nAnswer:", kind, "tags")  # type: ignore[arg-type]
+        asked = as_asked("Question: x?\nDrug SMILES: CCO\nAnswer:", kind, "tags")  # type: ignore[arg-type]
         question, _, instruction = asked.partition("CCO\n")
         assert question == "Question: x?\nDrug SMILES: "
         assert "Answer:" not in asked
@@ -140,13 +144,13 @@ class TestForms:
         assert re.findall(r"<answer>(.*?)</answer>", instruction) == ["..."]
 
     def test_completions(self) -> None:
-        assert write_completion("(B)", "predict", reasoning="x") == " (B)"
-        assert write_completion("(B)", "direct") == "(B)"
-        assert write_completion("(B)", "tags") == ""
-        written = write_completion("(B)", "tags", reasoning="Two rings.")
+        assert demonstrate("(B)", "predict", reasoning="x") == " (B)"
+        assert demonstrate("(B)", "direct") == "(B)"
+        assert demonstrate("(B)", "tags") == ""
+        written = demonstrate("(B)", "tags", reasoning="Two rings.")
         assert written == "<reasoning>Two rings.</reasoning><answer>(B)</answer>"
         with pytest.raises(ValueError, match="holds a tag"):
-            write_completion("(B)", "tags", reasoning="so </reasoning>")
+            demonstrate("(B)", "tags", reasoning="so </reasoning>")
 
 
 class TestFiles:

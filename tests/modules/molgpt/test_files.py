@@ -19,7 +19,7 @@ from rl4bio.modules.molgpt.files import (
     read_stoi,
 )
 from rl4bio.modules.molgpt.new import new_molgpt
-from rl4bio.sections import MolGPTConfig
+from rl4bio.sections import NewMolGPTConfig
 
 VOCABULARY = {"(": 0, ")": 1, "1": 2, "<": 3, "=": 4, "Br": 5, "C": 6, "O": 7, "[nH]": 8, "c": 9}
 
@@ -28,7 +28,7 @@ def small(properties: int = 0, scaffold: int = 0, **options: int) -> dict[str, T
     """The state dict of a random model, as the published code would save it."""
     shape = {"num_layers": 2, "num_heads": 2, "width": 8, "block_size": 12, **options}
     torch.manual_seed(0)
-    config = MolGPTConfig(
+    config = NewMolGPTConfig(
         **shape, properties=[f"p{n}" for n in range(properties)], scaffold_length=scaffold
     )
     return dict(published_state(new_molgpt(config, lambda: VOCABULARY, attention="eager")[1]))

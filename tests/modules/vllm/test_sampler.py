@@ -37,10 +37,10 @@ from rl4bio.errors import (
 )
 from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy
-from rl4bio.modules.rollout import Completions
 from rl4bio.modules.vllm.sampler import VLLMSampler, lora_rank
 from rl4bio.sections import RolloutConfig
 from rl4bio.sections.vllm import VLLMConfig
+from rl4bio.types import Completions
 
 TEXTS = ["yes", "Does the drug lower it?", "no, or maybe: the trial and the other trial"]
 LIMITS = RolloutConfig(max_prompt_tokens=64, max_completion_tokens=12)
@@ -301,8 +301,8 @@ def trained_logprobs(policy: Policy, found: Completions, **options: Any) -> torc
             policy.model,
             found.prompt_ids,
             found.prompt_mask,
-            found.ids,
-            found.mask,
+            found.completion_ids,
+            found.completion_mask,
             **{"temperature": 0.8, **options},
         )[0]
 
@@ -316,14 +316,17 @@ def test_sampled_logprobs_are_those_of_the_training_forward(
     torch.testing.assert_close(found.logprobs, expected, rtol=0, atol=1e-5)
     with policy.model.disable_adapter():  # type: ignore[operator]
         assert (trained_logprobs(policy, found, top_k=top_k) - expected).abs().max() > 0.1
-    assert found.ids.shape == found.logprobs.shape == found.mask.shape
-    assert found.mask.shape[0] == 12
+    assert found.completion_ids.shape == found.logprobs.shape == found.completion_mask.shape
+    assert found.completion_mask.shape[0] == 12
     assert found.conditions == {}
 
 
 def test_completions_end_with_their_stop_token(sampler: VLLMSampler, policy: Policy) -> None:
     found = draw(sampler)
-    rows = [ids[mask].tolist() for ids, mask in zip(found.ids, found.mask, strict=True)]
+    rows = [
+        ids[mask].tolist()
+        for ids, mask in zip(found.completion_ids, found.completion_mask, strict=True)
+    ]
     ended = [row[-1] in policy.stop_ids for row in rows]
     assert len(set(map(len, rows))) > 2
     assert any(ended)
@@ -332,9 +335,9 @@ def test_completions_end_with_their_stop_token(sampler: VLLMSampler, policy: Pol
     for row, end in zip(rows, ended, strict=True):
         assert not set(row[:-1]) & set(policy.stop_ids)
         assert end or len(row) == 10
-    assert (found.ids[~found.mask] == policy.pad_id).all()
-    assert (found.logprobs[~found.mask] == 0).all()
-    assert found.texts == [policy.decode(row) for row in rows]
+    assert (found.completion_ids[~found.completion_mask] == policy.pad_id).all()
+    assert (found.logprobs[~found.completion_mask] == 0).all()
+    assert found.completions == [policy.decode(row) for row in rows]
     prompts = [policy.encode_prompt(text) for text in TEXTS]
     for n in range(12):
         assert found.prompt_ids[n][found.prompt_mask[n]].tolist() == prompts[n // 4]
@@ -344,16 +347,18 @@ def test_completions_end_with_their_stop_token(sampler: VLLMSampler, policy: Pol
 def test_texts_begin_with_the_start_of_their_turn(sampler: VLLMSampler) -> None:
     bare, begun = draw(sampler), draw(sampler, starts=["<thought>", "", "a"])
     starts = ["<thought>"] * 4 + [""] * 4 + ["a"] * 4
-    assert begun.texts == [start + text for start, text in zip(starts, bare.texts, strict=True)]
-    assert torch.equal(begun.ids, bare.ids)
+    assert begun.completions == [
+        start + text for start, text in zip(starts, bare.completions, strict=True)
+    ]
+    assert torch.equal(begun.completion_ids, bare.completion_ids)
 
 
 def test_the_seeds_decide(sampler: VLLMSampler) -> None:
     first, again, other = draw(sampler), draw(sampler), draw(sampler, seeds=[12, 500, 7])
-    assert torch.equal(first.ids, again.ids)
-    groups = [found.texts[:4] for found in (first, other)]
+    assert torch.equal(first.completion_ids, again.completion_ids)
+    groups = [found.completions[:4] for found in (first, other)]
     assert groups[0] != groups[1]
-    assert first.texts[4:8] == other.texts[4:8]
+    assert first.completions[4:8] == other.completions[4:8]
     assert len(set(groups[0])) > 1
 
 
@@ -361,10 +366,10 @@ def test_greedy_completions_are_the_most_likely_tokens(
     sampler: VLLMSampler, policy: Policy
 ) -> None:
     found = draw(sampler, seeds=None, group_size=2, temperature=1.0)
-    assert torch.equal(found.ids[0::2], found.ids[1::2])
+    assert torch.equal(found.completion_ids[0::2], found.completion_ids[1::2])
     for n in (0, 4):
         ids = [*found.prompt_ids[n][found.prompt_mask[n]].tolist()]
-        for token, logprob in zip(found.ids[n], found.logprobs[n], strict=True):
+        for token, logprob in zip(found.completion_ids[n], found.logprobs[n], strict=True):
             with torch.no_grad():
                 step = policy.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
             assert step.argmax() == token
@@ -475,7 +480,7 @@ def test_choices_may_come_in_any_order(server: TinyServer, policy: Policy) -> No
         return status, {**found, "choices": found["choices"][::-1]}
 
     server.spoil = turned
-    assert torch.equal(draw(sampler).ids, expected.ids)
+    assert torch.equal(draw(sampler).completion_ids, expected.completion_ids)
 
 
 def spoiled(index: int, **fields: Any) -> Callable[[dict[str, Any]], None]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +23,7 @@ from rl4bio.reports.molecules.records import (
     records_csv,
     top_records,
 )
-from rl4bio.reports.molecules.table import plain_molecule_table, table_rows
+from rl4bio.reports.molecules.table import molecule_cells, plain_molecule_table
 from rl4bio.statistics.molecules import MoleculeSummary, summarize_molecules
 from rl4bio.types import ScoreTable
 
@@ -93,12 +94,12 @@ def test_the_top_holds_each_molecule_once() -> None:
 
 
 def test_the_table_leaves_out_what_no_model_has() -> None:
-    rows = table_rows({"base": summary(["CCO", "C("])})
+    rows = molecule_cells({"base": summary(["CCO", "C("])})
     names = [row[0] for row in rows]
     assert "valid %" in names
     assert not {"SNN", "novel %", "reward, valid only"} & set(names)
     assert rows[0] == ["", "base"]
-    rows = table_rows({"base": summary(["CCO", "C("], [0.5, 0.0]), "corpus": summary(["CC"])})
+    rows = molecule_cells({"base": summary(["CCO", "C("], [0.5, 0.0]), "corpus": summary(["CC"])})
     rewards = {row[0]: row[1:] for row in rows}["reward, valid only"]
     assert rewards == ["0.500 [0.500, 0.500]", "–"]
     plain = plain_molecule_table({"base": summary(["CCO"])}).split("\n")
@@ -117,7 +118,7 @@ def test_rows_of_quantities() -> None:
     scores = ScoreTable(total=[0.5, 0.5], parts={}, weights={}, raw=raw)
     goals = {"affinity": [6, None]}
     found = summarize_molecules(["CCO", "CCN"], rounds=20, seed=1, scores=scores, goals=goals)
-    rows = {row[0]: row[1:] for row in table_rows({"tuned": found, "corpus": summary(["CC"])})}
+    rows = {row[0]: row[1:] for row in molecule_cells({"tuned": found, "corpus": summary(["CC"])})}
     assert rows["inside the domain, predicted affinity (−log₁₀ M) %"][0].startswith("50.0 [")
     assert rows["predicted affinity (−log₁₀ M), inside"] == ["7.000 [7.000, 7.000]", "–"]
     assert rows["hits %"][0].startswith("50.0 [")
@@ -160,13 +161,16 @@ def test_the_page_runs_and_loads_nothing(tmp_path: Path) -> None:
     page = write(tmp_path / "a", "<script>alert(1)</script>", [*molecules, *HOSTILE])
     assert page.elements.count("script") == 1
     assert SCRIPT in page.texts
-    assert "img" not in page.elements
+    sources = [value for name, value in page.attributes if name == "src"]
+    assert page.elements.count("img") == len(sources) == 3 + 3  # the structures: best, random
+    image = re.compile(r"data:image/svg\+xml;base64,[A-Za-z0-9+/]+=*")
+    assert all(image.fullmatch(source) for source in sources)
     names = {name for name, _ in page.attributes}
-    assert not names & {"src", "style", "xlink:href", "srcset", "action"}
+    assert not names & {"style", "xlink:href", "srcset", "action"}
     links = {value for name, value in page.attributes if name == "href"}
     assert links == {"./top.csv", "./top.sdf", "./molecules.csv"}
     assert not [name for name in names if name.startswith("on")]
-    assert not [value for _, value in page.attributes if "//" in value]
+    assert not [value for name, value in page.attributes if "//" in value and name != "src"]
     plain = write(tmp_path / "b", "plain", [*molecules, "C(", "C((", "x", "y", "z"])
     assert page.elements == plain.elements
     assert page.elements.count("figure") == 6 + 3 + 3  # charts, best, random

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rl4bio.errors import StorageError
-from rl4bio.reports.run.samples import chosen, completion_steps, read_records, sample_sections
+from rl4bio.reports.run.samples import chosen, completion_steps, sample_sections, step_completions
 
 
 def record(total: float | None, completion: str = "text", **changes: Any) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def test_words_instead_of_cards_where_there_is_nothing(tmp_path: Path) -> None:
 def test_line_separators_in_a_completion_do_not_split_its_line(tmp_path: Path) -> None:
     path = tmp_path / "step-000001.jsonl"
     path.write_text(json.dumps(record(1.0, "a\u2028b\x0bc"), ensure_ascii=False), encoding="utf-8")
-    assert [r["completion"] for r in read_records(path)] == ["a\u2028b\x0bc"]
+    assert [r["completion"] for r in step_completions(path)] == ["a\u2028b\x0bc"]
 
 
 @pytest.mark.parametrize("content", [b'{"id": ', b"\xff\xfe"])

@@ -303,9 +303,9 @@ class TestWhere:
 
 def test_a_series_of_other_rows(plugin: Path) -> None:
     pd = pytest.importorskip("pandas")
-    from rl4bio.rewards.checked import checked
+    from rl4bio.rewards.checked import checked_scores
 
-    assert checked("x", pd.Series([0.1, 0.2]), 2) == [0.1, 0.2]
+    assert checked_scores("x", pd.Series([0.1, 0.2]), 2) == [0.1, 0.2]
     for index in ([1, 0], ["a", "b"], [0, 2]):
         with pytest.raises(RewardError, match="may belong to other rows"):
-            checked("x", pd.Series([0.1, 0.2], index=index), 2)
+            checked_scores("x", pd.Series([0.1, 0.2], index=index), 2)
