@@ -38,6 +38,15 @@ SETTINGS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         QA,
         ("data.options.batch_size=6", "rollout.max_completion_tokens=144"),
     ),
+    "gemma3-270m LoRA in bf16, 6 x 8 x 144": (
+        "gemma3-270m",
+        QA,
+        (
+            "data.options.batch_size=6",
+            "rollout.max_completion_tokens=144",
+            "trainer.precision=bf16-mixed",
+        ),
+    ),
     "gemma3-270m full, 2 x 4 x 32": ("gemma3-270m", QA, (*SMALL, *FULL)),
     "smollm2-135m LoRA, 2 x 4 x 32": ("smollm2-135m-instruct", QA, SMALL),
     "smollm2-135m full, 2 x 4 x 32": ("smollm2-135m-instruct", QA, (*SMALL, *FULL)),
