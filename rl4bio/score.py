@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config.load import load_config
@@ -26,9 +25,6 @@ from rl4bio.scoring.results import (
 from rl4bio.scoring.rows import read_completions
 from rl4bio.storage.files import write_atomic
 from rl4bio.text.redaction import mask_secrets, one_line
-
-if TYPE_CHECKING:
-    pass
 
 
 def command_parser() -> argparse.ArgumentParser:

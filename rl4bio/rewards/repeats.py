@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from rl4bio.answers.kinds import asks_for_molecule
 from rl4bio.chem.states import batch_states, same_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
-from rl4bio.rewards.memory.diversity_filter import DiversityFilter
 from rl4bio.rewards.memory.ledger import Ledger
-from rl4bio.sections import MoleculesConfig, RunConfig
+from rl4bio.sections import DiversityConfig, MoleculesConfig, RunConfig
 from rl4bio.types import MoleculeState, Sample, Scorer, ScoreTable
 
 if TYPE_CHECKING:
     from rl4bio.chem.reading import Molecule
+    from rl4bio.rewards.memory.diversity_filter import DiversityFilter
 
 
 def reads_molecules(scorer: WeightedRewards) -> bool:
@@ -76,7 +76,7 @@ class RepeatGuard:
         """Of the calls since they were shared."""
         self.ledger = None if section.max_calls is None else Ledger(section.max_calls)
         wanted = section.diversity
-        self.diversity = None if wanted is None else DiversityFilter(wanted)
+        self.diversity = None if wanted is None else _diversity_filter(wanted)
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
         """Score N completions and remember their molecules.
@@ -180,3 +180,9 @@ def build_scorer(config: RunConfig) -> Scorer:
     if not reads_molecules(rewards):
         return rewards
     return RepeatGuard(rewards, config.molecules)
+
+
+def _diversity_filter(section: DiversityConfig) -> DiversityFilter:
+    from rl4bio.rewards.memory.diversity_filter import DiversityFilter  # RDKit comes with it
+
+    return DiversityFilter(section)
