@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rl4bio.chem.reading import Molecule
 from rl4bio.chem.states import molecule_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
 from rl4bio.statistics.calls import TOPS, top_auc
 from rl4bio.types import Sample, ScoreTable
+
+if TYPE_CHECKING:
+    from rl4bio.chem.reading import Molecule
 
 
 @dataclass(slots=True, kw_only=True)
