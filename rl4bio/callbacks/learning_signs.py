@@ -10,6 +10,9 @@ from statistics import fmean
 Row = dict[str, float]
 """The metrics of one step."""
 
+EQUAL = 0.9
+"""Share of groups with equal rewards, from which on steps are all but lost: a run on PubMedQA that
+had them in 93 % of its groups for seventy steps ended where it began."""
 TRUNCATED = 0.95
 """Share of completions that are cut off, from which on nearly no answer is whole."""
 ENTROPY_LOST = 0.1
@@ -31,10 +34,12 @@ class Sign:
 
 
 def no_spread(first: Sequence[Row], last: Sequence[Row]) -> str:
-    if not _all(last, "reward/zero_spread_fraction", lambda share: share >= 1):
+    equal = _mean(last, "reward/zero_spread_fraction")
+    if not equal >= EQUAL:
         return ""
+    few = "no group" if equal == 1 else f"{1 - equal:.0%} of the groups"
     return (
-        "in no group did the rewards differ, so nothing is learnt; give graded credit (reward "
+        f"in {few} did the rewards differ, so next to nothing is learnt; give graded credit (reward "
         "structure), raise grpo.group_size or rollout.temperature, set grpo.refill_rounds, or "
         "begin with a warm start (task=sft)"
     )

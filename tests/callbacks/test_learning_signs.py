@@ -31,7 +31,8 @@ def found(change: dict[str, float]) -> list[str]:
     [
         ({}, []),
         ({"reward/zero_spread_fraction": 1.0}, ["no_spread"]),
-        ({"reward/zero_spread_fraction": 0.99}, []),
+        ({"reward/zero_spread_fraction": 0.93}, ["no_spread"]),
+        ({"reward/zero_spread_fraction": 0.85}, []),
         ({"rollout/truncated_fraction": 0.95}, ["all_truncated"]),
         ({"rollout/truncated_fraction": 0.94}, []),
         ({"reward/verdict_mean": math.nan}, ["unscored"]),
