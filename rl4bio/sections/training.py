@@ -118,13 +118,16 @@ class GRPOConfig:
             "takes the weighted sum of the rewards; leave out combine=normalize_then_sum",
         )
         not_negative("grpo", self, "clip_low", "kl_coef", "refill_rounds")
+        moves = self.reference.refresh_every > 0
         require(
-            not self.reference.refresh_every
-            or self.kl_coef > 0
-            or self.monitor_kl
-            or bool(self.augmented_sigma),
+            not moves or self.kl_coef > 0 or self.monitor_kl,
             "grpo.reference.refresh_every",
             "nothing asks the reference; set grpo.kl_coef or grpo.monitor_kl",
+        )
+        require(
+            not moves or self.augmented_sigma is None,
+            "grpo.reference.refresh_every",
+            "would move the prior that grpo.augmented_sigma is defined with; leave one of them out",
         )
         require(
             self.loss != "cispo" or self.clip_high >= 1,
