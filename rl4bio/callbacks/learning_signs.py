@@ -39,7 +39,7 @@ def no_spread(first: Sequence[Row], last: Sequence[Row]) -> str:
         return ""
     few = "no group" if equal == 1 else f"{1 - equal:.0%} of the groups"
     return (
-        f"in {few} did the rewards differ, so next to nothing is learnt; give graded credit (reward "
+        f"in {few} did the rewards differ, so little is learnt; give graded credit (reward "
         "structure), raise grpo.group_size or rollout.temperature, set grpo.refill_rounds, or "
         "begin with a warm start (task=sft)"
     )
