@@ -24,26 +24,20 @@ FOLDER = "best"
 """Beside checkpoints/: the best weights so far, for a run that is resumed."""
 
 
-@dataclass(eq=False)
-class EarlyStopping(pl.Callback):
-    """Stops after `patience` validations without improvement; the best weights are the result.
+class BestValidation(pl.Callback):
+    """Keeps the weights of the best validation, and puts them back at the end.
 
-    Lightning's callback of this name asks every rank for the metric, but our means are logged on
-    rank 0 alone; so rank 0 decides here and tells the others. The last checkpoint keeps the weights
-    of the last step, so that a resumed run continues where it was.
+    Means are logged on rank 0 alone, where Lightning's own callbacks ask every rank; so rank 0
+    decides here and tells the others. The last checkpoint keeps the weights of the last step, so
+    that a resumed run continues where it was.
     """
 
-    metric: str = "val/loss"
-    mode: Literal["min", "max"] = "min"
-    """Whether less or more of the metric is better."""
-    patience: int = 3
-    """Validations in a row without improvement."""
+    NAME: ClassVar[str]
+    metric: str
+    mode: Literal["min", "max"]
+    patience: int = sys.maxsize
     min_delta: float = 0.0
-    """A change of the metric that is no more than this is no improvement."""
     restore_best: bool = True
-    """Put the weights of the best validation back before the model is saved."""
-
-    NAME: ClassVar[str] = "early_stopping"
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
@@ -210,12 +204,28 @@ class EarlyStopping(pl.Callback):
 
 
 @dataclass(eq=False)
-class KeepBest(EarlyStopping):
+class EarlyStopping(BestValidation):
+    """Stops after `patience` validations without improvement; the best weights are the result."""
+
+    NAME: ClassVar[str] = "early_stopping"
+
+    metric: str = "val/loss"
+    mode: Literal["min", "max"] = "min"
+    """Whether less or more of the metric is better."""
+    patience: int = 3
+    """Validations in a row without improvement."""
+    min_delta: float = 0.0
+    """A change of the metric that is no more than this is no improvement."""
+    restore_best: bool = True
+    """Put the weights of the best validation back before the model is saved."""
+
+
+@dataclass(eq=False)
+class KeepBest(BestValidation):
     """The weights of the best validation are the result; the run goes on to its last step."""
+
+    NAME: ClassVar[str] = "keep_best"
 
     metric: str = "val/reward_mean"
     mode: Literal["min", "max"] = "max"
-    patience: int = sys.maxsize
-    """Of no use here: the run does not stop."""
-
-    NAME: ClassVar[str] = "keep_best"
+    """Whether less or more of the metric is better."""

@@ -103,14 +103,11 @@ def _field(field: FieldDoc) -> dict[str, Any]:
 def _kind(kind: str, limit: dict[str, Any] | None = None) -> dict[str, Any]:
     """The schema of a type as `rl4bio.text.source_docs` writes it."""
     parts = _alternatives(kind)
-    if not all(_is_type(part) for part in parts):
-        words = [part for part in parts if part != "null"]
-        null = [{"type": "null"}] if "null" in parts else []
-        return {"anyOf": [{"enum": words}, *null, _REFERENCE]}
-    found = [_type(part, limit or {}) for part in parts]
+    words = [part for part in parts if not _is_type(part)]
+    found = [_type(part, limit or {}) for part in parts if _is_type(part)]
     if {} in found:
         return {}
-    return {"anyOf": [*found, _REFERENCE]}
+    return {"anyOf": [*([{"enum": words}] if words else []), *found, _REFERENCE]}
 
 
 def _alternatives(kind: str) -> list[str]:

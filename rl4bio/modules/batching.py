@@ -61,7 +61,8 @@ def micro_batches(
         enough: tokens beyond which no further group joins; none is cut for it. None is max_tokens.
 
     Returns:
-        int tensors, together a permutation of the groups' rows.
+        int tensors, together a permutation of the groups' rows; the largest micro-batch first,
+        whose freed memory all others fit into: a heap that gives to ever larger ones grows.
     """
     size = rollout.group_size
     prompts = rollout.prompt_mask.sum(-1).tolist()
@@ -87,6 +88,7 @@ def micro_batches(
                 batches.append(piece)
             else:
                 batches[-1] = together
+    batches.sort(key=tokens, reverse=True)
     device = rollout.prompt_ids.device
     return [torch.tensor(sorted(rows), device=device) for rows in batches]
 

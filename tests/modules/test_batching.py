@@ -61,17 +61,17 @@ def test_sizes_of_micro_batches() -> None:
     """Group costs, prompt once: 5 + 2*3 = 11, 2 + 2*7 = 16 and 9 + 2*2 = 13 (rows 2, 3 are 7, 1).
 
     At 13 tokens the middle group does not fit; its rows go alone: row 2 costs 2 + 7, row 3 2 + 1,
-    together 2 + 2*7 = 16 > 13.
+    together 2 + 2*7 = 16 > 13. The largest comes first.
     """
     rollout = make_rollout()
     assert [rows.tolist() for rows in micro_batches(rollout, 13, packed=False)] == [
-        [0, 1],
         [4, 5],
+        [0, 1],
         [2],
         [3],
     ]
     assert [rows.tolist() for rows in micro_batches(rollout, 1, packed=False)] == [
-        [n] for n in (0, 1, 4, 5, 2, 3)
+        [n] for n in (5, 4, 2, 0, 1, 3)
     ]
     assert [rows.tolist() for rows in micro_batches(rollout, 10_000, packed=False)] == [
         list(range(6))
