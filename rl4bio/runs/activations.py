@@ -90,7 +90,7 @@ def activation_bytes(
     layer = int(width * channels + norms * shape["hidden"])
     logits = 4 * min(tokens * shape["vocabulary"], MAX_LOGITS)
     if cpu:
-        layer = layer * 6 // 5
+        layer = layer * 4 // 3
         logits = _head_bytes(policy.model, tokens) + tokens * layer
     share = tokens / step_tokens(config, shared_prompts=True)
     scores = _score_bytes(policy, config, share=share, kernel=kernel)

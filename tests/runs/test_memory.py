@@ -230,7 +230,7 @@ def test_on_a_cpu_the_process_counts_and_every_copy(
     assert found.rollout == logits + 4 * 2 * LAYER + (0 if lora else head)
     tokens = 2 * 40 + 8 * 50
     assert found.key_values == tokens * 2 * 2 * 16 * 4
-    layer = (4 * (4 * 64 + 3 * 32 + 3 * 16) + 30 * 32) * 6 // 5
+    layer = (4 * (4 * 64 + 3 * 32 + 3 * 16) + 30 * 32) * 4 // 3
     chunk = 4 * 4 * tokens * vocabulary
     assert found.activations == tokens * 3 * layer + (0 if lora else chunk + 2 * head)
     assert found.process > 2**27 + 2**26  # torch alone is more
