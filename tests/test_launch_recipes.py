@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -72,9 +73,10 @@ def test_one_node(path: Path) -> None:
 
 def test_two_nodes(path: Path) -> None:
     """Both of them here: two machines with one process each."""
-    from tests.test_launched import free_port
-
-    where = {"FIRST": "127.0.0.1", "PORT": free_port(), "PROCESSES": "1"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = {"FIRST": "127.0.0.1", "PORT": str(port), "PROCESSES": "1"}
     environment = {**os.environ, **where, "PATH": f"{path}:{os.environ['PATH']}"}
     environment["PYTHONPATH"] = str(RECIPES.parents[1])
     started = [
