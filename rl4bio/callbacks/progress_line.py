@@ -129,6 +129,8 @@ class ProgressLine:
 def aside() -> Iterator[None]:
     """Room above the line that is on the screen, where there is one."""
     line = ProgressLine.drawn
+    if line is not None and getattr(line.stream, "closed", False):
+        line = ProgressLine.drawn = None  # whose screen is gone
     with contextlib.nullcontext() if line is None else line.aside():
         yield
 

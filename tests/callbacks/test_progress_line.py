@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -13,7 +14,7 @@ from typing import TextIO
 
 import pytest
 
-from rl4bio.callbacks.progress_line import LinePart, ProgressLine, clock, fitting
+from rl4bio.callbacks.progress_line import LinePart, ProgressLine, aside, clock, fitting
 
 PARTS = [
     LinePart("step 12/500", "12/500"),
@@ -156,3 +157,14 @@ def test_the_order_in_which_parts_go() -> None:
 )
 def test_clock(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown
+
+
+def test_a_line_whose_stream_is_closed_is_forgotten() -> None:
+    stream = io.StringIO()
+    line = ProgressLine(stream)
+    line.draw([LinePart("step 1/5")], 0.2)
+    assert ProgressLine.drawn is line
+    stream.close()
+    with aside():
+        pass
+    assert ProgressLine.drawn is None
