@@ -101,6 +101,7 @@ class Listener:
         self._deadline_s = 0.0
         self._whole = 0
         self._raised = False
+        self._looking = False
         self._arrivals = Arrivals()
         os.register_at_fork(after_in_child=self._arrivals.leave_to_parent)
 
@@ -112,6 +113,7 @@ class Listener:
             return
         if not self._depth:
             self.caught, self._raised, self._waits, self.on_leave = None, False, False, None
+            self._looking = False
             self._arrivals.open()
         self._depth += 1
         before = {
@@ -156,6 +158,9 @@ class Listener:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.caught is None:
+            if self._looking:  # this one came on top of a handler that reads who was first
+                return
+            self._looking = True
             came = [n for n in self._arrivals.take() if signal.getsignal(n) == self._handle]
             number = came[0] if came else number
         if self.caught is None:  # no other handler has run meanwhile

@@ -21,11 +21,18 @@ def send(*numbers: int) -> None:
     sender.join()
 
 
+def send_whole(listener: Listener, *numbers: int) -> None:
+    """The same, and nothing is raised before the last one is sent."""
+    with listener.whole():
+        send(*numbers)
+    listener.raise_at_once()
+
+
 @pytest.mark.parametrize("order", permutations(THREE))
 def test_the_first_one_that_arrived_counts(order: tuple[int, ...]) -> None:
     listener = Listener()
     with pytest.raises(BaseException) as found, listener.listening(ENDING):  # noqa: PT011
-        send(*order)
+        send_whole(listener, *order)
     assert listener.caught == order[0]
     assert stopped_by(found.value) == order[0]
 
@@ -35,7 +42,7 @@ def test_a_signal_of_somebody_else_is_not_the_first() -> None:
     try:
         listener = Listener()
         with pytest.raises(KeyboardInterrupt), listener.listening([signal.SIGINT]):
-            send(signal.SIGUSR2, signal.SIGINT)
+            send_whole(listener, signal.SIGUSR2, signal.SIGINT)
     finally:
         signal.signal(signal.SIGUSR2, before)
 
