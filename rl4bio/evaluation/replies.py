@@ -17,7 +17,8 @@ from rl4bio.answers.forms import (
 )
 from rl4bio.answers.kind import Kind
 from rl4bio.answers.reasoning import corrects_itself, count_words, reasoning_of
-from rl4bio.answers.verdict import strict_verdict
+from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.verdict import verdict_of
 from rl4bio.reports.answers.cases import Reply
 from rl4bio.rewards.evidence.grounding import (
     MAX_CHARACTERS,
@@ -25,7 +26,7 @@ from rl4bio.rewards.evidence.grounding import (
     copied_fraction,
     evidence_of,
 )
-from rl4bio.rewards.verdict import verdict_kept
+from rl4bio.rewards.meaning.denial import denies_label
 from rl4bio.text.words import tokens
 from rl4bio.types import Sample
 
@@ -152,10 +153,12 @@ def _measures(kind: Kind, text: str | None, sample: Sample, *, reasons: bool) ->
 
 def _signs_of_hacking(text: str, sample: Sample) -> dict[str, float]:
     """What a policy may do that earns rewards and is no reasoning, each in [0, 1]."""
-    thought = reasoning_of(text)
-    label = strict_verdict(text)
+    thought, parsed = reasoning_of(text), strict_parse(text)
+    answer = "" if parsed is None else parsed.answer
+    label = verdict_of(answer)
+    denied = label is not None and denies_label(answer, label, sample.question)
     return {
-        "label_denied": float(label is not None and verdict_kept(text, sample) is None),
+        "label_denied": float(denied),
         "empty_thought": float(count_words(thought) < FEW_WORDS),
         "abstract_copied": copied_fraction(tokens(thought), evidence_of(sample)),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rl4bio.answers.forms import loose_answer
 from rl4bio.answers.tags import strict_parse
-from rl4bio.answers.verdict import LABELS, lenient_verdict, strict_verdict, verdict_of
+from rl4bio.answers.verdict import LABELS, lenient_verdict, verdict_of
 from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.meaning.denial import denies_label
 from rl4bio.types import Sample
@@ -59,21 +59,19 @@ class VerdictReward(Reward):
         label = target_label(sample)
         if label is None:
             return math.nan
-        if strict_parse(completion) is None:
+        parsed = strict_parse(completion)
+        if parsed is None:
             return self.lenient if self.lenient and loose_verdict(completion) == label else 0.0
-        verdict = verdict_kept(completion, sample)
+        verdict = kept_verdict(parsed.answer, sample.question)
         if verdict == label:
             return 1.0
         return self.wrong_credit if verdict in ("yes", "no") else 0.0
 
 
-def verdict_kept(completion: str, sample: Sample) -> str | None:
-    """The strict verdict of a completion whose answer does not deny it, or None."""
-    parsed = strict_parse(completion)
-    label = None if parsed is None else strict_verdict(completion)
-    if parsed is None or label is None or denies_label(parsed.answer, label, sample.question):
-        return None
-    return label
+def kept_verdict(answer: str, question: str) -> str | None:
+    """The label that an answer opens with and does not deny, or None."""
+    label = verdict_of(answer)
+    return None if label is None or denies_label(answer, label, question) else label
 
 
 def loose_verdict(completion: str) -> str | None:

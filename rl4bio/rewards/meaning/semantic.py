@@ -10,8 +10,7 @@ from typing import Literal
 from rl4bio.answers.tags import check_names, has_content, strict_parse
 from rl4bio.answers.verdict import verdict_of
 from rl4bio.rewards.base import Reward
-from rl4bio.rewards.evidence.facts import find_evidence
-from rl4bio.rewards.evidence.grounding import copied_fraction
+from rl4bio.rewards.evidence.grounding import copied_fraction, evidence_of
 from rl4bio.rewards.evidence.prose import ramp, variety
 from rl4bio.rewards.meaning.frozen import Device, load_frozen, packaged_encoder, resolve_device
 from rl4bio.rewards.meaning.polarity import agreement
@@ -141,6 +140,6 @@ def _quality(text: str, sample: Sample) -> float:
     if len(said) > TERSE and usual > 0:
         factor *= min(1.0, prose_factor(said) / usual)
     if sample.context.strip():
-        evidence = find_evidence(sample.context, sample.question)
+        evidence = evidence_of(sample)
         factor *= ramp(copied_fraction(said, evidence), zero=COPIED[0], one=COPIED[1])
     return factor * agreement(text, sample.reference) if factor else 0.0
