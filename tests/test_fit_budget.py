@@ -8,34 +8,18 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 
 from rl4bio import fit
 from rl4bio.errors import ConfigError
-from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
-from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
 from rl4bio.statistics.calls import top_auc
+from tests.tiny_molgpt import tiny_molgpt
 
 pytestmark = pytest.mark.usefixtures("no_traces")
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    ids = {token: k for k, token in enumerate(["(", "<", "C", "N", "O", ")"])}
-    torch.manual_seed(1)
-    shape = MolGPTConfig(
-        vocab_size=6,
-        block_size=12,
-        width=16,
-        num_layers=1,
-        num_heads=2,
-        initializer_range=0.2,
-        bos_token_id=1,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    MolGPTForCausalLM._from_config(shape).save_pretrained(tmp_path / "base")
-    SmilesTokenizer(vocabulary=ids, bos_token="<").save_pretrained(tmp_path / "base")
+    tiny_molgpt(tmp_path / "base", vocabulary=("(", "<", "C", "N", "O", ")"), num_layers=1)
     path = tmp_path / "config.yaml"
     path.write_text(
         f"""

@@ -15,35 +15,14 @@ from rl4bio.chem.reading import read_smiles
 from rl4bio.data.smiles.corpus import SmilesCorpus
 from rl4bio.evaluate import main
 from rl4bio.evaluation.sampling import choose_prompts
-from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
-from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
+from rl4bio.modules.molgpt.model import MolGPTForCausalLM
+from tests.tiny_molgpt import TOKENS, tiny_molgpt
 
 pytestmark = pytest.mark.usefixtures("no_traces")
 
-TOKENS = ["(", "<", "C", "N", "O"]
 """Chains of C, N and O are molecules; a bracket makes the text invalid."""
 CORPUS = ["CCO", "CCN", "CNC", "OCCO", "CCCC", "NCCO"]
 NUM = 24
-
-
-def build(folder: Path, *, seed: int, vocabulary: list[str] = TOKENS) -> Path:
-    """A random model with a start token, in its folder."""
-    ids = {token: k for k, token in enumerate(vocabulary)}
-    torch.manual_seed(seed)
-    shape = MolGPTConfig(
-        vocab_size=len(ids),
-        block_size=12,
-        width=16,
-        num_layers=2,
-        num_heads=2,
-        initializer_range=0.2,
-        bos_token_id=ids["<"],
-        eos_token_id=ids["<"],
-        pad_token_id=ids["<"],
-    )
-    MolGPTForCausalLM._from_config(shape).save_pretrained(folder)
-    SmilesTokenizer(vocabulary=ids, bos_token="<").save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -55,7 +34,7 @@ def config(tmp_path: Path) -> Path:
         f"""
 name: tiny
 output_dir: {tmp_path}
-policy: {{checkpoint: {build(tmp_path / "base", seed=1)}}}
+policy: {{checkpoint: {tiny_molgpt(tmp_path / "base", seed=1)}}}
 rollout: {{max_prompt_tokens: 4, max_completion_tokens: 9}}
 data: {{name: smiles, options: {{source: {tmp_path / "molecules.csv"}}}}}
 rewards: [{{name: validity, weight: 0.5}}, {{name: qed}}]
@@ -80,7 +59,7 @@ def test_base_and_tuned_side_by_side(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out"
-    tuned = build(tmp_path / "tuned", seed=2)
+    tuned = tiny_molgpt(tmp_path / "tuned", seed=2)
     summary = run(config, output, "--tuned", str(tuned))
     rows = read(output / "molecules.csv")
     assert [row["model"] for row in rows] == ["base"] * NUM + ["tuned"] * NUM
@@ -163,7 +142,7 @@ def test_prompts_without_molecules_have_no_reference(config: Path, tmp_path: Pat
 def test_another_vocabulary_is_refused(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tuned = build(tmp_path / "tuned", seed=2, vocabulary=["(", "<", "C", "O", "N"])
+    tuned = tiny_molgpt(tmp_path / "tuned", seed=2, vocabulary=["(", "<", "C", "O", "N"])
     assert main(["--config", str(config), "--tuned", str(tuned)]) == 4
     assert "another vocabulary" in capsys.readouterr().err
 
