@@ -21,30 +21,24 @@ from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions, sampling_seed
 from rl4bio.sections import AdapterConfig, OptimConfig
 from rl4bio.types import Experience, LossTerms, PromptBatch, Sample, ScoreTable
+from tests.modules.recording import Recorder, batch_of, experience_of
 
 MakeGRPO = Callable[..., GRPOLightningModule]
 Inside = Callable[..., Any]
 KINDS = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 
 
-class Recorder(GRPOLightningModule):
-    """Keeps the gradients of every optimiser step and lets none of them move the weights.
-
-    After the first step the weights get a fixed push, so that the second pass has ratios off 1.
-    """
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        self.gradients: list[dict[str, torch.Tensor]] = []
+class Pushed(Recorder):
+    """After the first step the weights get a fixed push: the second pass has ratios off 1."""
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        named = [(n, p) for n, p in self.model.named_parameters() if p.grad is not None]
-        self.gradients.append({name: p.grad.clone() for name, p in named})  # type: ignore
-        generator = torch.Generator().manual_seed(len(self.gradients))
-        for _, parameter in named:
-            parameter.grad = None
-            if len(self.gradients) == 1:
-                with torch.no_grad():
+        super().on_before_optimizer_step(optimizer)
+        if len(self.gradients) > 1:
+            return
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if name in self.gradients[0]:
                     parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
 
 
@@ -62,15 +56,6 @@ class Constant:
             for text, sample in zip(completions, samples, strict=True)
         ]
         return ScoreTable(total=total, parts={"part": list(total)}, weights={"part": 1.0})
-
-
-def batch_of(samples: Sequence[Sample]) -> PromptBatch:
-    return PromptBatch(samples=list(samples), indices=list(range(len(samples))))
-
-
-def experience_of(module: GRPOLightningModule, samples: Sequence[Sample]) -> Experience:
-    rollout = module.generate(batch_of(samples))
-    return module.make_experience(rollout, module.score(rollout))
 
 
 def assert_equal_gradients(
@@ -93,7 +78,7 @@ class TestGradient:
         found, counts = [], []
         for tokens in (1, 60, 100_000):
             module = make_grpo(
-                cls=Recorder,
+                cls=Pushed,
                 loss=kind,
                 clip_high=5.0 if kind == "cispo" else 0.28,
                 kl_coef=0.1,
@@ -130,7 +115,7 @@ class TestGradient:
         found = []
         for tokens in (1, 100_000):
             module = make_grpo(
-                cls=Recorder, level="sequence", updates_per_rollout=2, tokens_per_micro_batch=tokens
+                cls=Pushed, level="sequence", updates_per_rollout=2, tokens_per_micro_batch=tokens
             )
             inside(module, lambda m: m.update(experience_of(m, four_samples)))
             found.append(module.gradients)
@@ -141,7 +126,7 @@ class TestGradient:
         self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
     ) -> None:
         """On-policy dapo: -(1/T) sum_t A grad log p(x_t), from plain log_softmax rows."""
-        module = make_grpo(cls=Recorder)
+        module = make_grpo(cls=Pushed)
         kept: list[Experience] = []
 
         def work(module: Recorder) -> None:
@@ -169,7 +154,7 @@ class TestGradient:
     ) -> None:
         found = []
         for sign in (1, -1):
-            module = make_grpo(cls=Recorder)
+            module = make_grpo(cls=Pushed)
 
             def work(module: Recorder, sign: int = sign) -> None:
                 experience = experience_of(module, four_samples)
@@ -186,9 +171,7 @@ class TestGradient:
         """The same as advantage 0 for them, but for the denominator: kept tokens, not all."""
         found, tokens = [], []
         for mask_truncated in (True, False):
-            module = make_grpo(
-                cls=Recorder, mask_truncated=mask_truncated, max_completion_tokens=30
-            )
+            module = make_grpo(cls=Pushed, mask_truncated=mask_truncated, max_completion_tokens=30)
 
             def work(module: Recorder, mask_truncated: bool = mask_truncated) -> None:
                 experience = experience_of(module, four_samples)
@@ -216,7 +199,7 @@ class TestGradient:
         """Their gradient is 0, so leaving them out changes nothing; token means are of the rest."""
         found, rows_run = [], []
         for skipping in (True, False):
-            module = make_grpo(cls=Recorder, loss=kind, clip_high=5.0 if kind == "cispo" else 0.28)
+            module = make_grpo(cls=Pushed, loss=kind, clip_high=5.0 if kind == "cispo" else 0.28)
             if not skipping:
                 monkeypatch.setattr(module, "groups_to_learn_from", lambda experience: None)
 
@@ -246,7 +229,7 @@ class TestGradient:
     def test_one_group_is_left_where_none_teaches(
         self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
     ) -> None:
-        module = make_grpo(cls=Recorder)
+        module = make_grpo(cls=Pushed)
 
         def work(module: Recorder) -> list[int] | None:
             experience = experience_of(module, four_samples)

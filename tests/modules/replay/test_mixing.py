@@ -15,29 +15,10 @@ from rl4bio.callbacks.checkpoint import RunCheckpoint
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.replay.rows import rollout_of, worth_keeping
 from rl4bio.sections import ReplayConfig
-from rl4bio.types import Experience, PromptBatch, Sample, Scores
+from rl4bio.types import Experience, Sample, Scores
+from tests.modules.recording import Recorder, experience_of
 
 Make = Callable[..., GRPOLightningModule]
-
-
-class Recorder(GRPOLightningModule):
-    """Keeps the gradient of the optimiser steps, and lets none of them move the weights."""
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        self.gradients: list[dict[str, torch.Tensor]] = []
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        named = [(n, p) for n, p in self.model.named_parameters() if p.grad is not None]
-        self.gradients.append({name: p.grad.clone() for name, p in named})  # type: ignore
-        for _, parameter in named:
-            parameter.grad = None
-
-
-def experience_of(module: Any, samples: Sequence[Sample]) -> tuple[Experience, Scores]:
-    rollout = module.generate(PromptBatch(samples=list(samples), indices=[0, 1, 2, 3]))
-    scores = module.score(rollout)
-    return module.make_experience(rollout, scores), scores
 
 
 def entries_of(found: Experience, *, gains: torch.Tensor | None = None) -> list[Any]:
@@ -54,7 +35,7 @@ def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tens
 
 def test_rows_come_back_as_they_were(make_grpo: Make, inside: Any, four_samples: Any) -> None:
     def work(module: Any) -> None:
-        found, _ = experience_of(module, four_samples)
+        found = experience_of(module, four_samples)
         entries = entries_of(found)
         assert len(entries) == 16
         again = rollout_of(entries, module.policy.pad_id, module.device)
@@ -67,29 +48,47 @@ def test_rows_come_back_as_they_were(make_grpo: Make, inside: Any, four_samples:
     inside(make_grpo(replay=ReplayConfig()), work)
 
 
+def gradient_of(
+    module: GRPOLightningModule,
+    inside: Any,
+    samples: Sequence[Sample],
+    prepare: Callable[[Any, Experience], None],
+) -> dict[str, torch.Tensor]:
+    """What an update computes from an experience of these samples that was changed before."""
+
+    def work(module: Any) -> None:
+        experience = experience_of(module, samples)
+        prepare(module, experience)
+        module.update(experience)
+
+    inside(module, work)
+    return module.gradients[0]  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("loss", ["dapo", "luspo", "grpo"])
 def test_the_step_replayed_with_its_own_advantages_is_the_step(
     loss: str, make_grpo: Make, inside: Any, four_samples: Any
 ) -> None:
     """All rows twice, and all denominators twice: the same gradient."""
-    found = []
-    for again in (False, True):
-        module = make_grpo(cls=Recorder, loss=loss, kl_coef=0.1, replay=ReplayConfig())
 
-        def work(module: Any, again: bool = again) -> None:
-            experience, _ = experience_of(module, four_samples)
-            if again:
-                rollout = rollout_of(entries_of(experience), module.policy.pad_id, module.device)
-                experience.replayed = Experience(
-                    rollout=rollout,
-                    advantages=experience.advantages,
-                    ref_logprobs=module.reference_logprobs(rollout),
-                    from_memory=True,
-                )
-            module.update(experience)
+    def replay(module: Any, experience: Experience) -> None:
+        rollout = rollout_of(entries_of(experience), module.policy.pad_id, module.device)
+        experience.replayed = Experience(
+            rollout=rollout,
+            advantages=experience.advantages,
+            ref_logprobs=module.reference_logprobs(rollout),
+            from_memory=True,
+        )
 
-        inside(module, work)
-        found.append(module.gradients[0])
+    found = [
+        gradient_of(
+            make_grpo(cls=Recorder, loss=loss, kl_coef=0.1, replay=ReplayConfig()),
+            inside,
+            four_samples,
+            prepare,
+        )
+        for prepare in (lambda module, experience: None, replay)
+    ]
     assert max(float(g.abs().max()) for g in found[0].values()) > 1e-3
     assert largest_difference(*found) < 1e-5
 
@@ -100,10 +99,10 @@ def test_truncated_weights_the_tokens_by_what_they_were(
     """Sampled when every token was twice as likely: half the weight, as half the advantage."""
     found = []
     for importance, shift, size in (("truncated", 0.6931472, 1.0), ("on_policy", 3.0, 0.5)):
-        module = make_grpo(cls=Recorder, replay=ReplayConfig(importance=importance))
 
-        def work(module: Any, shift: float = shift, size: float = size) -> None:
-            experience, _ = experience_of(module, four_samples)
+        def prepare(
+            module: Any, experience: Experience, shift: float = shift, size: float = size
+        ) -> None:
             rollout = rollout_of(entries_of(experience), module.policy.pad_id, module.device)
             rollout.logprobs += shift
             experience.advantages = torch.zeros(16)
@@ -113,10 +112,9 @@ def test_truncated_weights_the_tokens_by_what_they_were(
                 ref_logprobs=None,
                 from_memory=True,
             )
-            module.update(experience)
 
-        inside(module, work)
-        found.append(module.gradients[0])
+        module = make_grpo(cls=Recorder, replay=ReplayConfig(importance=importance))
+        found.append(gradient_of(module, inside, four_samples, prepare))
     assert max(float(g.abs().max()) for g in found[0].values()) > 1e-3
     assert largest_difference(*found) < 1e-5
 
