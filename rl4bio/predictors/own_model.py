@@ -97,13 +97,7 @@ def save_own_model(
     """
     from safetensors.numpy import save
 
-    molecules = [read_smiles(text) for text in training]
-    for text, molecule in zip(training, molecules, strict=True):
-        if not molecule.valid:
-            raise DataError(f"training: {text[:80]!r} is no SMILES ({molecule.reason})")
-    for name, own in values.items():
-        if len(own) != len(training):
-            raise DataError(f"values of {name}: {len(own)} for {len(training)} molecules")
+    molecules = _training_molecules(training, values)
     if features not in FEATURE_SETS:
         raise ModelError(f"features: unknown {features!r}; known: {', '.join(FEATURE_SETS)}")
     session = _session(model, "model")
@@ -139,6 +133,20 @@ def save_own_model(
         (building / MODEL).write_bytes(model)
         (building / DOMAIN).write_bytes(save({"domain": domain}))
         (building / DESCRIPTION).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def _training_molecules(
+    training: Sequence[str], values: Mapping[str, Sequence[float]]
+) -> list[Molecule]:
+    """The molecules, each with a value of every target, or a DataError."""
+    molecules = [read_smiles(text) for text in training]
+    for text, molecule in zip(training, molecules, strict=True):
+        if not molecule.valid:
+            raise DataError(f"training: {text[:80]!r} is no SMILES ({molecule.reason})")
+    for name, own in values.items():
+        if len(own) != len(training):
+            raise DataError(f"values of {name}: {len(own)} for {len(training)} molecules")
+    return molecules
 
 
 def is_own_model(folder: Path) -> bool:
