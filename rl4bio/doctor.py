@@ -30,6 +30,7 @@ PACKAGES = {
     "safetensors": "safetensors",
     "numpy": "numpy",
     "omegaconf": "omegaconf",
+    "jinja2": "jinja2",
     "pyyaml": "yaml",
     "rdkit": "rdkit",
     "wandb": "wandb",

@@ -80,21 +80,39 @@ def plugins_of_a_test() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """The package's log has the handlers, level and way to the root that a test found."""
+    log = logging.getLogger("rl4bio")
+    handlers, level, propagate = log.handlers[:], log.level, log.propagate
+    yield
+    for handler in log.handlers:
+        if handler not in handlers:
+            handler.close()
+    log.handlers, log.propagate = handlers, propagate
+    log.setLevel(level)
+
+
+@pytest.fixture
+def package_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> pytest.LogCaptureFixture:
+    """Warnings of the package, each once, whatever handlers other tests and libraries left."""
+    log = logging.getLogger("rl4bio")
+    monkeypatch.setattr(log, "handlers", [caplog.handler])
+    monkeypatch.setattr(log, "propagate", False)
+    caplog.set_level(logging.WARNING, "rl4bio")
+    return caplog
+
+
 @pytest.fixture
 def no_traces() -> Iterator[None]:
-    """Logging handlers, warning filters and the run folder of a run end with its test."""
+    """Levels of libraries' logs, warning filters and the run folder of a run end with its test."""
     from rl4bio.cli import set_run_folder
 
-    log = logging.getLogger("rl4bio")
-    before = (log.handlers[:], log.level, log.propagate)
     levels = {name: logging.getLogger(name).level for name in [*logging.root.manager.loggerDict]}
     with warnings.catch_warnings():
         yield
-    for handler in log.handlers:
-        if handler not in before[0]:
-            handler.close()
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     set_run_folder(None)

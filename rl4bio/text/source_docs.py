@@ -52,7 +52,8 @@ def class_doc(module: str, name: str, *, bases: bool = True) -> ClassDoc:
     Args:
         module: dotted name; its source is read.
         name: of the class; where the module makes it itself (`__getattr__`), its first class.
-        bases: whether fields of its bases in this package come first.
+        bases: whether fields of its bases in this package come first; those of dataclasses, for
+            what another class annotates is no option.
     """
     tree = _tree(module)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -62,7 +63,7 @@ def class_doc(module: str, name: str, *, bases: bool = True) -> ClassDoc:
     fields: dict[str, FieldDoc] = {}
     for base in node.bases if bases else ():
         if isinstance(base, ast.Name) and (place := _place(module, base.id)) is not None:
-            fields |= {field.name: field for field in class_doc(*place).fields}
+            fields |= {field.name: field for field in _inherited(*place)}
     limits = _limits(node)
     for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
@@ -70,6 +71,19 @@ def class_doc(module: str, name: str, *, bases: bool = True) -> ClassDoc:
             if found is not None:
                 fields[found.name] = found
     return ClassDoc(doc=ast.get_docstring(node) or "", fields=tuple(fields.values()))
+
+
+def _inherited(module: str, name: str) -> tuple[FieldDoc, ...]:
+    """The fields that a base hands on: its own annotations are fields if it is a dataclass."""
+    own = {
+        ast.unparse(statement.target)
+        for node in _tree(module).body
+        if isinstance(node, ast.ClassDef) and node.name == name
+        if not any(ast.unparse(made).startswith("dataclass") for made in node.decorator_list)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign)
+    }
+    return tuple(field for field in class_doc(module, name).fields if field.name not in own)
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -188,19 +187,17 @@ class TestPromptLimit:
             self.fit("fail")
         assert self.fit("fail", limit=7) == ROWS
 
-    def test_drop_keeps_the_order(self, caplog: pytest.LogCaptureFixture) -> None:
-        logging.getLogger("rl4bio").propagate = True
-        with caplog.at_level(logging.WARNING, logger="rl4bio"):
-            assert [sample.uid for sample in self.fit("drop")] == ["s0", "s1", "s2", "s3"]
-        assert "0 shortened, 3 dropped of 7" in caplog.text
+    def test_drop_keeps_the_order(self, package_log: pytest.LogCaptureFixture) -> None:
+        assert [sample.uid for sample in self.fit("drop")] == ["s0", "s1", "s2", "s3"]
+        assert "0 shortened, 3 dropped of 7" in package_log.text
 
-    def test_shorten_drops_only_what_cannot_be_cut(self, caplog: pytest.LogCaptureFixture) -> None:
-        logging.getLogger("rl4bio").propagate = True
-        with caplog.at_level(logging.WARNING, logger="rl4bio"):
-            kept = self.fit("shorten")
+    def test_shorten_drops_only_what_cannot_be_cut(
+        self, package_log: pytest.LogCaptureFixture
+    ) -> None:
+        kept = self.fit("shorten")
         assert [sample.uid for sample in kept] == ["s0", "s1", "s2", "s3", "s4", "s6"]
         assert all(words(sample.prompt) <= 4 for sample in kept)
-        assert "2 shortened, 1 dropped of 7" in caplog.text
+        assert "2 shortened, 1 dropped of 7" in package_log.text
         assert ROWS[4].prompt == "w w w w w "
 
     def test_nothing_left(self) -> None:

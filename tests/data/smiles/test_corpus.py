@@ -52,10 +52,9 @@ def texts(found: SmilesCorpus) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    logging.getLogger("rl4bio").propagate = True
-    caplog.set_level(logging.INFO, logger="rl4bio")
-    return caplog
+def log(package_log: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    package_log.set_level(logging.INFO, logger="rl4bio")
+    return package_log
 
 
 class TestReading:
