@@ -246,17 +246,20 @@ def build_callbacks(
     )
     chosen = check_callbacks(config)
     named = {part.name for part in config.callbacks}
-    usual = ["learning_check"]
+    usual: dict[str, dict[str, Any]] = {"learning_check": {}}
+    keep = {"keep_steps": config.logging.keep_steps}
     if molecules:
-        usual.append("molecule_monitor")
-        usual += ["molecule_table", "molecule_pictures"] if config.logging.completions else []
-    for name in usual:
+        usual["molecule_monitor"] = {}
+        usual |= (
+            {"molecule_table": keep, "molecule_pictures": {}} if config.logging.completions else {}
+        )
+    for name, options in usual.items():
         if name not in named:
-            chosen.append(CALLBACKS.build(name, {}, where="callbacks"))
+            chosen.append(CALLBACKS.build(name, options, where="callbacks"))
     every = config.trainer.log_every_steps
     callbacks = [checkpoint, *chosen, RewardProgressBar(every=every * 5)]
     if config.logging.completions and config.task == "grpo":
-        callbacks.append(CompletionWriter(folder=str(folder.completions)))
+        callbacks.append(CompletionWriter(folder=str(folder.completions), **keep))
     callbacks += budget_callbacks(config, folder)
     callbacks.append(StepLogging(every=every))  # behind all that may stop the run
     if config.logging.live_page_every_steps:
