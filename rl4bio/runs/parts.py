@@ -13,7 +13,7 @@ from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
 from rl4bio.runs.begun_answers import begun_answer
 from rl4bio.runs.breeding import budget_callbacks, build_breeder
-from rl4bio.runs.early_checks import check_logging, check_packages, check_validation
+from rl4bio.runs.early_checks import check_logging, check_packages, check_splits
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder, usable_checkpoint
@@ -55,9 +55,7 @@ def prepare(config: RunConfig) -> Prepared:
         locate(config.policy.checkpoint)
     stage(f"reading data ({config.data.name})")
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
-    if not corpus.samples("train"):
-        raise DataError("data: the train split is empty; check data.options")
-    check_validation(config, corpus)
+    check_splits(config, corpus)
     load_libraries()
     check_callbacks(config)
     check_logging(config)
