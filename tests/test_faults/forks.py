@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib
 import os
 import random
 import re
@@ -24,6 +25,22 @@ AUDITED = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncat
 
 LAUNCHERS = re.compile("SLURM|RANK|WORLD|MASTER|TORCHELASTIC|OMPI|PMI|NODE_|CUDA_VISIBLE")
 """Variables by which a process is told that it is one of several."""
+
+_OURS = (
+    *("fit", "runs.finish", "runs.memory", "runs.policies", "runs.preflight", "runs.ranks"),
+    *("modules.grpo", "modules.sft", "modules.loading", "modules.saving", "data.module"),
+    *("data.synthetic.trials", "data.smiles.corpus", "rewards.repeats", "rewards.combine"),
+    *("rewards.molecules.properties", "reports.run.report", "reports.run.shown_molecules"),
+    *("reports.molecules.front", "exports.cards", "engine.cpu.products", "answers.kinds"),
+    *("chem.drawing", "chem.acceptance", "callbacks.checkpoint", "callbacks.completions"),
+    *("callbacks.learning_check", "callbacks.loggers.build", "callbacks.molecule_monitor"),
+    *("callbacks.molecule_pictures", "callbacks.progress", "callbacks.step_logging"),
+)
+LIBRARIES = (
+    *("lightning", "peft", "torch", "transformers", "omegaconf"),
+    *(f"rl4bio.{name}" for name in _OURS),
+)
+"""What a run imports, in the parent once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +59,9 @@ class Ended:
 
 def load_libraries() -> None:
     """Import what a run needs, so that children need not."""
-    import lightning  # noqa: F401
-    import peft  # noqa: F401
+    for name in LIBRARIES:
+        importlib.import_module(name)
     import torch
-    import transformers  # noqa: F401
-
-    import rl4bio.callbacks.checkpoint
-    import rl4bio.fit
-    import rl4bio.modules.grpo
-    import rl4bio.modules.loading
-    import rl4bio.modules.sft
-    import rl4bio.reports.run.report  # noqa: F401
 
     torch.set_num_threads(1)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.conftest import build_model, build_tokenizer
 from tests.test_faults import forks
 from tests.test_faults.conftest import CONFIG, PLUGIN
-from tests.test_faults.test_kills import LONG_KINDS
+from tests.test_faults.test_kills import LONG_KINDS, kinds
 
 Fit = Callable[..., forks.Ended]
 Row = tuple[str, int, int, str]
@@ -31,18 +31,19 @@ Row = tuple[str, int, int, str]
 def kills(fit: Fit, runs: Path, rng: random.Random, count: int) -> Row:
     """Runs of all kinds, each killed one to four times before a file operation; then resumed."""
     wanted, operations, held, notes = {}, {}, 0, []
-    for kind, changes in LONG_KINDS.items():
+    known = kinds(runs.parent / "molgpt", LONG_KINDS)
+    for kind, changes in known.items():
         name = f"whole-{kind.replace(' ', '-')}"
         whole = fit(f"name={name}", *changes, count_in=runs / name)
         assert whole.code == 0, whole.err
         wanted[kind] = forks.truth(runs / name)
         operations[kind] = whole.operations
     for number in range(count):
-        kind = rng.choice(list(LONG_KINDS))
+        kind = rng.choice(list(known))
         folder = runs / "parts"
         shutil.rmtree(folder, ignore_errors=True)
         places = [rng.randrange(1, operations[kind]) for _ in range(rng.randint(1, 4))]
-        command = ["name=parts", *LONG_KINDS[kind], "--resume"]
+        command = ["name=parts", *known[kind], "--resume"]
         codes = [fit(*command, kill_at=n, count_in=folder).code for n in places]
         ended = fit(*command)
         same = forks.differences(wanted[kind], forks.truth(folder))

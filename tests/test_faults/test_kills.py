@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.test_faults.forks import Ended, differences, truth
+from tests.tiny_molgpt import tiny_molgpt
 
 KINDS: dict[str, list[str]] = {
     "grpo": [],
     "sft": ["task=sft", "policy.adapter.dropout=0.3"],
     "molecules": [
-        "policy={checkpoint: 'rl4bio:molgpt-moses'}",
+        "policy={checkpoint: MOLGPT}",  # all of its weights are trained
         "data={name: smiles, options: {batch_size: 1}}",
         "rewards=[{name: qed}]",
         "grpo.group_size=6",
-        "rollout={max_prompt_tokens: 8, max_completion_tokens: 30}",
+        "rollout={max_prompt_tokens: 8, max_completion_tokens: 8}",
         "optim.lr=0.0001",
         "trainer.val_every_steps=0",
         "trainer.max_steps=4",
@@ -27,6 +28,17 @@ KINDS: dict[str, list[str]] = {
 }
 LONG_KINDS = {**KINDS, "a reward as a guest": ["rewards=[{name: letters, isolation: process}]"]}
 """Those of `make test-faults`; a guest takes seconds to start."""
+
+
+def kinds(base: Path, found: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The kinds with a tiny MolGPT, which is written to `base`."""
+    tiny_molgpt(base)
+    return {kind: [c.replace("MOLGPT", str(base)) for c in found[kind]] for kind in found}
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    return kinds(tmp_path_factory.mktemp("molgpt") / "base", KINDS)
 
 
 def killed_and_resumed(
@@ -47,9 +59,10 @@ def test_a_killed_run_tells_the_same(
     finished: Callable[..., tuple[Path, Ended]],
     tmp_path: Path,
     rng: random.Random,
+    changed: dict[str, list[str]],
     kind: str,
 ) -> None:
-    changes = KINDS[kind]
+    changes = changed[kind]
     whole, left_alone = finished(*changes)
     operations = left_alone.operations
     folder = tmp_path / "runs" / "parts"
