@@ -84,7 +84,10 @@ def read_source(source: MedicalSource) -> list[Row]:
         )
     rows = read_hub_rows(source.source, source.subset, source.revision)
     if not rows:
-        raise DataError(f"{source.source}/{source.subset}: the data set has no rows")
+        raise DataError(
+            f"{source.source}/{source.subset}: the data set has no rows; name another "
+            "subset or split"
+        )
     return _of_split(rows, source)
 
 
