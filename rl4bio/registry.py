@@ -107,7 +107,8 @@ class Registry(Generic[T]):
         if name not in self._builtin:
             raise ConfigError(f"{where}: unknown {self.kind} {name!r}{self.hint(name)}")
         module, _, attribute = self._builtin[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        found: type[T] = getattr(importlib.import_module(module), attribute)
+        return found
 
     def hint(self, name: str) -> str:
         """What an unknown name may have meant, and the known ones."""

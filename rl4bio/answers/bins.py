@@ -64,7 +64,7 @@ def lenient_bin(completion: str, form: Form) -> str | None:
 
 def _loose_bin(text: str, form: Form) -> str | None:
     answer = last_block(text)
-    found = _LOOSE_BIN.findall(text if answer is None else answer)
+    found: list[str] = _LOOSE_BIN.findall(text if answer is None else answer)
     if not found:
         return None
     return found[-1] if answer is None and form != "direct" else found[0]

@@ -166,7 +166,7 @@ class RunCheckpoint(pl.Callback):
         every, done = trainer.val_check_batch, module.iteration
         if not self._validates or not isinstance(every, int):
             return False
-        return done % every == 0 and self._validated != done
+        return bool(done % every == 0 and self._validated != done)
 
 
 class LastSave(pl.Callback):

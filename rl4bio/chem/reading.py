@@ -99,7 +99,8 @@ def remembered(compute: Callable[[Molecule], Value]) -> Callable[[Molecule], Val
                 raise ValueError(f"{key}: {what}; ask for `valid` first")
             with rdBase.BlockLogs():
                 memo[key] = compute(molecule)
-        return memo[key]
+        value: Value = memo[key]
+        return value
 
     return function
 

@@ -242,7 +242,8 @@ def fused_group_attention(
         bias=bias.repeat_interleave(group, 0)[:, None],
         scale=scale,
     )
-    return mixed.transpose(1, 2).unflatten(0, (batch, group))
+    blocks: Tensor = mixed.transpose(1, 2).unflatten(0, (batch, group))
+    return blocks
 
 
 def capped(scores: Tensor, scale: float, softcap: float | None) -> Tensor:

@@ -14,7 +14,7 @@ model, x is in its top k and the ratio is 1. K is held fixed by the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -129,7 +129,8 @@ def _statistics(
         raise ValueError(f"{where}: temperature is {temperature}, needs a number above 0")
     if top_k is not None and top_k < 1:
         raise ValueError(f"{where}: top_k is {top_k}, needs at least 1")
-    return _TokenStatistics.apply(logits, ids.long(), temperature, top_k, with_entropy)
+    statistics: Callable[..., tuple[Tensor, Tensor]] = _TokenStatistics.apply
+    return statistics(logits, ids.long(), temperature, top_k, with_entropy)
 
 
 def _blocks(shape: torch.Size) -> Iterator[tuple[slice, slice]]:

@@ -250,9 +250,10 @@ class Policy:
         of a task special.
         """
         said = [token for token in ids if token not in self._no_text]
-        return self.tokenizer.decode(
+        text: str = self.tokenizer.decode(
             said, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
+        return text
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]

@@ -11,13 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-)
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from torch.distributed.rendezvous import rendezvous
 
 from rl4bio.errors import RankError
 from rl4bio.hardware import check_code, settle_cuda
@@ -107,7 +106,7 @@ def join(section: TrainerConfig) -> None:
     numbers: dict[str, int] = {"rank": launch.rank, "world_size": launch.world}
     try:
         with signals_end_it():
-            store, _, _ = next(torch.distributed.rendezvous("env://", **numbers, timeout=JOIN))
+            store, _, _ = next(rendezvous("env://", **numbers, timeout=JOIN))
             torch.distributed.init_process_group(
                 "nccl" if launch.accelerator == "gpu" else "gloo",
                 store=store,

@@ -131,22 +131,22 @@ def within(seconds: float, call: Callable[..., T], *arguments: Any, **named: Any
     Raises:
         TimeoutError: it took longer; or whatever it raises.
     """
-    results: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[T] | BaseException] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            results.put((True, call(*arguments, **named)))
+            results.put((call(*arguments, **named),))
         except BaseException as error:
-            results.put((False, error))
+            results.put(error)
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        good, value = results.get(timeout=seconds)
+        result = results.get(timeout=seconds)
     except queue.Empty:
         raise TimeoutError(f"no answer within {seconds:g} s") from None
-    if not good:
-        raise value
-    return value
+    if isinstance(result, BaseException):
+        raise result
+    return result[0]
 
 
 def _wandb_logger(**options: Any) -> WandbRun:

@@ -61,7 +61,7 @@ def traceable(module: Any) -> nn.Module:
     for parameter in module.parameters(recurse=False):
         if type(parameter) is not nn.Parameter:
             raise CannotTrace(f"weights are {type(parameter).__name__}")
-    twin = copy.copy(module)
+    twin: nn.Module = copy.copy(module)
     vars(twin).pop("forward", None)
     twin._modules = {
         name: child if child is None else traceable(child)

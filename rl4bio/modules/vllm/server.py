@@ -138,7 +138,7 @@ class ServedEngine:
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
-                return answer.read()
+                return bytes(answer.read())
         except urllib.error.HTTPError as error:
             raise ModelError(
                 f"rollout.vllm.url: {self.url} answered {error.code} to {path}: "
