@@ -83,15 +83,6 @@ def scaffold_counts(molecules: Iterable[Molecule], *, min_rings: int = 2) -> Cou
     return Counter(scaffold(molecule) for molecule in valid if rings(molecule) >= max(min_rings, 1))
 
 
-def scaffold_similarity(first: Counter[str], second: Counter[str]) -> float:
-    """MOSES' Scaf: the cosine of two sets' scaffold counts, in [0, 1]; NaN where one is empty."""
-    if not first or not second:
-        return math.nan
-    dot = sum(count * second[text] for text, count in first.items())
-    squares = [sum(count**2 for count in counts.values()) for counts in (first, second)]
-    return dot / math.sqrt(squares[0] * squares[1])
-
-
 def scaffold_diversity(molecules: Sequence[Molecule]) -> float:
     """Different scaffolds of at least one ring over valid molecules, in [0, 1]."""
     valid = [molecule for molecule in molecules if molecule.valid]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import pytest
 
@@ -12,7 +11,6 @@ from rl4bio.chem.diversity import (
     novelty,
     scaffold_counts,
     scaffold_diversity,
-    scaffold_similarity,
     snn,
     unique_fraction,
 )
@@ -82,11 +80,3 @@ def test_scaffolds() -> None:
     assert scaffold_counts(molecules, min_rings=0) == {naphthalene: 2, benzene: 2}
     assert scaffold_diversity(molecules) == 2 / 5
     assert math.isnan(scaffold_diversity(molecules[3:4]))
-
-
-def test_scaffold_similarity_is_a_cosine() -> None:
-    first = Counter(a=3, b=4)  # length 5
-    assert scaffold_similarity(first, Counter(a=1)) == pytest.approx(3 / 5)
-    assert scaffold_similarity(first, Counter(a=6, b=8)) == pytest.approx(1)
-    assert scaffold_similarity(first, Counter(c=1)) == 0
-    assert math.isnan(scaffold_similarity(first, Counter()))
