@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -156,41 +156,54 @@ def local_link(place: str, words: object) -> str:
 
 def html_page(
     title: str,
-    body: Sequence[str],
+    body: Sequence[str] = (),
     *,
+    template: str = "page.html",
     style: str = "",
     script: str = "",
     refresh_s: int = 0,
+    **values: object,
 ) -> str:
     """The whole page.
 
     Args:
         title: of the window, as plain text.
-        body: pieces of HTML, escaped already.
+        body: pieces of HTML, escaped already; of pages without a template of their own.
+        template: one of the folder `templates`, which extends page.html.
         style: rules of this page, added to the shared ones.
         refresh_s: seconds after which an open page reads itself again; 0 = never.
         script: of this page, which holds nothing of its data; "" for none.
+        values: that the template names; escaped there, unless `html` says that they are HTML.
     """
     rules = STYLE + style
     allowed = f"style-src '{_digest(rules)}'" + (
         f"; script-src '{_digest(script)}'" if script else ""
     )
     policy = f"default-src 'none'; {allowed}; img-src data:; base-uri 'none'; form-action 'none'"
-    page = _templates().get_template("page.html")
-    return page.render(
-        title=title,
-        policy=Markup(policy),
-        rules=Markup(rules),
-        body=[Markup(piece) for piece in body],
-        script=Markup(script),
-        refresh_s=refresh_s,
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            title=title,
+            policy=Markup(policy),
+            rules=Markup(rules),
+            body=[Markup(piece) for piece in body],
+            script=Markup(script),
+            refresh_s=refresh_s,
+            **values,
+        )
     )
+
+
+def html(pieces: str | Iterable[str]) -> Markup:
+    """What is HTML already, such as a chart, for a template."""
+    return Markup(pieces if isinstance(pieces, str) else "".join(pieces))
 
 
 @functools.cache
 def _templates() -> Environment:
     """The templates of this folder, which escape whatever they put between two tags."""
-    return Environment(
+    found = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         finalize=_told,
@@ -199,6 +212,14 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    parts = (block, fact_list, reward_list, html_table, marked, pubmed_link, local_link)
+    found.globals |= {part.__name__: _as_html(part) for part in parts}
+    found.globals["research_use"] = Markup(RESEARCH_USE)
+    return found
+
+
+def _as_html(part: Callable[..., str]) -> Callable[..., Markup]:
+    return lambda *values, **options: Markup(part(*values, **options))
 
 
 def _part(name: str, *values: Any) -> str:
