@@ -91,17 +91,17 @@ def text(value: object) -> str:
 
 def block(value: object) -> str:
     """Untrusted text with its own line breaks."""
-    return _part("block", value)
+    return part("block", value)
 
 
 def fact_list(facts: Mapping[str, object]) -> str:
     """Names with their values below."""
-    return _part("fact_list", facts)
+    return part("fact_list", facts)
 
 
 def reward_list(rewards: Mapping[str, float]) -> str:
     """One line a reward; NaN = not scored. Nothing where there is no reward."""
-    return _part("reward_list", rewards)
+    return part("reward_list", rewards)
 
 
 def html_table(
@@ -122,7 +122,7 @@ def html_table(
     """
     titles = [", ".join(filter(None, column)) for column in zip(*rows[:heads], strict=True)]
     style = " ".join(["metrics", *["stacked"] * stacked, *["sortable"] * sortable])
-    return _part("table", rows, titles if stacked else [], heads, style)
+    return part("table", rows, titles if stacked else [], heads, style)
 
 
 def marked(value: str, spans: Sequence[tuple[int, int]]) -> str:
@@ -131,14 +131,14 @@ def marked(value: str, spans: Sequence[tuple[int, int]]) -> str:
     for start, end in spans:
         pieces += [(value[last:start], False), (value[start:end], True)]
         last = end
-    return _part("marked", [*pieces, (value[last:], False)])
+    return part("marked", [*pieces, (value[last:], False)])
 
 
 def pubmed_link(uid: str) -> str:
     """A PubMed record by its number; what is no number is plain text."""
     if not (uid.isascii() and uid.isdigit() and len(uid) <= 8):
         return text(uid)
-    return _part("pubmed_link", uid)
+    return part("pubmed_link", uid)
 
 
 def local_link(place: str, words: object) -> str:
@@ -151,7 +151,7 @@ def local_link(place: str, words: object) -> str:
     """
     address = quote(place)
     address = address if address.startswith(".") else f"./{address}"
-    return _part("local_link", address, words)
+    return part("local_link", address, words)
 
 
 def html_page(
@@ -222,8 +222,8 @@ def _as_html(part: Callable[..., str]) -> Callable[..., Markup]:
     return lambda *values, **options: Markup(part(*values, **options))
 
 
-def _part(name: str, *values: Any) -> str:
-    """A macro of parts.html."""
+def part(name: str, *values: Any) -> str:
+    """A macro of parts.html with its values, which it escapes."""
     return str(getattr(_templates().get_template("parts.html").module, name)(*values))
 
 
