@@ -180,11 +180,11 @@ texts += ["\x1b[31mCCO", "CCO\r\n[12:00:00] forged", "=cmd|' /C calc'!A0", "<scr
 assert len(texts) >= 1000, len(texts)
 slowest, verdicts = 0.0, set()
 for text in texts:
-    start = time.perf_counter()
+    start = time.thread_time()
     molecule = read_smiles(text)
     if molecule.valid:
         qed(molecule), sa(molecule), logp(molecule), scaffold(molecule)
-    slowest = max(slowest, time.perf_counter() - start)
+    slowest = max(slowest, time.thread_time() - start)
     verdicts.add(molecule.reason)
 print(len(texts), slowest, sorted(verdicts))
 """
