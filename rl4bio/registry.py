@@ -73,6 +73,7 @@ class Registry(Generic[T]):
         self._registered: dict[str, type[T]] = {}
 
     def names(self) -> list[str]:
+        """All parts, those of plug-ins too, sorted."""
         return sorted({*self._builtin, *self._registered})
 
     def registered(self) -> dict[str, type[T]]:

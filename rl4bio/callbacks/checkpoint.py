@@ -96,6 +96,7 @@ class RunCheckpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Stop all ranks together where one has caught a signal."""
         caught = torch.tensor(float(LISTENER.caught or 0), device=trainer.strategy.root_device)
         number = int(trainer.strategy.reduce(caught, reduce_op="max"))
         if number:
@@ -110,6 +111,7 @@ class RunCheckpoint(pl.Callback):
             LISTENER.raise_at_once()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Signals wait for the end of a step again."""
         if trainer.state.fn == "fit":
             LISTENER.wait_for_edge(self.deadline_s)
             self._validating, self._validated = False, getattr(pl_module, "iteration", 0)
@@ -176,6 +178,7 @@ class LastSave(pl.Callback):
         self.checkpoint = checkpoint
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Save the last step, and say which signal stopped the run."""
         checkpoint, step = self.checkpoint, pl_module.iteration
         if step and checkpoint.saved_step != step:
             checkpoint.save(trainer, pl_module)

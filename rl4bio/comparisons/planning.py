@@ -38,6 +38,7 @@ class PlannedRun:
 
     @property
     def folder(self) -> Path:
+        """Of the run."""
         return Path(self.config.output_dir) / self.name
 
     @property

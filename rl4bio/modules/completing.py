@@ -87,6 +87,7 @@ class Progress:
         self.started = self.shown = time.monotonic()
 
     def add(self, prompts: int) -> None:
+        """Count prompts as done, and say so where a line is due."""
         self.done += prompts * self.each
         now = time.monotonic()
         due = now - self.shown >= self.every_s and self.done < self.total
@@ -96,6 +97,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
+        """Since the start."""
         return time.monotonic() - self.started
 
 

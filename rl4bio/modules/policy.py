@@ -91,6 +91,7 @@ class Policy:
 
     @property
     def family(self) -> str:
+        """Of the architecture, which decides about precision and attention."""
         return model_family(self.model.config.model_type)  # type: ignore[union-attr, arg-type]
 
     @property
@@ -241,6 +242,7 @@ class Policy:
         return {name: value.to(self.device) for name, value in found.items()}
 
     def count_tokens(self, prompt: Prompt, opening: str = "") -> int:
+        """Tokens of a prompt as the policy reads it, what it begins the answer with included."""
         return len(self.encode_prompt(prompt, opening))
 
     def decode(self, ids: list[int]) -> str:
@@ -256,6 +258,7 @@ class Policy:
         return text
 
     def trainable_parameters(self) -> list[nn.Parameter]:
+        """What an optimiser changes."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def _prompt_of_text(self, text: str) -> list[int]:

@@ -48,6 +48,7 @@ class RolloutUpdate(RewardValidation):
 
     @property
     def updates_per_step(self) -> int:
+        """Optimiser steps of a training step."""
         return self.grpo.updates_per_rollout
 
     @property

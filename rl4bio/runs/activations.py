@@ -26,6 +26,7 @@ CPU_BYTES = 30
 
 
 def tensor_bytes(parameters: Any) -> int:
+    """Bytes of the values of some tensors."""
     return sum(p.numel() * p.element_size() for p in parameters)
 
 

@@ -163,6 +163,7 @@ class Ranks(DDPStrategy):
     """DDP whose processes end together, with the cause of the first that failed."""
 
     def setup_environment(self) -> None:
+        """Meet the other processes, and watch them from then on."""
         super().setup_environment()
         keep_company()
 
@@ -175,6 +176,7 @@ class Launcher(_SubprocessScriptLauncher):
     """Starts the other processes of this machine; Lightning's own would kill all at once."""
 
     def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        """Run the function here, once the others are started."""
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()
             watch_children(self.procs)

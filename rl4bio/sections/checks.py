@@ -21,6 +21,7 @@ def require(ok: bool, key: str, message: str) -> None:
 
 
 def positive(section: str, obj: Any, *names: str) -> None:
+    """Raise a ConfigError unless each value is None or a finite number above 0."""
     for name in names:
         value = getattr(obj, name)
         ok = value is None or (math.isfinite(value) and value > 0)
@@ -28,6 +29,7 @@ def positive(section: str, obj: Any, *names: str) -> None:
 
 
 def not_negative(section: str, obj: Any, *names: str) -> None:
+    """Raise a ConfigError unless each value is None or a finite number of at least 0."""
     for name in names:
         value = getattr(obj, name)
         ok = value is None or (math.isfinite(value) and value >= 0)

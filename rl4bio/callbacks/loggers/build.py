@@ -44,14 +44,17 @@ class MetricsCSV(Logger):
 
     @property
     def name(self) -> str:
+        """As Lightning asks for one; no folder is named after it."""
         return "metrics"
 
     @property
     def version(self) -> str:
+        """None: there is one file."""
         return ""
 
     @property
     def save_dir(self) -> str:
+        """The run folder."""
         return str(self.path.parent)
 
     @rank_zero_only

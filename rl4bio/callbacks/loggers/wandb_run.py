@@ -102,11 +102,13 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Send a step that was not sent before."""
         if step is None or step > self.sent_to:
             self.attempt(super().log_metrics, metrics, step)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
+        """Close the run."""
         self.attempt(super().finalize, status)
 
     def attempt(self, call: Callable[..., object], *arguments: Any, **named: Any) -> None:

@@ -31,6 +31,7 @@ class Product(nn.Module):
         self.autocast = autocast
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] times the folded weight: [..., out]."""
         weight: Any = self.weight
         bias: Any = self.bias
         y = F.linear(x.to(weight.dtype), weight, bias)
