@@ -42,44 +42,17 @@ _TASKS = {
 }
 
 
-def write_run_report(
-    path: Path,
-    *,
-    title: str,
-    config: dict[str, Any],
-    summary: dict[str, Any],
-    metrics: list[Row],
-    completions: Path,
-    molecules: Path | None = None,
-    evaluations: Sequence[str] = (),
-    refresh_s: int = 0,
-) -> None:
-    """Write the page in one piece, and its charts as files beside it.
+def write_run_report(path: Path, page: str, *, molecules: Path | None = None) -> None:
+    """Write a page in one piece, and beside it its charts and its molecules as files.
 
     Args:
         path: the file, `report.html` of the run folder.
-        title: heading.
-        config: the resolved configuration.
-        summary: what summary.json holds.
-        metrics: the rows of metrics.csv, each with its `step`.
-        completions: folder of the recorded completions.
-        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
-        evaluations: where the pages of its evaluation are, seen from this one.
-        refresh_s: seconds after which an open page reads itself again; 0 = never.
+        page: as `run_report` gives it.
+        molecules: as there.
 
     Raises:
-        StorageError: the page cannot be written, or a file of completions not be read.
+        StorageError: a file cannot be written.
     """
-    page = run_report(
-        title=title,
-        config=config,
-        summary=summary,
-        metrics=metrics,
-        completions=completions,
-        molecules=molecules,
-        evaluations=evaluations,
-        refresh_s=refresh_s,
-    )
     write_atomic(path, page)
     write_figures(path.parent, page)
     if molecules is not None and molecules.is_file():
@@ -99,7 +72,21 @@ def run_report(
     evaluations: Sequence[str] = (),
     refresh_s: int = 0,
 ) -> str:
-    """The page; arguments as in `write_run_report`."""
+    """The page.
+
+    Args:
+        title: heading.
+        config: the resolved configuration.
+        summary: what summary.json holds.
+        metrics: the rows of metrics.csv, each with its `step`.
+        completions: folder of the recorded completions.
+        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
+        evaluations: where the pages of its evaluation are, seen from this one.
+        refresh_s: seconds after which an open page reads itself again; 0 = never.
+
+    Raises:
+        StorageError: a file of completions or molecules cannot be read.
+    """
     shown = run_metrics(config, metrics)
     drawn = [*run_charts(shown, metrics), *calls_chart(metrics)]
     figures = [line_chart(chart, number) for number, chart in enumerate(drawn, start=1)]
