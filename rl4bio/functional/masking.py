@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rl4bio.functional.shapes import at_least_float32, require_mask, require_shape
+from rl4bio.functional.shapes import require_mask, require_shape
 
 
 def lengths_to_mask(lengths: Tensor, width: int) -> Tensor:
@@ -43,27 +43,6 @@ def position_ids(mask: Tensor) -> Tensor:
     """
     require_mask("position_ids", mask, ("N", "T"))
     return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-
-
-def masked_mean(values: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
-    """Mean of the values where the mask is True; 0 where it is True nowhere.
-
-    Args:
-        values: float [...]; what the mask leaves out may be NaN.
-        mask: bool, shaped as values.
-        dim: the dimension to reduce; None reduces all.
-
-    Returns:
-        float, values without `dim`, or [].
-
-    Raises:
-        ShapeError: mask is not boolean or not shaped as values.
-    """
-    require_mask("masked_mean", mask, tuple(values.shape))
-    kept = at_least_float32(values).masked_fill(~mask, 0.0)
-    if dim is None:
-        return kept.sum() / mask.sum().clamp(min=1)
-    return kept.sum(dim=dim) / mask.sum(dim=dim).clamp(min=1)
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:

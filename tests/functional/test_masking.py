@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from rl4bio.errors import ShapeError
-from rl4bio.functional.masking import lengths_to_mask, masked_mean, position_ids
-
-NAN = float("nan")
+from rl4bio.functional.masking import lengths_to_mask, position_ids
 
 
 def test_lengths_to_mask() -> None:
@@ -24,21 +22,6 @@ def test_lengths_to_mask() -> None:
 def test_position_ids_start_at_the_first_real_token_whatever_the_padding() -> None:
     mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]).bool()
     assert position_ids(mask).tolist() == [[0, 0, 0, 1, 2], [0, 1, 2, 2, 2], [0, 0, 0, 0, 0]]
-
-
-def test_masked_mean_ignores_what_is_masked_even_nan() -> None:
-    values = torch.tensor([[1.0, 3.0, NAN], [NAN, NAN, NAN]])
-    mask = torch.tensor([[True, True, False], [False, False, False]])
-    assert masked_mean(values, mask).item() == 2.0
-    assert masked_mean(values, mask, dim=1).tolist() == [2.0, 0.0]
-
-
-def test_masked_mean_averages_bfloat16_in_float32() -> None:
-    # bfloat16 cannot count past 256: its running sum of ones would stop there
-    values = torch.ones(1000, dtype=torch.bfloat16)
-    mean = masked_mean(values, torch.ones(1000, dtype=torch.bool))
-    assert mean.dtype == torch.float32
-    assert mean.item() == 1.0
 
 
 def test_wrong_shapes_are_named() -> None:
