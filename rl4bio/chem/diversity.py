@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rl4bio.chem.fingerprints import bulk_tanimoto
@@ -59,17 +59,6 @@ def unique_fraction(canonicals: Sequence[str], *, first: int | None = None) -> f
     """
     valid = [text for text in canonicals if text][:first]
     return len(set(valid)) / len(valid) if valid else math.nan
-
-
-def novelty(canonicals: Iterable[str], known: Collection[str]) -> float:
-    """The share of the different molecules that are not known.
-
-    Args:
-        canonicals: canonical SMILES; "" (invalid) is left out.
-        known: a set of canonical SMILES, those of the training data.
-    """
-    different = {text for text in canonicals if text}
-    return sum(text not in known for text in different) / len(different) if different else math.nan
 
 
 def scaffold_counts(molecules: Iterable[Molecule], *, min_rings: int = 2) -> Counter[str]:

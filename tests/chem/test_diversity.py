@@ -8,7 +8,6 @@ import pytest
 
 from rl4bio.chem.diversity import (
     internal_diversity,
-    novelty,
     scaffold_counts,
     scaffold_diversity,
     snn,
@@ -61,14 +60,11 @@ def test_nearest_neighbours() -> None:
     assert snn(found, found) == 1
 
 
-def test_unique_and_novel() -> None:
+def test_unique() -> None:
     canonicals = ["CCO", "", "CCO", "C", "N"]
     assert unique_fraction(canonicals) == 3 / 4
     assert unique_fraction(canonicals, first=2) == 1 / 2  # the first two valid ones
-    assert novelty(canonicals, {"C", "CCC"}) == 2 / 3  # of the three different ones
-    assert novelty(["C", "C"], {"C"}) == 0
     assert math.isnan(unique_fraction([""]))
-    assert math.isnan(novelty([], {"C"}))
 
 
 def test_scaffolds() -> None:
