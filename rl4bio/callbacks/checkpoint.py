@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,6 @@ from rl4bio.callbacks.outputs import say
 from rl4bio.errors import Rl4bioError
 from rl4bio.signals import ENDING, LISTENER
 from rl4bio.storage import load_checkpoint_folder, save_checkpoint_folder, unflatten_state
-
-log = logging.getLogger("rl4bio")
 
 
 @dataclass(eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,8 +29,6 @@ from rl4bio.modules.turns import (
 from rl4bio.modules.vocabulary import embedding_rows, note_vocabulary, require_rows
 from rl4bio.sections import DATE, AdapterConfig, Backend
 from rl4bio.types import Prompt, Sample
-
-log = logging.getLogger("rl4bio")
 
 ANCHOR = "\n"
 """A text that no tokenizer merges with a word behind it."""
