@@ -10,7 +10,6 @@ molecules are sampled instead: `rl4bio.evaluation.sampled_molecules`.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -40,8 +39,6 @@ from rl4bio.runs.log import show_progress
 from rl4bio.runs.tuned import config_file, find_tuned, run_config
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
-
-log = logging.getLogger("rl4bio")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -55,7 +55,7 @@ def _probe_hub(repo_id: str) -> None:
         return
     try:
         # One request, without the download's retries.
-        within(deadline.HUB_S, lambda: HfApi().auth_check(repo_id))
+        within(deadline.HUB_S, HfApi().auth_check, repo_id)
     except Exception as error:  # the hub client raises its own, requests' and httpx's errors
         raise hub_error(repo_id, error) from error
 

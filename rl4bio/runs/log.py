@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rl4bio.callbacks.progress_line import aside
 from rl4bio.runs.launch import process_rank
@@ -19,7 +19,7 @@ log = logging.getLogger("rl4bio")
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-class TerminalHandler(logging.StreamHandler):
+class TerminalHandler(logging.StreamHandler[TextIO]):
     """Lines on stderr, above a progress line that is drawn there."""
 
     def emit(self, record: logging.LogRecord) -> None:

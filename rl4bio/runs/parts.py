@@ -21,7 +21,9 @@ from rl4bio.storage import RunFolder, usable_checkpoint
 if TYPE_CHECKING:
     import lightning as L
     import torch
+    from lightning.pytorch import Callback
 
+    from rl4bio.callbacks.checkpoint import RunCheckpoint
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
     from rl4bio.modules.policy import Policy
@@ -213,7 +215,7 @@ def check_callbacks(config: RunConfig) -> list[Any]:
 
 def build_callbacks(
     config: RunConfig, folder: RunFolder, *, resume: bool, molecules: bool = False
-) -> tuple[list, Any]:
+) -> tuple[list[Callback], RunCheckpoint]:
     """The configured callbacks with those that every run has, and the checkpoint one of them.
 
     Every run watches whether it learns. One that writes molecules also has a monitor of them and,
