@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rl4bio.errors import DataError
+from rl4bio.files.deadline import answers_for
 from rl4bio.files.folders import dataset_rows
 from rl4bio.files.rows import Row
 
@@ -21,6 +22,11 @@ def read_hub_rows(source: str, subset: str, revision: str | None, *, key: str) -
     """
     import datasets
 
+    if not answers_for(source):
+        raise DataError(
+            f"data.source: the Hub does not answer for {source!r}; try again, set HF_HUB_OFFLINE=1 "
+            "if it was downloaded before, or give a local file"
+        )
     try:
         loaded = datasets.load_dataset(source, subset, revision=revision)
     # Anything may come out of a download: connection, parsing, permission and hub errors.

@@ -11,7 +11,6 @@ from rl4bio.files.assets import asset, is_asset, shipped_text
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
-
 SHIPPED_RUN = "adapter/adapter_config.json"
 """What a run that ships with the package holds."""
 

@@ -19,7 +19,7 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rl4bio.data.base import QuestionCorpus, Split
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
@@ -210,6 +210,7 @@ def draw_label(rng: random.Random) -> Label:
 class TrialsCorpus(QuestionCorpus):
     """Generated trials; every sample depends only on (seed, split, index)."""
 
+    keeps_apart: ClassVar[bool] = True
     seed: int = 0
     num_train: int = 4096
     num_val: int = 128

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import StorageError
 from rl4bio.reports.html.page import part
+from rl4bio.storage.step_records import step_files
 
 Record = dict[str, Any]
 """One line of a step's file: prompt, completion, rewards, total, advantage, tokens, truncated."""
-
-_FILE = re.compile(r"step-([0-9]+)\.jsonl")
-
-
-def completion_steps(folder: Path) -> dict[int, Path]:
-    """The recorded steps and their files, by rising step; empty where nothing was recorded."""
-    if not folder.is_dir():
-        return {}
-    found = {int(m[1]): path for path in folder.iterdir() if (m := _FILE.fullmatch(path.name))}
-    return dict(sorted(found.items()))
 
 
 def step_completions(path: Path) -> list[Record]:
@@ -54,7 +44,7 @@ def chosen(records: list[Record]) -> dict[str, Record]:
 
 def sample_sections(folder: Path) -> list[str]:
     """A heading and up to three cards for the first and for the last recorded step, as HTML."""
-    steps = completion_steps(folder)
+    steps = step_files(folder)
     if not steps:
         return [
             '<p class="note">No completions were recorded '
