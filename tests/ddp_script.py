@@ -61,7 +61,9 @@ def score(completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
 def load(folder: str, *, lora: bool = False) -> Policy:
     torch.manual_seed(0)  # of the adapter's first weights
     adapter = AdapterConfig(rank=2) if lora else None
-    return load_policy(PolicyConfig(checkpoint=folder, adapter=adapter))
+    policy = load_policy(PolicyConfig(checkpoint=folder, adapter=adapter))
+    policy.model.double()  # what differs between ranks and one process then is no rounding
+    return policy
 
 
 def make_grpo(policy: Policy, **options: Any) -> GRPOLightningModule:
@@ -141,6 +143,7 @@ def train(
         inference_mode=False,
         check_val_every_n_epoch=None,
         default_root_dir=root,
+        precision="64-true",
         callbacks=[history],
         **{"limit_val_batches": 0, **options},
     )

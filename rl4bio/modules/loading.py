@@ -201,7 +201,10 @@ def load_base(
 
 
 def quantization_options(config: PolicyConfig, dtype: torch.dtype) -> dict[str, Any]:
-    """Arguments of `from_pretrained` for the configured quantisation."""
+    """Arguments of `from_pretrained` for the configured quantisation.
+
+    nf4 weights are multiplied in the type that the other weights have: what the precision asks for.
+    """
     if config.quantization == "none":
         return {}
     try:
