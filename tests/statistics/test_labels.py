@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,9 @@ def test_accuracy_counts_no_answer_as_wrong() -> None:
     assert accuracy(GOLD, PREDICTED) == pytest.approx(3 / 6)
 
 
-def macro_f1_of(gold: list[str], predicted: list) -> float:
+def macro_f1_of(gold: list[str], predicted: list, labels: Sequence[str] = LABELS) -> float:
     """Of all items, as the evaluation counts it."""
-    return float(f1_statistic(gold, predicted)(np.arange(len(gold))[None, :])[0])
+    return float(f1_statistic(gold, predicted, labels)(np.arange(len(gold))[None, :])[0])
 
 
 def test_f1_by_hand() -> None:
