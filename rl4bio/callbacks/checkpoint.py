@@ -120,7 +120,8 @@ class RunCheckpoint(pl.Callback):
         whole = whole and not getattr(pl_module, "updating", False)
         between = isinstance(exception, Exception) or self._validating
         # With several ranks the others may wait elsewhere, and would not take part.
-        if between and trainer.world_size == 1 and whole and done > max(self._saved, 0):
+        alone = trainer.world_size == 1 and Path(self.folder).is_dir()  # it may have been moved
+        if between and alone and whole and done > max(self._saved, 0):
             with contextlib.suppress(Rl4bioError, OSError):
                 self.save(trainer, pl_module)
         self.stop_listening()

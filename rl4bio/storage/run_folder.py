@@ -156,8 +156,8 @@ class RunFolder:
             StorageError: it is finished with other settings, and `resume` is off.
         """
         with storage_errors(self.config):
-            stored = self.config.read_text("utf-8") if self.config.is_file() else ""
-        if not stored or not self.finished:
+            there = self.config.is_file() and self.finished
+        if not there or not (stored := self._stored()):
             return ""
         try:
             steps = read_json(self.summary)["steps"]
@@ -237,8 +237,10 @@ class RunFolder:
             )
         if not resume and not self.trained:
             return  # its run ended before the first step
-        with storage_errors(self.config):
-            stored = self.config.read_text(encoding="utf-8", errors="replace")
+        for path in (self.metrics, self.molecules, self.calls, self.log):
+            if path.exists() and not path.is_file():
+                raise StorageError(f"{path}: is no file; move it away")
+        stored = self._stored()
         if not resume:
             changed = changed_keys(stored, config_yaml, PLACE)
             other = f" with other settings ({'; '.join(changed[:5])})" if changed else ""
@@ -251,6 +253,11 @@ class RunFolder:
                 f"{self.root}: --resume with another configuration ({'; '.join(changed[:5])}); "
                 f"use --config {self.config}, or choose another name="
             )
+
+    def _stored(self) -> str:
+        """The run's configuration, as it was written."""
+        with storage_errors(self.config):
+            return self.config.read_text("utf-8", errors="replace")
 
     def _names(self) -> list[str]:
         return [p.name for p in self.root.iterdir() if not p.name.startswith(".")]

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
 from rl4bio.callbacks.loggers.wandb_run import WandbRun, end_wandb, start_wandb
-from rl4bio.errors import MissingPackageError
+from rl4bio.errors import MissingPackageError, StorageError
 from rl4bio.files.delimited import csv_text, written_rows
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import storage_errors, sync_file, write_atomic
@@ -105,6 +105,8 @@ class MetricsCSV(Logger):
         if not self.path.exists():
             return []
         header, rows = written_rows(self.path)
+        if not all((row.get("step") or "").isdecimal() for row in rows):
+            raise StorageError(f"{self.path}: holds no metrics of a run; move it away")
         self._columns = header or ["step"]
         return [{name: cell for name, cell in row.items() if cell} for row in rows]
 
