@@ -97,7 +97,8 @@ class Rules:
     max_rotatable: int = 20
     """Rotatable bonds; the rule `rotatable`."""
     alerts: list[str] = field(default_factory=list)
-    """SMARTS of groups to refuse besides; the rule `alerts`."""
+    """SMARTS of groups to refuse besides, stereochemistry where they spell it; the rule `alerts`.
+    A reward with some scores in a process of its own, since a pattern may take for ever."""
     catalogs: list[str] = field(default_factory=list)
     """Published lists of alerts of RDKit to refuse besides, such as BRENK, PAINS, CHEMBL_Dundee,
     CHEMBL_BMS, CHEMBL_Glaxo; the rule `catalogs`."""
@@ -252,7 +253,7 @@ RULES: dict[str, Callable[[Molecule, Rules], bool]] = {
     "rotatable": lambda m, rules: rotatable_bonds(m) > rules.max_rotatable,
     "chains": lambda m, rules: rules.chains and bool(long_chains(m)),
     "unstable": lambda m, rules: rules.unstable and bool(unstable_groups(m)),
-    "alerts": lambda m, rules: any(has_pattern(m, smarts) for smarts in rules.alerts),
+    "alerts": lambda m, rules: any(has_pattern(m, s, stereo=True) for s in rules.alerts),
     "catalogs": lambda m, rules: any(catalog_alerts(m, name) for name in rules.catalogs),
 }
 """Name -> whether a valid molecule breaks the rule; the cheap ones first."""

@@ -137,6 +137,13 @@ def test_rules_of_ones_own() -> None:
     assert broken_rules(aldehyde) == ()
 
 
+def test_alerts_of_ones_own_match_the_stereochemistry_that_they_spell() -> None:
+    rules = Rules(alerts=["C[C@H](N)C(=O)O"])
+    assert broken_rules(read_smiles("C[C@H](N)C(=O)O"), rules) == ("alerts",)
+    assert broken_rules(read_smiles("C[C@@H](N)C(=O)O"), rules) == ()
+    assert broken_rules(read_smiles("C[C@@H](N)C(=O)O"), Rules(alerts=["CC(N)C(=O)O"])) != ()
+
+
 def test_what_is_no_rule_is_refused() -> None:
     assert build_rules(None) is build_rules("none") is None
     assert build_rules("standard") == Rules()
