@@ -35,6 +35,7 @@ from rl4bio.reports.answers.table import plain_table, short_table
 from rl4bio.reports.answers.verdict import verdict
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.runs.chain import stages_of
+from rl4bio.runs.claim import check_writable
 from rl4bio.runs.log import show_progress
 from rl4bio.runs.tuned import config_file, find_tuned, run_config
 from rl4bio.sections import RunConfig
@@ -78,6 +79,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     stages = find_stages(chain, tuned)
     config = run_config(chain)
     output = output_folder(arguments, config)
+    check_writable(output, "--output")
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
     if corpus.task == "molecules":
         from rl4bio.evaluation.sampled_molecules import evaluate_molecules

@@ -95,6 +95,12 @@ def test_ranks_end_with_equal_weights_which_are_those_of_one_process(
         torch.testing.assert_close(weight, alone[task][name], rtol=0, atol=1e-6)
 
 
+def test_a_rank_whose_memory_runs_out_goes_on_alone(ranks: list[Any]) -> None:
+    """With `auto`; the weights are those of one process all the same."""
+    assert ranks[0]["halvings"] == [0, 0]
+    assert min(ranks[1]["halvings"]) > 0
+
+
 @pytest.mark.parametrize(
     ("task", "num_steps", "some"),
     [

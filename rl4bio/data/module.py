@@ -78,7 +78,7 @@ def fit_prompts(
         )
     if shortened or dropped:
         log.warning(
-            "prompts over %d tokens: %d shortened, %d dropped of %d",
+            "prompts over rollout.max_prompt_tokens=%d: %d shortened, %d dropped of %d",
             limit,
             shortened,
             len(dropped),

@@ -49,7 +49,9 @@ def find_rows(
         raise DataError(f"{key}: no file or folder at {path.absolute()}; {advice}")
     rows = read_hub_rows(source, subset, revision, key=key)
     if not rows:
-        raise DataError(f"{source}/{subset}: the data set has no rows")
+        raise DataError(
+            f"{source}/{subset}: the data set has no rows; name another subset or split"
+        )
     return of_split(rows)
 
 

@@ -19,6 +19,7 @@ from rl4bio.modules.bad_numbers import (
     bad_weight,
     require_survival,
 )
+from rl4bio.modules.halving import Halving
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import require_trainable
@@ -33,7 +34,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     L.seed_everything(int.from_bytes(digest, "big"), verbose=False)
 
 
-class PolicyModule(L.LightningModule):
+class PolicyModule(Halving, L.LightningModule):
     """A policy under manual optimisation.
 
     Args:
@@ -57,7 +58,6 @@ class PolicyModule(L.LightningModule):
         self.seed = 1
         """Of whatever a step draws."""
         self.updating = False
-        """Whether the optimiser is at work on the weights."""
         self.grad_norm = 0.0
         self._held = Level()
         self.warnings: list[dict[str, Any]] = []
@@ -127,7 +127,8 @@ class PolicyModule(L.LightningModule):
         """One optimiser step on the summed losses of the micro-batches.
 
         Gradients are shared between ranks once, at the last micro-batch, so ranks may have
-        different numbers of them. The step is refused before it can spoil the weights.
+        different numbers of them; behind it where a rank may have to begin again. The step is
+        refused before it can spoil the weights.
 
         Raises:
             NonFiniteError: a loss or the gradient norm is NaN or infinite.
@@ -139,11 +140,14 @@ class PolicyModule(L.LightningModule):
         optimizer.zero_grad()
         for number, micro_batch in enumerate(micro_batches):
             last = number == len(micro_batches) - 1
-            with contextlib.nullcontext() if last else self._local_gradients():
+            shared = last and not self.halves
+            with contextlib.nullcontext() if shared else self._local_gradients():
                 loss = loss_of(micro_batch)
                 if not bool(torch.isfinite(loss)):
                     raise self._not_finite("loss", loss, bad_weight(self.model))
                 self.manual_backward(loss)
+        if self.halves and self.world_size > 1:
+            self._share_gradients()
         optimizer.step()
         self.updating = False
         self._held.hold()
@@ -232,3 +236,10 @@ class PolicyModule(L.LightningModule):
     def _local_gradients(self) -> contextlib.AbstractContextManager[None]:
         block = getattr(self.trainer.strategy, "block_backward_sync", None)
         return contextlib.nullcontext() if block is None else block()
+
+    def _share_gradients(self) -> None:
+        """Make each gradient the mean of all ranks' own."""
+        for parameter in self.policy.trainable_parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = self.trainer.strategy.reduce(parameter.grad, reduce_op="mean")

@@ -183,7 +183,7 @@ def load_base(
             output_loading_info=True,
             use_safetensors=True,
             **NO_CODE,
-            **quantization_options(config, dtype),
+            **quantization_options(config, dtype, cuda=cuda),
         )
     model, report = loaded
     keep_unpacked(model)
@@ -200,10 +200,13 @@ def load_base(
     return tokenizer, model
 
 
-def quantization_options(config: PolicyConfig, dtype: torch.dtype) -> dict[str, Any]:
+def quantization_options(
+    config: PolicyConfig, dtype: torch.dtype, *, cuda: bool = True
+) -> dict[str, Any]:
     """Arguments of `from_pretrained` for the configured quantisation.
 
     nf4 weights are multiplied in the type that the other weights have: what the precision asks for.
+    They are made where the run computes: what belongs to int8 weights does not move with them.
     """
     if config.quantization == "none":
         return {}
@@ -214,12 +217,16 @@ def quantization_options(config: PolicyConfig, dtype: torch.dtype) -> dict[str, 
         raise MissingPackageError(
             "policy.quantization: needs bitsandbytes; pip install bitsandbytes"
         ) from error
+    own = torch.cuda.current_device() if cuda and torch.cuda.is_available() else "cpu"
     if config.quantization == "int8":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+        return {
+            "quantization_config": BitsAndBytesConfig(load_in_8bit=True),
+            "device_map": {"": own},
+        }
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-    return {"quantization_config": quantization}
+    return {"quantization_config": quantization, "device_map": {"": own}}

@@ -15,31 +15,42 @@ SHIPPED_RUN = "adapter/adapter_config.json"
 """What a run that ships with the package holds."""
 
 
-def named_run(arguments: argparse.Namespace) -> Path | None:
-    """The folder of `--run`, or of the run that ships under `rl4bio:<name>`; None without one.
-
-    Raises:
-        ConfigError: no such run ships.
-    """
-    if arguments.run is None or not is_asset(arguments.run):
-        return None if arguments.run is None else Path(arguments.run)
-    folder = asset(arguments.run, SHIPPED_RUN)
-    if folder is None:
-        raise ConfigError(
-            f"--run: no run {arguments.run!r} ships with rl4bio; shipped: "
-            f"{shipped_text(SHIPPED_RUN)}"
-        )
-    return folder
-
-
 def config_file(arguments: argparse.Namespace) -> Path:
     """`--config`, or the configuration that the run was made with."""
     if arguments.config is not None:
         return Path(arguments.config)
-    run = named_run(arguments)
-    if run is None:
+    if arguments.run is None:
         raise ConfigError("--config: is required without --run; name the YAML file of a run")
-    return run / "config.yaml"
+    return named_run(arguments.run).config
+
+
+def named_run(named: str, *, whole: bool = True) -> RunFolder:
+    """The run behind `--run`.
+
+    Args:
+        named: its folder, or `rl4bio:<name>` of one that ships.
+        whole: whether it must have its configuration.
+
+    Raises:
+        ConfigError: the folder is not there, or is none of a run.
+    """
+    root = asset(named, SHIPPED_RUN) if is_asset(named) else Path(named)
+    if root is None:
+        raise ConfigError(
+            f"--run: no run {named!r} ships with rl4bio; shipped: {shipped_text(SHIPPED_RUN)}"
+        )
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "no such folder"
+        raise ConfigError(f"--run: {named}: {what}; name the folder of a run, such as runs/NAME")
+    run = RunFolder(root)
+    if not run.config.is_file():
+        if (root.parent / run.config.name).is_file():
+            raise ConfigError(f"--run: {named}: is a part of a run; name {root.parent}")
+        if whole:
+            raise ConfigError(
+                f"--run: {named}: no run's folder (no config.yaml); name one of `rl4bio fit`"
+            )
+    return run
 
 
 def run_config(config: RunConfig) -> RunConfig:
@@ -61,15 +72,14 @@ def find_tuned(arguments: argparse.Namespace) -> Path | None:
     Raises:
         ModelError: the run holds no finished model, or the folder is not there.
     """
-    folder = named_run(arguments)
-    if folder is None:
+    if arguments.run is None:
         named = arguments.adapter or arguments.tuned
         if named is None:
             return None
         if not Path(named).is_dir():
             raise ModelError(f"{named}: no such folder; name the adapter/ or model/ of a run")
         return Path(named)
-    run = RunFolder(folder)
+    run = named_run(arguments.run)
     if run.tuned is None:
         raise ModelError(
             f"{run.root}: has neither adapter/ nor model/; let `rl4bio fit` finish the run first"

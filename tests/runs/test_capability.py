@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 
 from rl4bio import fit, hardware
 from rl4bio.errors import ConfigError
-from rl4bio.modules.loading import choose_attention, quantization_options
+from rl4bio.modules.loading import choose_attention, load_policy, quantization_options
+from rl4bio.rewards.meaning.frozen import resolve_device
 from rl4bio.runs import policies
 from rl4bio.runs.policies import choose_precision
 from rl4bio.sections import AdapterConfig, PolicyConfig, RunConfig, TrainerConfig
@@ -149,6 +151,32 @@ def test_fit_arrives_at_its_first_step(
     assert model.config._attn_implementation == choose_attention(
         PolicyConfig(), name, expected, ("sdpa",) if name != "gemma2" else ()
     )
+
+
+@pytest.mark.parametrize("bits", ["int8", "nf4"])
+def test_quantised_weights_are_made_where_the_run_computes(
+    bits: str, tiny_policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU of a machine that has a card, where torch's CPU build can put nothing."""
+    pytest.importorskip("bitsandbytes")
+    config = PolicyConfig(checkpoint=str(tiny_policy_folder), adapter=AdapterConfig(rank=2))
+    config.quantization = bits  # type: ignore[assignment]
+    load_policy(config)  # what is imported on the way looks for cards too
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    policy = load_policy(config, cuda=False)
+    assert {p.device.type for p in policy.model.parameters()} == {"cpu"}
+    assert quantization_options(config, torch.float32)["device_map"] == {"": 1}  # a rank's own
+
+
+def test_reward_models_go_to_the_card_of_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the thread that scores too, whose current device is another."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(hardware, "_own_cuda", 0)
+    hardware.settle_cuda(1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(resolve_device, "auto").result() == torch.device("cuda", 1)
 
 
 def test_a_card_that_torch_has_no_code_for_is_refused_before_anything_is_written(

@@ -27,6 +27,7 @@ from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
 
 MASK = ".attn.mask"
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
+AGAIN = "give the .pt file that MolGPT's training wrote"
 MAX_VOCABULARY_BYTES = 2**20
 
 
@@ -100,7 +101,9 @@ def _mask_size(state: Mapping[str, Tensor], source: str) -> int | None:
         return None
     size = min(sizes)
     if len(sizes) > 1 or len(size) != 4 or size != (1, 1, size[-1], size[-1]):
-        raise ModelError(f"{source}: its attn.mask buffers are {sorted(sizes)}, not one square")
+        raise ModelError(
+            f"{source}: its attn.mask buffers are {sorted(sizes)}, not one square; {AGAIN}"
+        )
     return size[-1]
 
 
@@ -130,17 +133,23 @@ def _check_weights(state: Mapping[str, Tensor], shape: MolGPTShape, source: str)
     given = {name: value for name, value in state.items() if not name.endswith(MASK)}
     missing = [name for name in expected if name not in given]
     if missing:
-        raise ModelError(f"{source}: {len(missing)} weights are missing, first {missing[0]}")
+        raise ModelError(
+            f"{source}: {len(missing)} weights are missing, first {missing[0]}; {AGAIN}"
+        )
     unknown = [name for name in given if name not in expected]
     if unknown:
-        raise ModelError(f"{source}: no MolGPT has {unknown[0]} ({len(unknown)} unknown weights)")
+        raise ModelError(
+            f"{source}: no MolGPT has {unknown[0]} ({len(unknown)} unknown weights); {AGAIN}"
+        )
     for name, value in given.items():
         if tuple(value.shape) != expected[name]:
             raise ModelError(
-                f"{source}: {name} is {list(value.shape)}, expected {list(expected[name])}"
+                f"{source}: {name} is {list(value.shape)}, expected {list(expected[name])}; {AGAIN}"
             )
         if not value.is_floating_point():
-            raise ModelError(f"{source}: {name} holds {value.dtype}, expected floating point")
+            raise ModelError(
+                f"{source}: {name} holds {value.dtype}, expected floating point; {AGAIN}"
+            )
         if not bool(torch.isfinite(value).all()):
             raise ModelError(f"{source}: {name} is not finite; use an earlier checkpoint")
 

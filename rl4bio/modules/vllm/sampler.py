@@ -235,7 +235,10 @@ def lora_rank(policy: Policy) -> int:
     for allowed in LORA_RANKS:
         if rank <= allowed:
             return allowed
-    raise ConfigError(f"policy.adapter.rank: is {rank}, and vLLM takes at most {LORA_RANKS[-1]}")
+    raise ConfigError(
+        f"policy.adapter.rank: is {rank}, and vLLM takes at most {LORA_RANKS[-1]}; lower it, or "
+        "set rollout.backend=engine"
+    )
 
 
 def save_adapter(policy: Policy, folder: Path) -> None:

@@ -30,7 +30,10 @@ def read_token(variable: str) -> str:
     """
     token = os.environ.get(variable, "").strip()
     if not token:
-        raise ConfigError(f"token_variable: the environment variable {variable} is not set")
+        raise ConfigError(
+            f"token_variable: the environment variable {variable} is not set; set it, or "
+            "correct token_variable"
+        )
     if not (token.isascii() and token.isprintable()):
         raise ConfigError(
             f"token_variable: the environment variable {variable} holds characters that cannot "
