@@ -94,6 +94,7 @@ def run_command(
     """
     debug = False
     settle_memory()
+    have_streams()
     try:
         with LISTENER.listening(signals):
             arguments = parse(parser, sys.argv[1:] if argv is None else argv)
@@ -107,6 +108,13 @@ def run_command(
         if line:
             print(line, file=sys.stderr, flush=True)
         return code
+
+
+def have_streams() -> None:
+    """Where a process was started without stdout or stderr, what it says goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:

@@ -37,6 +37,7 @@ from rl4bio.runs.parts import (
     prepare,
     scores_molecules,
 )
+from rl4bio.runs.screen import lasting_output
 from rl4bio.runs.slurm import leave_out_foreign_checkpoints, started_again
 from rl4bio.sections import RunConfig
 from rl4bio.signals import ENDING, LISTENER, stopped_by
@@ -139,7 +140,8 @@ def fit(arguments: argparse.Namespace) -> int:
     module = build_module(config, policy, scorer)
     folder = open_folder(config, resume=arguments.resume)
     try:
-        return train(config, arguments, folder, module, data, precision, started=started)
+        with lasting_output():
+            return train(config, arguments, folder, module, data, precision, started=started)
     except BaseException as error:
         log.info("error: %s: %s", type(error).__name__, mask_secrets(str(error)))
         if folder.made and not module.iteration:

@@ -75,6 +75,7 @@ class Registry(Generic[T]):
         self._registered: dict[str, type[T]] = {}
 
     def names(self) -> list[str]:
+        """All parts, those of plug-ins too, sorted."""
         return sorted({*self._builtin, *self._registered})
 
     def registered(self) -> dict[str, type[T]]:
@@ -109,7 +110,8 @@ class Registry(Generic[T]):
         if name not in self._builtin:
             raise ConfigError(f"{where}: unknown {self.kind} {name!r}{self.hint(name)}")
         module, _, attribute = self._builtin[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        found: type[T] = getattr(importlib.import_module(module), attribute)
+        return found
 
     def hint(self, name: str) -> str:
         """What an unknown name may have meant, and the known ones."""

@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 from rl4bio.callbacks.outputs import rows_of_ranks
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.storage import write_atomic
+from rl4bio.storage.step_records import keep_files, stays, step_file
 from rl4bio.types import Scores
 
 
@@ -28,6 +29,8 @@ class CompletionWriter(StepCallback):
     """
 
     folder: str
+    keep_steps: int = 0
+    """Steps whose files stay (`rl4bio.storage.step_records.stays`); 0 = all."""
 
     def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Write the step's file.
@@ -58,7 +61,10 @@ class CompletionWriter(StepCallback):
         if not trainer.is_global_zero:
             return
         lines = [json.dumps({"id": f"{step.number}/{n}", **row}) for n, row in enumerate(rows)]
-        write_atomic(Path(self.folder) / f"step-{step.number:06d}.jsonl", "\n".join(lines) + "\n")
+        folder = Path(self.folder)
+        write_atomic(step_file(folder, step.number), "\n".join(lines) + "\n")
+        if 0 < self.keep_steps < step.number:
+            keep_files(folder, lambda number: stays(number, step.number, self.keep_steps))
 
 
 def _molecule_columns(scores: Scores, row: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rl4bio.errors import StorageError
 from rl4bio.files.delimited import csv_text, written_rows
 from rl4bio.storage import write_atomic
 from rl4bio.storage.files import storage_errors
+from rl4bio.storage.step_records import keep_rows, stays
 from rl4bio.text.redaction import number_cell, one_line, safe_cell
 from rl4bio.types import MoleculeState, Rollout, Scores
 
@@ -38,6 +39,9 @@ class MoleculeTable(StepCallback):
 
     path: str | None = None
     """The file; None = molecules.csv in the run folder."""
+    keep_steps: int = 0
+    """Steps whose rows stay (`logging.keep_steps`), looked at whenever a quarter as many are new;
+    0 = all."""
 
     def __post_init__(self) -> None:
         self._columns: list[str] | None = None
@@ -61,6 +65,9 @@ class MoleculeTable(StepCallback):
             stream.write(csv_text(rows).encode())
             stream.flush()
             os.fsync(stream.fileno())
+        keep = self.keep_steps
+        if 0 < keep < step.number and step.number % max(1, keep // 4) == 0:
+            keep_rows(path, lambda number: stays(number, step.number, keep))
 
 
 def rollout_molecules(rollout: Rollout) -> list[Molecule]:
@@ -111,12 +118,17 @@ def rewind(path: Path, step: int, columns: Sequence[str]) -> None:
     Raises:
         StorageError: the file cannot be read or written.
     """
-    kept: list[list[str]] = []
+    keep_rows(path, lambda number: number < step)
+    header = ""
     if path.exists():
-        header, found = written_rows(path)
-        if header and "step" not in header:
-            raise StorageError(f"{path}: holds no molecules of a run; move it, or set another path")
-        kept = [[row.get(c) or "" for c in columns] for row in found if int(row["step"]) < step]
+        with storage_errors(path), path.open(encoding="utf-8", newline="") as stream:
+            header = stream.readline()
+    if header == csv_text([columns]):
+        return
+    if header.endswith("\n") and not header.startswith("step,"):
+        raise StorageError(f"{path}: holds no molecules of a run; move it, or set another path")
+    found = written_rows(path)[1] if header else []
+    kept = [[row.get(c) or "" for c in columns] for row in found]
     write_atomic(path, csv_text([list(columns), *kept]))
 
 

@@ -23,6 +23,9 @@ class Corpus:
     """Prompts per rank and step."""
     task: ClassVar[Literal["questions", "molecules"]] = "questions"
     """What completions are, which decides how `rl4bio evaluate` judges them."""
+    keeps_apart: ClassVar[bool] = False
+    """Whether its splits share no near-duplicates by its own doing; others are looked at when a run
+    begins (`rl4bio.runs.early_checks`)."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -95,10 +98,12 @@ class QuestionCorpus(Corpus):
 
     @property
     def prompt_form(self) -> str:
+        """The option `form`."""
         return self.form
 
     @property
     def opens_block(self) -> bool:
+        """The option `open_block`."""
         return self.open_block
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rl4bio.errors import ConfigError, Rl4bioError, StorageError
+from rl4bio.files.deadline import HUB_S, within
 
 
 def check_push(repo_id: str, form: str) -> None:
@@ -21,7 +22,7 @@ def check_push(repo_id: str, form: str) -> None:
     if repo_id.count("/") != 1:
         raise ConfigError(f"--push: got {repo_id!r}, needs owner/name")
     try:
-        HfApi().whoami()
+        within(HUB_S, HfApi().whoami)
     except Exception as error:  # the hub client raises its own, requests' and httpx's errors
         raise push_error(repo_id, error) from error
 

@@ -44,10 +44,12 @@ class Source:
 
     @property
     def is_checkpoint(self) -> bool:
+        """Whether it is a checkpoint of a run, which holds trained weights alone."""
         return (self.folder / "weights.safetensors").is_file()
 
     @property
     def is_adapter(self) -> bool:
+        """Whether an adapter was trained, and not the whole model."""
         if self.is_checkpoint:
             return self.config is not None and self.config.policy.adapter is not None
         return (self.folder / "adapter_config.json").is_file()

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rl4bio.errors import DataError
+from rl4bio.errors import DataError, StorageError
 from rl4bio.storage.files import storage_errors
 
 
@@ -66,8 +66,11 @@ def written_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     Raises:
         StorageError: the file cannot be read.
     """
-    with storage_errors(path):
-        text = path.read_text(encoding="utf-8")
-    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    rows = list(reader)
+    try:
+        with storage_errors(path):
+            text = path.read_text(encoding="utf-8")
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+        rows = list(reader)
+    except (ValueError, csv.Error) as error:
+        raise StorageError(f"{path}: is damaged ({error}); move it away") from None
     return list(reader.fieldnames or []), rows

@@ -37,10 +37,13 @@ class Row:
     """Its key in a JSON object of records; None for the other forms."""
 
 
-def raise_problems(problems: list[str]) -> None:
-    """Raise one DataError for a list of problems, the first ten spelled out."""
+BAD_ROWS = "correct the rows, or set data.options.bad_rows to drop to leave them out"
+
+
+def raise_problems(problems: list[str], *, advice: str = "") -> None:
+    """Raise one DataError for a list of problems, the first ten spelled out, then the advice."""
     if problems:
-        raise DataError("; ".join(listed(problems)))
+        raise DataError("; ".join([*listed(problems), *([advice] if advice else [])]))
 
 
 def listed(problems: list[str]) -> list[str]:

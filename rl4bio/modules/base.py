@@ -99,6 +99,7 @@ class PolicyModule(Halving, L.LightningModule):
         seed_step(self.seed, self.iteration, self.trainer.global_rank)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One optimiser of what is trained."""
         named = self.policy.model.named_parameters()
         return build_optimizer(((n, p) for n, p in named if p.requires_grad), self.optim)
 
@@ -117,6 +118,7 @@ class PolicyModule(Halving, L.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's own checkpoints hold the trained weights alone."""
         checkpoint["state_dict"] = {f"model.{k}": v for k, v in self.trainable_state().items()}
 
     def optimizer_step_over(
@@ -206,6 +208,7 @@ class PolicyModule(Halving, L.LightningModule):
 
     @property
     def world_size(self) -> int:
+        """Processes of the run."""
         return self.trainer.world_size
 
     def log_means(self, sums: dict[str, tuple[float, float]], **options: Any) -> None:

@@ -16,7 +16,7 @@ from rl4bio.hardware import flash_available, model_family, resolve_attention
 from rl4bio.modules.adapters import add_adapter
 from rl4bio.modules.kinds import kernels_of, language_model_class
 from rl4bio.modules.locate import locate, reading
-from rl4bio.modules.molgpt import model as molgpt
+from rl4bio.modules.molgpt.layers import MolGPTConfig
 from rl4bio.modules.molgpt.new import Vocabulary, new_molgpt
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import keep_unpacked
@@ -37,7 +37,7 @@ def read_family(config: PolicyConfig) -> str:
         ModelError: the checkpoint is missing, gated or unreadable.
     """
     if config.checkpoint == NEW:
-        return molgpt.MolGPTConfig.model_type
+        return MolGPTConfig.model_type
     source = locate(config.checkpoint)
     with reading(config.checkpoint):
         model_type = AutoConfig.from_pretrained(
@@ -67,7 +67,7 @@ def load_policy(
         ModelError: missing, gated, offline or damaged checkpoint, or weights that do not fit.
     """
     if config.molgpt is not None:
-        attention = choose_attention(config, molgpt.MolGPTConfig.model_type, precision, cuda=cuda)
+        attention = choose_attention(config, MolGPTConfig.model_type, precision, cuda=cuda)
         tokenizer, model = new_molgpt(config.molgpt, vocabulary, attention=attention)
         folder = NEW
     else:

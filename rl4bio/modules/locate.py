@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rl4bio.errors import MissingPackageError, ModelError, Rl4bioError
-from rl4bio.files import deadline
 from rl4bio.files.assets import asset, is_asset, shipped_text
-from rl4bio.files.deadline import within
+from rl4bio.files.deadline import probe_model
 from rl4bio.files.model_folder import NO_CODE, check_model_folder
 
 
@@ -49,20 +48,11 @@ def locate(checkpoint: str) -> str:
         return str(path)
     if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
         raise ModelError(f"policy.checkpoint: no folder {checkpoint}; give {wanted}")
-    _probe_hub(checkpoint)
-    return checkpoint
-
-
-def _probe_hub(repo_id: str) -> None:
-    from huggingface_hub import HfApi, try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(repo_id, "config.json"), str):
-        return
     try:
-        # One request, without the download's retries.
-        within(deadline.HUB_S, lambda: HfApi().auth_check(repo_id))
+        probe_model(checkpoint)
     except Exception as error:  # the hub client raises its own, requests' and httpx's errors
-        raise hub_error(repo_id, error) from error
+        raise hub_error(checkpoint, error) from error
+    return checkpoint
 
 
 @contextlib.contextmanager

@@ -190,9 +190,11 @@ class SFTLightningModule(PolicyModule):
         self._validation.append((loss, float(rows.weights.sum())))
 
     def on_validation_epoch_start(self) -> None:
+        """Forget the validation before."""
         self._validation: list[tuple[float, float]] = []
 
     def on_validation_epoch_end(self) -> None:
+        """Log the loss a token over all ranks."""
         loss = sum(loss for loss, _ in self._validation)
         self.log_means({"val/loss": (loss, sum(count for _, count in self._validation))})
 

@@ -14,6 +14,7 @@ from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.functional.replay import replay_weights
 from rl4bio.modules.bad_numbers import require_finite, weight_named
 from rl4bio.modules.batching import Rows, cut, micro_batches, tokens_in_heap
+from rl4bio.modules.completing import Sampling
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.phases import phase
@@ -41,12 +42,13 @@ class RolloutUpdate(RewardValidation):
 
     @property
     def updates_per_step(self) -> int:
+        """Optimiser steps of a training step."""
         return self.grpo.updates_per_rollout
 
     @property
     def distribution(self) -> dict[str, Any]:
         """What completions are sampled from, and what their log-probabilities are taken of."""
-        return {"temperature": self.rollout.temperature, "top_k": self.rollout.top_k}
+        return Sampling.at(self.rollout).distribution
 
     @phase("reference")
     def reference_logprobs(self, rollout: Rollout) -> Tensor | None:

@@ -127,6 +127,9 @@ def _is_foreign(value: Any) -> bool:
             found = REWARDS.get(name)
             if found.may_hang or (name in REWARDS.registered() and plugin_of(found) is not None):
                 return True
+        rules = value.get("rules")
+        if isinstance(rules, Mapping) and rules.get("alerts"):  # SMARTS of one's own
+            return True
         return any(map(_is_foreign, value.values()))
     return isinstance(value, list | tuple) and any(map(_is_foreign, value))
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import logging
 
 from rl4bio.data import Corpus
+from rl4bio.data.base import Split
 from rl4bio.errors import DataError, MissingPackageError
 from rl4bio.sections import RunConfig, require
+from rl4bio.text.near import NearIndex, shingles
+from rl4bio.text.redaction import shown
+from rl4bio.types import Sample
+
+log = logging.getLogger("rl4bio")
+
+_HELD_OUT: tuple[Split, ...] = ("val", "test")
+CONTEXT = 500
+"""Characters of a context that are compared; the first sentences of two papers differ."""
 
 
 def check_packages(config: RunConfig) -> None:
@@ -40,6 +52,18 @@ def wanted_packages(config: RunConfig) -> list[tuple[str, str, str]]:
     return found
 
 
+def check_splits(config: RunConfig, corpus: Corpus) -> None:
+    """Refuse a corpus without what a run needs; warn of one that is measured on what it learns.
+
+    Raises:
+        DataError, ConfigError: nothing to train on, or to compare.
+    """
+    if not corpus.samples("train"):
+        raise DataError("data: the train split is empty; check data.options")
+    check_validation(config, corpus)
+    warn_of_twins(corpus)
+
+
 def check_validation(config: RunConfig, corpus: Corpus) -> None:
     """Refuse what compares validations where there is none, before there is a run folder."""
     comparing = [
@@ -57,6 +81,39 @@ def check_validation(config: RunConfig, corpus: Corpus) -> None:
             f"data: callback {comparing[0]} needs a val split, and it is empty; raise val_fraction "
             "or val_size in data.options"
         )
+
+
+def warn_of_twins(corpus: Corpus) -> None:
+    """Say which training questions are nearly held-out ones, where the corpus leaves that open.
+
+    Other case, marks and blanks make no difference; near is as in `rl4bio.text.near`. The time is
+    linear in the training samples.
+    """
+    if corpus.task != "questions" or corpus.keeps_apart:
+        return
+    held: list[Sample] = []
+    for split in _HELD_OUT:
+        with contextlib.suppress(Exception):  # of a split that this run may not need
+            held += corpus.samples(split)
+    known = NearIndex(shingles(_whole(sample)) for sample in held)
+    train = corpus.samples("train")
+    found = [(s.uid, n) for s in train if (n := known.near(shingles(_whole(s)))) is not None]
+    if found:
+        first = ", ".join(f"{shown(uid)} and {shown(held[n].uid)}" for uid, n in found[:3])
+        log.warning(
+            "data: %d of %d training questions are nearly held-out ones (%s); what is measured on "
+            "those is memory: leave them out of one split",
+            len(found),
+            len(train),
+            first,
+        )
+
+
+def _whole(sample: Sample) -> str:
+    """What tells a question from another: its words, and the start of what it is asked about."""
+    prompt = sample.prompt
+    text = prompt if isinstance(prompt, str) else "\n".join(turn["content"] for turn in prompt)
+    return f"{sample.question} {sample.context[:CONTEXT]}" if sample.question else text[:CONTEXT]
 
 
 def check_logging(config: RunConfig) -> None:

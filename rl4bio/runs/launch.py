@@ -41,6 +41,7 @@ class Launch:
 
     @property
     def world(self) -> int:
+        """All processes of the run."""
         return self.devices * self.nodes
 
     def describe(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rl4bio.callbacks.progress_line import aside
 from rl4bio.runs.launch import process_rank
@@ -16,10 +17,13 @@ from rl4bio.text.redaction import mask_secrets
 
 log = logging.getLogger("rl4bio")
 
+MAX_LOG_BYTES = 2**26
+MAX_RECORD = 2**20
+"""Characters of one message."""
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-class TerminalHandler(logging.StreamHandler):
+class TerminalHandler(logging.StreamHandler[TextIO]):
     """Lines on stderr, above a progress line that is drawn there."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -27,11 +31,31 @@ class TerminalHandler(logging.StreamHandler):
             super().emit(record)
 
 
+class _LogFile(logging.FileHandler):
+    """A full disk does not spoil the screen: what a run cannot do without says so itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+class OwnLog(_LogFile, logging.handlers.RotatingFileHandler):
+    """Of the first process: at most MAX_LOG_BYTES, and as many of before in `log.txt.1`."""
+
+
+class SharedLog(_LogFile, logging.handlers.WatchedFileHandler):
+    """Of another process: goes to the new file where the first one has begun one."""
+
+
 class MaskedFormatter(logging.Formatter):
     """Lines without secrets, those of libraries and tracebacks too."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return mask_secrets(super().format(record))
+        return mask_secrets(super().format(record))[:MAX_RECORD]
 
 
 def first_process() -> bool:
@@ -102,7 +126,11 @@ def quiet_libraries() -> None:
 
 def log_to(file: Path) -> None:
     """Send the log to a file, what was kept so far first."""
-    to_file = logging.FileHandler(file, encoding="utf-8")
+    to_file: logging.FileHandler
+    if first_process():
+        to_file = OwnLog(file, maxBytes=MAX_LOG_BYTES, backupCount=1, encoding="utf-8")
+    else:
+        to_file = SharedLog(file, encoding="utf-8")
     to_file.setFormatter(MaskedFormatter(_FORMAT))
     for logger in (log, logging.getLogger()):
         for handler in list(logger.handlers):

@@ -13,7 +13,7 @@ from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import DataError
 from rl4bio.runs.begun_answers import begun_answer
 from rl4bio.runs.breeding import budget_callbacks, build_breeder
-from rl4bio.runs.early_checks import check_logging, check_packages, check_validation
+from rl4bio.runs.early_checks import check_logging, check_packages, check_splits
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder, usable_checkpoint
@@ -21,7 +21,9 @@ from rl4bio.storage import RunFolder, usable_checkpoint
 if TYPE_CHECKING:
     import lightning as L
     import torch
+    from lightning.pytorch import Callback
 
+    from rl4bio.callbacks.checkpoint import RunCheckpoint
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
     from rl4bio.modules.policy import Policy
@@ -55,9 +57,7 @@ def prepare(config: RunConfig) -> Prepared:
         locate(config.policy.checkpoint)
     stage(f"reading data ({config.data.name})")
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
-    if not corpus.samples("train"):
-        raise DataError("data: the train split is empty; check data.options")
-    check_validation(config, corpus)
+    check_splits(config, corpus)
     load_libraries()
     check_callbacks(config)
     check_logging(config)
@@ -213,7 +213,7 @@ def check_callbacks(config: RunConfig) -> list[Any]:
 
 def build_callbacks(
     config: RunConfig, folder: RunFolder, *, resume: bool, molecules: bool = False
-) -> tuple[list, Any]:
+) -> tuple[list[Callback], RunCheckpoint]:
     """The configured callbacks with those that every run has, and the checkpoint one of them.
 
     Every run watches whether it learns. One that writes molecules also has a monitor of them and,
@@ -246,17 +246,20 @@ def build_callbacks(
     )
     chosen = check_callbacks(config)
     named = {part.name for part in config.callbacks}
-    usual = ["learning_check"]
+    usual: dict[str, dict[str, Any]] = {"learning_check": {}}
+    keep = {"keep_steps": config.logging.keep_steps}
     if molecules:
-        usual.append("molecule_monitor")
-        usual += ["molecule_table", "molecule_pictures"] if config.logging.completions else []
-    for name in usual:
+        usual["molecule_monitor"] = {}
+        usual |= (
+            {"molecule_table": keep, "molecule_pictures": {}} if config.logging.completions else {}
+        )
+    for name, options in usual.items():
         if name not in named:
-            chosen.append(CALLBACKS.build(name, {}, where="callbacks"))
+            chosen.append(CALLBACKS.build(name, options, where="callbacks"))
     every = config.trainer.log_every_steps
     callbacks = [checkpoint, *chosen, RewardProgressBar(every=every * 5)]
     if config.logging.completions and config.task == "grpo":
-        callbacks.append(CompletionWriter(folder=str(folder.completions)))
+        callbacks.append(CompletionWriter(folder=str(folder.completions), **keep))
     callbacks += budget_callbacks(config, folder)
     callbacks.append(StepLogging(every=every))  # behind all that may stop the run
     if config.logging.live_page_every_steps:

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from rl4bio.config.load import stage_configs
 from rl4bio.errors import ConfigError, ModelError
+from rl4bio.files.assets import asset, is_asset, shipped_text
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
+
+SHIPPED_RUN = "adapter/adapter_config.json"
+"""What a run that ships with the package holds."""
 
 
 def config_file(arguments: argparse.Namespace) -> Path:
@@ -24,13 +28,17 @@ def named_run(named: str, *, whole: bool = True) -> RunFolder:
     """The run behind `--run`.
 
     Args:
-        named: its folder.
+        named: its folder, or `rl4bio:<name>` of one that ships.
         whole: whether it must have its configuration.
 
     Raises:
         ConfigError: the folder is not there, or is none of a run.
     """
-    root = Path(named)
+    root = asset(named, SHIPPED_RUN) if is_asset(named) else Path(named)
+    if root is None:
+        raise ConfigError(
+            f"--run: no run {named!r} ships with rl4bio; shipped: {shipped_text(SHIPPED_RUN)}"
+        )
     if not root.is_dir():
         what = "is a file" if root.exists() else "no such folder"
         raise ConfigError(f"--run: {named}: {what}; name the folder of a run, such as runs/NAME")

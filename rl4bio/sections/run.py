@@ -81,12 +81,15 @@ class LoggingConfig:
     """Copy the tuned adapter or model into MLflow's artefacts."""
     completions: bool = True
     """Write every completion with its rewards to completions/; off for private data."""
+    keep_steps: int = 5000
+    """Steps whose completions and molecules stay on the disk: the newest half, and an even choice
+    of the earlier ones with the first among them. 0 = all."""
     live_page_every_steps: int = 0
     """Write report.html every so many steps while it trains; an open page reads itself again. 0 =
     at the end alone."""
 
     def __post_init__(self) -> None:
-        not_negative("logging", self, "live_page_every_steps")
+        not_negative("logging", self, "live_page_every_steps", "keep_steps")
         uri = self.mlflow_uri
         ok = uri is None or uri == "databricks" or ("://" in uri and not uri.startswith("file:"))
         require(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl4bio.errors import ModelError
+from rl4bio.errors import ModelError, StorageError
 from rl4bio.storage.files import storage_errors, sync_file
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ MANIFEST = "MANIFEST.json"
 STATE = "state.json"
 MAX_MANIFEST_BYTES = 2**20
 """One line a file, of which a checkpoint has a handful."""
-MAX_STATE_BYTES = 2**26
-"""Counters, and the plain part of optimiser and generators: some 100 bytes a weight."""
+MAX_STATE_BYTES = 2**28
+"""Counters, the plain part of optimiser and generators, and the account of a million molecules."""
 _FOLDER = re.compile(r"step-(\d{8,})")
 
 
@@ -90,7 +90,13 @@ def _write_folder(
             save_file(_own_storage(values), folder / f"{name}.safetensors")
         except SafetensorError as error:  # its wrapper of "no space left on device" and the like
             raise OSError(str(error)) from error
-    (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
+    text = json.dumps(state)
+    if len(text) > MAX_STATE_BYTES:
+        raise StorageError(
+            f"{folder}: {STATE} would have {len(text):,} bytes, {MAX_STATE_BYTES:,} are read back; "
+            "a callback or a reward keeps too much between steps"
+        )
+    (folder / STATE).write_text(text, encoding="utf-8")
     files = {}
     for path in sorted(folder.iterdir()):
         sync_file(path)
@@ -149,7 +155,8 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
         body.pop("sha256", None)
         whole = _manifest_text(body) == text
         present = {entry.name: entry.lstat().st_size for entry in path.iterdir()}
-        kinds = {entry.name for entry in path.iterdir() if not _is_plain_file(entry)}
+        # A link may lead out of the folder.
+        kinds = {e.name for e in path.iterdir() if e.is_symlink() or not e.is_file()}
     except FileNotFoundError:
         return {}, f"{MANIFEST} is missing (the save was interrupted)"
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
@@ -173,11 +180,6 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     if path.name != f"step-{body['step']:08d}":
         return {}, f"it holds step {body['step']}"
     return body, ""
-
-
-def _is_plain_file(path: Path) -> bool:
-    """Whether it is a file and no link, which may lead out of the folder."""
-    return path.is_file() and not path.is_symlink()
 
 
 def _well_formed(body: Mapping[str, Any]) -> bool:

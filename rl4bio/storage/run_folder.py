@@ -18,6 +18,7 @@ import yaml
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.storage.changed_keys import changed_keys
 from rl4bio.storage.files import read_json, remove_leftovers, storage_errors, write_atomic
+from rl4bio.storage.step_records import keep_files, keep_rows
 
 PLACE = ("name", "output_dir")
 """Where a run is. A folder that was moved is the same run."""
@@ -155,8 +156,8 @@ class RunFolder:
             StorageError: it is finished with other settings, and `resume` is off.
         """
         with storage_errors(self.config):
-            stored = self.config.read_text("utf-8") if self.config.is_file() else ""
-        if not stored or not self.finished:
+            there = self.config.is_file() and self.finished
+        if not there or not (stored := self._stored()):
             return ""
         try:
             steps = read_json(self.summary)["steps"]
@@ -184,19 +185,9 @@ class RunFolder:
         Raises:
             StorageError: something cannot be read or written.
         """
-        with storage_errors(self.completions):
-            for path in self.completions.glob("step-*.jsonl"):
-                number = path.stem.removeprefix("step-")
-                if number.isdecimal() and int(number) > step:
-                    path.unlink()
+        keep_files(self.completions, lambda number: number <= step)
         for path in (self.molecules, self.calls):
-            if not path.exists():
-                continue
-            with storage_errors(path):
-                table = path.read_bytes()
-            keep = _rows_up_to(table, step)
-            if keep != table:
-                write_atomic(path, keep)
+            keep_rows(path, lambda number: number <= step)
 
     def set_aside(self) -> Path | None:
         """Rename the folder, so that its name is free; None where there is none.
@@ -246,8 +237,10 @@ class RunFolder:
             )
         if not resume and not self.trained:
             return  # its run ended before the first step
-        with storage_errors(self.config):
-            stored = self.config.read_text(encoding="utf-8", errors="replace")
+        for path in (self.metrics, self.molecules, self.calls, self.log):
+            if path.exists() and not path.is_file():
+                raise StorageError(f"{path}: is no file; move it away")
+        stored = self._stored()
         if not resume:
             changed = changed_keys(stored, config_yaml, PLACE)
             other = f" with other settings ({'; '.join(changed[:5])})" if changed else ""
@@ -260,6 +253,11 @@ class RunFolder:
                 f"{self.root}: --resume with another configuration ({'; '.join(changed[:5])}); "
                 f"use --config {self.config}, or choose another name="
             )
+
+    def _stored(self) -> str:
+        """The run's configuration, as it was written."""
+        with storage_errors(self.config):
+            return self.config.read_text("utf-8", errors="replace")
 
     def _names(self) -> list[str]:
         return [p.name for p in self.root.iterdir() if not p.name.startswith(".")]
@@ -285,16 +283,3 @@ class RunFolder:
                 f"{self.root}: in use by {owner}; wait for it, or choose another name="
             ) from None
         return lock
-
-
-def _rows_up_to(table: bytes, step: int) -> bytes:
-    """The header and the whole lines of a table whose first column, `step`, is at most this.
-
-    A last line without its end, which a kill in the middle of a write leaves, goes as well.
-    """
-    header, *rows = table[: table.rfind(b"\n") + 1].split(b"\n")
-    if not header.startswith(b"step,"):
-        return table
-    numbers = (row.partition(b",")[0] for row in rows)
-    kept = [r for r, n in zip(rows, numbers, strict=True) if n.isdigit() and int(n) <= step]
-    return b"".join(line + b"\n" for line in [header, *kept])

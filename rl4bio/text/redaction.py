@@ -13,23 +13,42 @@ from typing import Any
 MAX_SHOWN_CHARACTERS = 2_000
 
 _SECRET_NAME = re.compile(
-    r"(_KEY|TOKEN|SECRET\w*|PASSWORD\w*|PASSWD|PASSPHRASE|PASS|CREDENTIALS?)$", re.IGNORECASE
+    r"((^|_|API)KEYS?|TOKENS?|SECRET\w*|PASSWORDS?\w*|PASSWD|PASSPHRASE|PASS|_PWD|CREDENTIALS?\w*"
+    r"|AUTH|AUTHORIZATION|BEARER|COOKIES?|CONNECTION_STRING)$",
+    re.IGNORECASE,
 )
+"""Variables of the environment; PWD by itself is a folder."""
 SECRET_KEY = re.compile(
-    r"(^|_)(key|token|secret|password|passphrase|authorization)$", re.IGNORECASE
+    r"(?:^|[_.-])(?i:key|token|secret|passwords?|passwd|pwd|passphrase|authorization|auth|bearer"
+    r"|cookie|credentials?)$|(?:^|[_.-])(?i:apikeys?|api[_-]keys|secrets)$"
+    r"|(?<=[a-z0-9])(?:Key|Token|Secret|Password)$"
 )
 """Keys of a configuration whose text is a secret."""
 _TOKEN_SHAPE = re.compile(
-    r"\bhf_[A-Za-z0-9]{16,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}"
-    r"|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bxox[a-z]-[\w-]{10,}|\bAKIA[A-Z0-9]{12,}"
+    r"\bhf_[A-Za-z0-9]{16,}|\bhf_oauth_\w{10,}|\bapi_org_[A-Za-z0-9]{16,}|\bsk-[A-Za-z0-9_-]{20,}"
+    r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bxox[a-z]-[\w-]{10,}"
+    r"|\bAKIA[A-Z0-9]{12,}|(?-i:\bASIA[A-Z0-9]{16}\b)|(?-i:\bAIza[\w-]{30,})|\bya29\.[\w-]{10,}"
+    r"|\bnpm_[A-Za-z0-9]{20,}|\bpypi-[\w-]{20,}|\bwandb_v1_\w{20,}|\blocal-[0-9a-f]{40}"
+    r"|\bgsk_[A-Za-z0-9]{20,}|\bnvapi-[\w-]{20,}|\bdapi[0-9a-f]{32}"
+    r"|(?<=\bcookie: )[^\n'\"*]{6,2000}|(?<=PRIVATE KEY-----)[^-]{1,20000}"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
     r"|(?<=bearer )[\w.~+/=-]{8,}|(?<=://)[^/@\s]{1,400}@"
-    r"|(?<=token=)[^&\s'\"#]+|(?<=[?&]key=)[^&\s'\"#]+|(?<=api_key=)[^&\s'\"#]+"
-    r"|(?<=secret=)[^&\s'\"#]+|(?<=password=)[^&\s'\"#]+|(?<=signature=)[^&\s'\"#]+",
+    r"|(?<=token=)[^&\s'\"#]+|(?<=[?&]key=)[^&\s'\"#]+|(?<=[?&]sig=)[^&\s'\"#]+",
     re.IGNORECASE,
 )
-"""Tokens of the Hub, OpenAI, GitHub, GitLab, Slack and AWS, JSON web tokens, bearers, and what
-stands in a URL as a user or behind the name of a secret."""
+"""Tokens of the Hub, OpenAI, Anthropic, Groq, Nvidia, Google, GitHub, GitLab, Slack, npm, PyPI,
+W&B, Databricks and AWS, cookies, private keys, JSON web tokens, bearers, and what stands in a URL
+as a user or behind the name of a secret."""
+_NAMED = re.compile(
+    r"((?:api[_-]?key|(?:access|account|private|secret)[_-]?key|secret|signature|passw(?:or)?d"
+    r"|passphrase|authorization|(?:api|auth|access|refresh|session|security|id)[_-]?token"
+    r"|[\"']token[\"']|\bx-(?:[a-z]{1,20}-){0,3}(?:key|token|auth|secret))"
+    r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:basic |bearer )?"
+    r"|--(?:[a-z]{1,20}-){0,3}(?:key|token|password|secret)[ =])"
+    r"([^\s'\"&,;#*][^\s'\"&,#]{5,})",
+    re.IGNORECASE,
+)
+"""Headers, assignments, JSON and options of a command that give a secret its name."""
 _remembered: set[str] = set()
 _SHORTEST_SECRET = 6
 """Shorter values ("1", "none") are ordinary words; masking them would spoil every message."""
@@ -53,10 +72,12 @@ def mask_secrets(text: str, environment: Mapping[str, str] | None = None) -> str
     variables = os.environ if environment is None else environment
     found = {value for name, value in variables.items() if _SECRET_NAME.search(name)}
     found |= _remembered | _netrc_passwords(variables.get("NETRC", "~/.netrc"))
+    found |= {part for value in found for part in re.split(r"[,;\n]", value)}
     secrets = {value for value in found if len(value) >= _SHORTEST_SECRET}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
-    return _TOKEN_SHAPE.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+    text = _TOKEN_SHAPE.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+    return _NAMED.sub(r"\1***", text)
 
 
 def remember_secrets(config: Any, key: str = "") -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from rl4bio.callbacks.completions import CompletionWriter
 from rl4bio.errors import StorageError
+from rl4bio.storage.step_records import step_files
 
 
 def test_one_file_a_step(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:
@@ -35,6 +36,12 @@ def test_one_file_a_step(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -
         "truncated": True,
     }
     assert rows[2]["rewards"]["length"] is None
+
+
+def test_a_long_run_keeps_some_steps(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+    run_steps([CompletionWriter(str(tmp_path), keep_steps=4)], steps=7)
+    # The newest two, and of 1 .. 7 every fourth.
+    assert list(step_files(tmp_path)) == [1, 5, 6, 7]
 
 
 def test_no_folder(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -> None:

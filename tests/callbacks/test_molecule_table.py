@@ -80,9 +80,12 @@ class Writing(pl.LightningModule):
 def write_steps(run_steps: Callable[..., pl.Trainer], step_module: Any) -> Callable[..., None]:
     """Runs steps that write the given texts, with a table."""
 
-    def run(path: Path, texts: Sequence[str], *, steps: int, first: int = 1) -> None:
+    def run(
+        path: Path, texts: Sequence[str], *, steps: int, first: int = 1, keep_steps: int = 0
+    ) -> None:
         module = Writing(step_module([], []), texts, first)
-        run_steps([MoleculeTable(path=str(path))], steps=steps, module=module)
+        table = MoleculeTable(path=str(path), keep_steps=keep_steps)
+        run_steps([table], steps=steps, module=module)
 
     return run
 
@@ -159,6 +162,20 @@ def test_a_resumed_run_replaces_what_came_after_its_checkpoint(
         *(("1", "C"), ("1", "CC"), ("2", "C"), ("2", "CC")),
         *(("3", "O"), ("4", "O")),
     ]
+
+
+def test_a_long_run_keeps_some_steps_however_often_it_is_resumed(
+    write_steps: Callable[..., None], tmp_path: Path
+) -> None:
+    once, parts = tmp_path / "once.csv", tmp_path / "parts.csv"
+    write_steps(once, ["C", "CC"], steps=9, keep_steps=8)
+    # Looked at in every second step; the last time at 8, when all eight may stay.
+    assert [row["step"] for row in read(once)] == [str(n) for n in range(1, 10) for _ in "ab"]
+    write_steps(once, ["C", "CC"], steps=1, first=10, keep_steps=8)
+    assert [row["step"] for row in read(once)][::2] == ["1", "5", "7", "8", "9", "10"]
+    write_steps(parts, ["C", "CC"], steps=10, keep_steps=8)
+    write_steps(parts, ["C", "CC"], steps=1, first=10, keep_steps=8)
+    assert parts.read_bytes() == once.read_bytes()
 
 
 def test_columns_that_changed_are_kept_by_name(tmp_path: Path) -> None:

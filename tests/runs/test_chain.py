@@ -1,8 +1,12 @@
-"""A chain of stages: whole runs of the command on a tiny model, each stage in its own process."""
+"""A chain of stages: whole runs of the command on a tiny model, each stage in its own process.
+
+The processes are forked from one that has the libraries, so that each starts in no time.
+"""
 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import subprocess
 import sys
@@ -14,9 +18,11 @@ from safetensors.torch import load_file
 
 from rl4bio.config import load_config
 from rl4bio.fit import main as fit
+from rl4bio.runs import chain, children
 from rl4bio.runs.chain import stages_of
 from rl4bio.runs.chain_pages import joined_metrics
 from rl4bio.runs.tuned import run_config
+from tests.test_faults import forks
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -69,9 +75,24 @@ stages:
     return path
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Stages are forked; the merge between them is a process from the start."""
+    forks.load_libraries()
+    number = itertools.count()
+
+    def start(command: list[str], group: str) -> int:
+        if command[2] != "rl4bio.fit":
+            return children.start(command, group)
+        logs = tmp_path / f"logs{next(number)}"
+        return forks.run(command[3:], logs, environment={"WANDB_RUN_GROUP": group}).code
+
+    monkeypatch.setattr(chain, "start", start)
+
+
 @pytest.mark.slow
 def test_a_chain_that_fails_goes_on_inside_its_stage_to_the_same_end(
-    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    config: Path, forked: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--config", str(config)]
     assert fit([*arguments, "name=whole"]) == 0
@@ -112,7 +133,7 @@ def test_a_chain_that_fails_goes_on_inside_its_stage_to_the_same_end(
 
 @pytest.mark.slow
 def test_a_stage_of_other_weights_starts_from_the_merged_model(
-    config: Path, tmp_path: Path
+    config: Path, forked: None, tmp_path: Path
 ) -> None:
     overrides = ["stages.1.policy={adapter: null}", "stages.1.trainer={max_steps: 1}"]
     assert fit(["--config", str(config), *overrides, "stages.0.trainer.max_steps=1"]) == 0

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rl4bio.config.load import load_config
+from rl4bio.data import Corpus
 from rl4bio.errors import MissingPackageError
-from rl4bio.runs.early_checks import check_packages
+from rl4bio.runs.early_checks import check_packages, warn_of_twins
+from rl4bio.types import Sample
 
 CONFIG = Path(__file__).parents[2] / "configs" / "pubmedqa_nano.yaml"
 
@@ -61,3 +65,64 @@ def test_looking_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
     assert done.returncode == 0
+
+
+ABOUT_ZINC = (
+    "Sixty adults with asthma were given zinc or placebo for twelve weeks. The score fell by half."
+)
+
+
+@dataclass(kw_only=True)
+class Questions(Corpus):
+    """Of somebody's own: splits of (question, context),."""
+
+    train: list[tuple[str, str]]
+    val: list[tuple[str, str]]
+
+    def samples(self, split: str) -> list[Sample]:
+        rows = {"train": self.train, "val": self.val}[split]  # as a reader without a test file
+        return [
+            Sample(uid=f"{split}{n}", prompt=f"{q} {c}", question=q, context=c)
+            for n, (q, c) in enumerate(rows)
+        ]
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        ("DOES ZINC HELP IN ASTHMA?", ABOUT_ZINC.upper()),
+        (
+            "Does zinc help\u2010in\u00a0asthma",
+            ABOUT_ZINC.replace(" ", "  "),
+        ),
+        ("Does zinc help in asthma?", ABOUT_ZINC + " No harm was seen."),
+        ("Does zinc help in asthma?", "Seventy" + ABOUT_ZINC[5:]),
+    ],
+    ids=["case", "dashes and blanks", "a sentence more", "a word changed"],
+)
+def test_a_twin_among_held_out_questions_is_said(
+    twin: tuple[str, str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rl4bio"), "propagate", True)
+    others = [(f"Is x{n} of use?", f"One cohort number {n} had y{n} and z{n}.") for n in range(9)]
+    corpus = Questions(train=[*others, twin], val=[("Does zinc help in asthma?", "")])
+    warn_of_twins(corpus)
+    assert caplog.text == ""
+    corpus.val = [("Does zinc help in asthma?", ABOUT_ZINC)]
+    warn_of_twins(corpus)
+    assert "1 of 10 training questions are nearly held-out ones ('train9' and 'val" in caplog.text
+
+
+def test_questions_of_one_wording_are_no_twins(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rl4bio"), "propagate", True)
+    for_zinc, for_iron = (
+        (f"Does {drug} help in {ill}?", f"{aim} {drug} {aim[::-1]} {ill}, {drug}: {end}.")
+        for drug, ill, aim, end in (
+            ("zinc", "asthma", "To learn whether children profit from", "hospital days fell"),
+            ("iron", "anaemia", "We asked in a cohort of nurses what", "no change of ferritin"),
+        )
+    )
+    warn_of_twins(Questions(train=[for_zinc], val=[for_iron]))
+    assert caplog.text == ""

@@ -15,6 +15,7 @@ import torch
 
 from rl4bio.errors import ModelError, StorageError
 from rl4bio.storage import (
+    checkpoints,
     latest_checkpoint,
     load_checkpoint_folder,
     save_checkpoint_folder,
@@ -48,6 +49,17 @@ def test_newest_is_by_step_not_by_time(tmp_path: Path) -> None:
     os.utime(new, (0, 0))
     assert latest_checkpoint(tmp_path)[0] == new
     assert old.exists()
+
+
+def test_what_would_not_be_read_back_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = save(tmp_path, 1)
+    monkeypatch.setattr(checkpoints, "MAX_STATE_BYTES", 1000)
+    with pytest.raises(StorageError, match=r"state\.json would have 1,0.. bytes, 1,000 are read"):
+        save_checkpoint_folder(tmp_path, 2, tensors={}, state={"step": 2, "kept": "x" * 1000})
+    assert latest_checkpoint(tmp_path) == (old, [])
+    assert [path.name for path in tmp_path.iterdir()] == [old.name]
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])

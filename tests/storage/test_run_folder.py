@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,23 @@ def test_a_path_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch) -
     assert changed(f"{tmp_path}/old/model", f"{tmp_path}/new/other")
     assert changed("old/model", "new/model")
     assert changed("lab/a", "lab/b")
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "molecules.csv", "log.txt"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_named_and_not_waited_for(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    RunFolder.open(tmp_path, "a", CONFIG).close()
+    make(tmp_path / "a" / name)
+    with pytest.raises(StorageError, match=f"{name}: is no file; move it away"):
+        RunFolder.open(tmp_path, "a", CONFIG, resume=True)
+
+
+def test_a_configuration_of_other_bytes(tmp_path: Path) -> None:
+    folder = RunFolder.open(tmp_path, "a", CONFIG)
+    folder.close()
+    folder.config.write_bytes(b"\xff\xfe\0")
+    with pytest.raises(StorageError, match=r"config\.yaml of the run folder is damaged"):
+        RunFolder.open(tmp_path, "a", CONFIG, resume=True)
+    assert folder.complete(CONFIG, resume=True) == ""

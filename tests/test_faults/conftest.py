@@ -81,6 +81,7 @@ data:
   options: {{batch_size: 2, num_train: 5, num_val: 3, distractors: [0, 0]}}
 rewards: [{{name: letters, isolation: none}}]
 callbacks: [{{name: gambler}}, {{name: slow}}]
+logging: {{keep_steps: 3}}
 trainer:
   {{max_steps: 5, accelerator: cpu, save_every_steps: 2, val_every_steps: 2, num_threads: 1}}
 """

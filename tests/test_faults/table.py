@@ -32,9 +32,10 @@ def kills(fit: Fit, runs: Path, rng: random.Random, count: int) -> Row:
     """Runs of all kinds, each killed one to four times before a file operation; then resumed."""
     wanted, operations, held, notes = {}, {}, 0, []
     for kind, changes in LONG_KINDS.items():
-        whole = fit(f"name=whole-{kind}", *changes, count_in=runs / f"whole-{kind}")
+        name = f"whole-{kind.replace(' ', '-')}"
+        whole = fit(f"name={name}", *changes, count_in=runs / name)
         assert whole.code == 0, whole.err
-        wanted[kind] = forks.truth(runs / f"whole-{kind}")
+        wanted[kind] = forks.truth(runs / name)
         operations[kind] = whole.operations
     for number in range(count):
         kind = rng.choice(list(LONG_KINDS))

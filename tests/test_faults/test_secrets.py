@@ -14,15 +14,19 @@ PLANTED = {
     "DB_SECRET": "plantedsecret99",
     "DOCKING_CREDENTIALS": "planted-cred-4242",
     "PGPASS": "planted-pgpass-31",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/plantedAWS",
+    "DOCKING_KEYS": "planted-first-51,planted-second-52",
+    "REDIS_AUTH": "planted-auth-61",
 }
 IN_CONFIG = {
     "api_key": "planted-config-key-1",
     "url": "https://me:planted-url-pw@docking.example/x?token=planted-query-6",
     "header": "Bearer planted-bearer-88",
+    "headers": "X-Api-Key: planted-header-91",
 }
 NETRC = "planted-netrc-pw-5"
 ALL = [*PLANTED.values(), NETRC, "planted-config-key-1", "planted-url-pw", "planted-query-6"]
-ALL += ["planted-bearer-88"]
+ALL += ["planted-bearer-88", "planted-header-91", "planted-first-51", "planted-second-52"]
 
 PLUGIN = '''
 import os
@@ -40,12 +44,13 @@ class Leaky(Reward):
     api_key: str = ""
     url: str = ""
     header: str = ""
+    headers: str = ""
 
     def score(self, completion, sample):
-        known = " ".join([self.api_key, self.url, self.header, *os.environ.values()])
+        known = " ".join([self.api_key, self.url, self.header, self.headers, *os.environ.values()])
         logging.getLogger("rl4bio").warning("called with %s", known)
         if os.environ.get("CRASH"):
-            raise RuntimeError(known[:150] + known[-3000:])
+            raise RuntimeError(known[:200] + known[-3000:])
         return 0.5
 '''
 

@@ -12,21 +12,19 @@ from rl4bio.text.redaction import SECRET_KEY, mask_secrets
 def masked(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with secrets as ***: by the name of their key, or by their shape."""
     return {
-        str(key): "***" if _is_secret(str(key), value) else _masked(value)
+        str(key): _masked(value, secret=bool(SECRET_KEY.search(str(key))))
         for key, value in config.items()
     }
 
 
-def _is_secret(key: str, value: Any) -> bool:
-    return bool(SECRET_KEY.search(key)) and isinstance(value, str) and value != ""
-
-
-def _masked(value: Any) -> Any:
+def _masked(value: Any, *, secret: bool) -> Any:
     if isinstance(value, Mapping):
         return masked(value)
     if isinstance(value, list | tuple):
-        return [_masked(item) for item in value]
-    return mask_secrets(value) if isinstance(value, str) else value
+        return [_masked(item, secret=secret) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    return "***" if secret else mask_secrets(value)
 
 
 def mask_text(text: str, config: Mapping[str, Any]) -> str:

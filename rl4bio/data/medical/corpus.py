@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from rl4bio.answers.forms import Form, write_completion
 from rl4bio.data.base import QuestionCorpus, Split, check_limits, check_shares
@@ -38,6 +38,7 @@ class MedicalReasoningCorpus(QuestionCorpus):
     and the seed alone, not on the order of rows or files.
     """
 
+    keeps_apart: ClassVar[bool] = True
     sources: list[Any]
     """Where questions come from: a file, folder or Hub id each, or {source, subset, split,
     revision, kind, columns, label_base} of `MedicalSource`."""

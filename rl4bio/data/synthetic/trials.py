@@ -19,7 +19,7 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rl4bio.data.base import QuestionCorpus, Split
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
@@ -77,13 +77,6 @@ def draw_entities(rng: random.Random, split: Split, *, distractors: int) -> Enti
         comparator=rng.choice(COMPARATORS),
         outcomes=tuple(rng.sample(outcomes, 1 + distractors)),
     )
-
-
-def label_of(finding: Finding, asked: Literal["lower", "higher"]) -> Label:
-    """The verdict that a finding supports for a question about a change in the asked direction."""
-    if finding in ("lower", "higher"):
-        return "yes" if finding == asked else "no"
-    return "no" if finding == "null" else "maybe"
 
 
 def draw_finding(rng: random.Random, label: Label, asked: Literal["lower", "higher"]) -> Finding:
@@ -217,6 +210,7 @@ def draw_label(rng: random.Random) -> Label:
 class TrialsCorpus(QuestionCorpus):
     """Generated trials; every sample depends only on (seed, split, index)."""
 
+    keeps_apart: ClassVar[bool] = True
     seed: int = 0
     num_train: int = 4096
     num_val: int = 128

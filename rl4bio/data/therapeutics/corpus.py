@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from rl4bio.answers.bins import bin_of, bin_text
 from rl4bio.answers.forms import TAGS
@@ -52,6 +52,7 @@ class TherapeuticsCorpus(QuestionCorpus):
     on the items and the seed alone, not on the order of rows or files.
     """
 
+    keeps_apart: ClassVar[bool] = True
     tasks: list[Any]
     """Tables and their tasks: {task, source, inputs, label, ...} of `TherapeuticsTask` each."""
     prompts: str | None = None

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from rl4bio.chem.tokens import END
 from rl4bio.errors import ConfigError, ModelError
-from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.layers import MolGPTConfig
+from rl4bio.modules.molgpt.model import MolGPTForCausalLM
 from rl4bio.modules.molgpt.new import checked_vocabulary
 from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
 
@@ -227,7 +228,7 @@ def build_molgpt(
         eos_token_id=vocabulary[END],
         pad_token_id=vocabulary[END],
     )
-    model = MolGPTForCausalLM(config).eval()
+    model = MolGPTForCausalLM(config).train(False)
     weights = {name: value for name, value in state.items() if not name.endswith(MASK)}
     model.load_state_dict({name: value.detach().float() for name, value in weights.items()})
     tokenizer = SmilesTokenizer(vocabulary=vocabulary, bos_token=END if start_token else None)

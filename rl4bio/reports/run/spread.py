@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rl4bio.reports.html.heat import heat_chart, shown_steps
-from rl4bio.reports.run.samples import completion_steps, step_completions
+from rl4bio.reports.run.samples import step_completions
+from rl4bio.storage.step_records import step_files
 
 _NAMES = {"total": "total reward"}
 
@@ -19,7 +20,7 @@ def spread_figures(folder: Path) -> list[str]:
     Raises:
         StorageError: a file cannot be read.
     """
-    files = completion_steps(folder)
+    files = step_files(folder)
     values: dict[str, dict[int, list[float]]] = {}
     for step in shown_steps(list(files)):
         for record in step_completions(files[step]):

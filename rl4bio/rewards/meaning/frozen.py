@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
 from rl4bio.files.assets import asset, is_asset
+from rl4bio.files.deadline import probe_model
 from rl4bio.files.model_folder import NO_CODE, check_model_folder
 from rl4bio.hardware import own_cuda
 
@@ -102,6 +103,8 @@ def load_frozen(source: str, head: Head, precision: Precision = "float32") -> Fr
     place = _locate(source)
     loader = getattr(transformers, _LOADERS[head])
     try:
+        if place == source and not Path(place).is_dir():
+            probe_model(source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         model, report = loader.from_pretrained(
             place,

@@ -60,9 +60,10 @@ class Guest:
         self._closed = False
         self._workers: list[Worker | None] = [None] * (1 if whole else config.workers)
         self._lock = threading.Lock()
-        self._start(plugins)
+        self._plugins = list(plugins)
+        self._start()
 
-    def _start(self, plugins: Sequence[str]) -> None:
+    def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._server = subprocess.Popen(
@@ -79,7 +80,7 @@ class Guest:
             "name": self.name,
             "options": self.config.options,
             "where": self.where,
-            "plugins": list(plugins),
+            "plugins": self._plugins,
             "path": sys.path,
             "memory_bytes": int(self.config.memory_gb * 1e9),
         }
@@ -212,9 +213,10 @@ class Guest:
             try:
                 worker = Worker(self._control, self._lock, self.config.timeout_s)
             except (frames.Gone, OSError, TimeoutError) as error:
-                raise RewardError(
-                    f"reward {self.name!r}: its process has ended ({error}); continue the run"
-                ) from None
+                log.info("reward %r: its process has ended (%s); another begins", self.name, error)
+                self._end_server()
+                self._start()
+                worker = Worker(self._control, self._lock, self.config.timeout_s)
             self._workers[slot] = worker
             watcher.watch(worker.pid)
         return worker
@@ -240,12 +242,15 @@ class Guest:
                 worker.end()
                 watcher.unwatch(worker.pid)
         self._workers = [None] * len(self._workers)
+        self._end_server()
+        end_orphans(self.token)
+
+    def _end_server(self) -> None:
         with contextlib.suppress(OSError):
             self._server.kill()
         self._server.wait()
         self._control.close()
         watcher.unwatch(self._server.pid)
-        end_orphans(self.token)
 
     def __del__(self) -> None:
         if hasattr(self, "_server"):

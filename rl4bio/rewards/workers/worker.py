@@ -16,6 +16,8 @@ from rl4bio.rewards.workers import frames
 
 START_S = 300.0
 """For the imports and files of a reward."""
+FORK_S = 30.0
+"""For a worker, from a server that has them all."""
 
 
 class Lost(Exception):
@@ -29,7 +31,7 @@ class Worker:
         """Have the server fork one; the caller holds the lock of the control socket."""
         self.control, self.lock, self.timeout_s = control, lock, timeout_s
         self.connection, theirs = socket.socketpair()
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + FORK_S
         with theirs:
             socket.send_fds(control, [b"F"], [theirs.fileno()])
         self.pid = int(json.loads(frames.receive(control, deadline))["worker"])
@@ -65,6 +67,7 @@ class Worker:
             return "ended"
 
     def end(self) -> None:
+        """Kill the process and all that it has started."""
         watcher.signal_group(self.pid, signal.SIGKILL)
         with contextlib.suppress(OSError):
             os.kill(self.pid, signal.SIGKILL)

@@ -70,6 +70,15 @@ class TestMetricsCSV:
         logger.log_metrics({"a": 7}, step=2)
         assert path.read_text() == "step,a\n1,1.0\n2,7.0\n"
 
+    @pytest.mark.parametrize(
+        "content", [b"\xff\0\n\xfe", b"a,b\n1,2\n", b"step,a\nx,2\n", b"step,a\n,2\n"]
+    )
+    def test_a_file_that_is_no_runs(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "metrics.csv").write_bytes(content)
+        with pytest.raises(StorageError, match=r"metrics\.csv: (is damaged|holds no metrics)"):
+            MetricsCSV(tmp_path / "metrics.csv")
+        assert (tmp_path / "metrics.csv").read_bytes() == content
+
     def test_rewind(self, tmp_path: Path) -> None:
         path = tmp_path / "metrics.csv"
         logger = MetricsCSV(path)

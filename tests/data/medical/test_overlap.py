@@ -1,20 +1,10 @@
-"""Near-duplicates by hand and against every pair; merging of equal questions."""
+"""Questions that are nearly known; merging of equal questions."""
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
-import pytest
-
-from rl4bio.data.medical.overlap import (
-    THRESHOLD,
-    KnownQuestions,
-    NearIndex,
-    jaccard,
-    merge_duplicates,
-    shingles,
-)
+from rl4bio.data.medical.overlap import KnownQuestions, merge_duplicates
 from rl4bio.data.medical.records import MedicalRecord, read_records
 from rl4bio.data.medical.sources import MedicalSource, read_source
 
@@ -25,47 +15,6 @@ def choice(question: str, *options: str, right: int = 0, **fields: str) -> Medic
     return MedicalRecord(
         question=question, options=letters, letter=letter, answer=letters[letter], **fields
     )
-
-
-class TestShingles:
-    def test_word_triples_of_folded_text(self) -> None:
-        assert shingles("A 45-year-old MAN.") == {"a 45 year", "45 year old", "year old man"}
-        assert shingles("auditory tube") == {"auditory tube"}
-        assert shingles(" ... ") == frozenset()
-
-    def test_chinese_counts_characters(self) -> None:
-        assert shingles("MRI检查") == {"mri 检 查"}
-        assert len(shingles("牙周炎的治疗方法")) == 6
-
-    def test_jaccard_by_hand(self) -> None:
-        # a b c d e: abc bcd cde; a b c d f: abc bcd cdf: 2 common of 4.
-        assert jaccard(shingles("a b c d e"), shingles("a b c d f")) == 0.5
-        assert jaccard(shingles(""), shingles("")) == 0.0
-
-
-class TestNearIndex:
-    def test_the_threshold_itself_is_near(self) -> None:
-        index = NearIndex([shingles("a b c d e")])
-        assert index.has_near(shingles("a b c d f"))
-        # a b c d g h: abc bcd cdg dgh: 2 common of 5.
-        assert not index.has_near(shingles("a b c d g h"))
-        assert not index.has_near(frozenset())
-        assert not NearIndex([]).has_near(shingles("a b c"))
-
-    @pytest.mark.parametrize("seed", range(3))
-    def test_same_as_comparing_every_pair(self, seed: int) -> None:
-        rng = random.Random(seed)
-        members = [f"m{n}" for n in range(12)]
-        sets = [frozenset(rng.sample(members, rng.randint(1, 8))) for _ in range(300)]
-        known, asked = sets[:100], sets[100:]
-        index = NearIndex(known)
-        expected = [any(jaccard(a, k) >= THRESHOLD for k in known) for a in asked]
-        assert [index.has_near(a) for a in asked] == expected
-        few = NearIndex(known[:5])
-        fewer = [any(jaccard(a, k) >= THRESHOLD for k in known[:5]) for a in asked]
-        assert [few.has_near(a) for a in asked] == fewer
-        assert True in fewer
-        assert False in fewer
 
 
 class TestKnownQuestions:

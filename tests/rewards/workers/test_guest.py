@@ -25,6 +25,7 @@ PLUGIN = '''
 import ctypes
 import os
 import random
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ from pathlib import Path
 
 from rl4bio.errors import DataError
 from rl4bio.rewards import REWARDS, Reward
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no words")
 
 
 @REWARDS.register("guest")
@@ -57,6 +63,12 @@ class Guest(Reward):
             ctypes.string_at(0)
         if word == "exit":
             os._exit(0)
+        if word == "server":
+            os.kill(os.getppid(), signal.SIGKILL)
+        if word == "interrupt":
+            raise KeyboardInterrupt
+        if word == "mute":
+            raise Mute
         if word == "SystemExit":
             raise SystemExit(0)
         if word == "raise":
@@ -186,6 +198,17 @@ class TestHarm:
         made.guests["guest"].close()
         assert gone(token)
 
+    def test_a_server_that_is_killed_is_replaced(
+        self, scorer: Callable[..., WeightedRewards]
+    ) -> None:
+        made = scorer(on_error="skip")
+        values = score(made, "server", "abc", "interrupt", "abcd", "mute", "ab")
+        assert values[0] == 0.6
+        assert all(map(math.isnan, values[2::2]))
+        assert values[1::2] == [0.3, 0.4, 0.2]
+        assert made.guests["guest"].failures == {"crash": 2}
+        assert gone(made.guests["guest"].token, left=2)
+
     def test_this_process_is_as_it_was(self, scorer: Callable[..., WeightedRewards]) -> None:
         made = scorer()
         before = (os.getcwd(), dict(os.environ), random.getstate())
@@ -278,6 +301,9 @@ class TestWhere:
         assert needs_process(RewardConfig(name="qed", isolation="process"))
         assert needs_process(RewardConfig(name="qed", on_error="skip"))
         assert needs_process(RewardConfig(name="smarts", options={"present": ["[#6]"]}))
+        rules = {"rules": {"alerts": ["[#6]"]}}
+        assert needs_process(RewardConfig(name="qed", options=rules))
+        assert not needs_process(RewardConfig(name="qed", options={"rules": "standard"}))
         parts = [{"name": "qed"}, {"name": "smarts", "options": {"present": ["[#6]"]}}]
         assert needs_process(RewardConfig(name="combined", options={"parts": parts}))
 
