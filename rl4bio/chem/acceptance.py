@@ -179,9 +179,10 @@ def _is_unusual(atom: Any) -> bool:
     if usual is None:
         partners = {n.GetFormalCharge() for n in atom.GetNeighbors()}
         return not ((symbol, charge, total) == ("C", -1, 3) and 1 in partners)
-    if total not in usual or atom.GetTotalDegree() > _MOST_NEIGHBOURS:
+    neighbours: int = atom.GetTotalDegree()
+    if total not in usual or neighbours > _MOST_NEIGHBOURS:
         return True
-    return atom.GetTotalDegree() != _NEIGHBOURS.get((symbol, total), atom.GetTotalDegree())
+    return neighbours != _NEIGHBOURS.get((symbol, total), neighbours)
 
 
 def _elements(molecule: Molecule, rules: Rules) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from rl4bio.modules.phases import ran_out
+from rl4bio.sections import GRPOConfig, SFTConfig
 
 log = logging.getLogger("rl4bio")
 
@@ -30,14 +30,14 @@ class Halving:
         raise NotImplementedError
 
     @property
-    def limits(self) -> Any:
+    def limits(self) -> GRPOConfig | SFTConfig:
         """The section with `tokens_per_micro_batch`."""
         raise NotImplementedError
 
     @property
     def halves(self) -> bool:
         """Whether `tokens_per_micro_batch` is auto."""
-        return bool(self.limits.tokens_per_micro_batch == "auto")
+        return self.limits.tokens_per_micro_batch == "auto"
 
     @property
     def micro_batch_tokens(self) -> int:
