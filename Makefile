@@ -9,7 +9,7 @@ QED_STEPS ?= 50
 ALBUTEROL_STEPS ?= 40
 BENCH ?=
 FAULTS ?=
-PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-faults check docs demo demo-qa bench clean

@@ -10,7 +10,6 @@ molecules are sampled instead: `rl4bio.evaluation.sampled_molecules`.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -31,16 +30,16 @@ from rl4bio.evaluation.outputs import (
     write_outputs,
 )
 from rl4bio.evaluation.task_outputs import write_tasks
+from rl4bio.files.assets import is_asset
 from rl4bio.reports.answers.table import plain_table, short_table
 from rl4bio.reports.answers.verdict import verdict
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.runs.chain import stages_of
+from rl4bio.runs.claim import check_writable
 from rl4bio.runs.log import show_progress
 from rl4bio.runs.tuned import config_file, find_tuned, run_config
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
-
-log = logging.getLogger("rl4bio")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,6 +79,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     stages = find_stages(chain, tuned)
     config = run_config(chain)
     output = output_folder(arguments, config)
+    check_writable(output, "--output")
     corpus = CORPORA.build(config.data.name, config.data.options, where="data")
     if corpus.task == "molecules":
         from rl4bio.evaluation.sampled_molecules import evaluate_molecules
@@ -117,7 +117,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def _link(arguments: argparse.Namespace, folders: Sequence[Path]) -> None:
     """Let the page of the run lead to those of the evaluation."""
-    if arguments.run is not None:
+    if arguments.run is not None and not is_asset(arguments.run):
         from rl4bio.runs.pages import link_evaluation
 
         link_evaluation(Path(arguments.run), [folder / "report.html" for folder in folders])
@@ -155,7 +155,7 @@ def output_folder(arguments: argparse.Namespace, config: RunConfig) -> Path:
     """`--output`; else evaluation/ in the run, or a folder of its own beside the runs."""
     if arguments.output is not None:
         return Path(arguments.output)
-    if arguments.run is not None:
+    if arguments.run is not None and not is_asset(arguments.run):
         return Path(arguments.run) / "evaluation"
     return Path(config.output_dir) / f"{config.name}-evaluation"
 

@@ -62,6 +62,10 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
+FILES = (".gguf", ".safetensors", ".bin", ".zip", ".pth")
+"""What an output folder is not called."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     return run_command(export, command_parser(), argv)
 
@@ -127,6 +131,11 @@ def find_format(arguments: argparse.Namespace) -> tuple[Path, str]:
     if form != "molgpt":
         if is_file:
             raise ConfigError(f"--output: {output} names a file; --format {form} is a folder")
+        if output.suffix in FILES:
+            raise ConfigError(
+                f"--output: {output} names a file, and a folder is written; leave {output.suffix} "
+                "out (llama.cpp makes a .gguf of the folder)"
+            )
         if form == "adapter" and arguments.dtype is not None:
             raise ConfigError("--dtype: is for whole models; adapters stay in float32")
         return output, form

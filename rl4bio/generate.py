@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,6 @@ from rl4bio.runs.log import show_progress
 
 if TYPE_CHECKING:
     pass
-
-log = logging.getLogger("rl4bio")
 
 
 def command_parser() -> argparse.ArgumentParser:

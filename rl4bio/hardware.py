@@ -1,4 +1,4 @@
-"""What the hardware allows: precision, attention kernel and 4-bit compute type, each with a reason.
+"""What the hardware allows: precision and attention kernel, each with a reason.
 
 The decisions are pure functions of the model's family and the GPU's compute capability, so that a
 table can test them; torch is imported only where the machine itself is asked.
@@ -179,7 +179,8 @@ def resolve_precision(
     if requested == "16-mixed":
         if capability is None:
             raise ConfigError(
-                f"{where}: 16-mixed needs a GPU (a CPU would silently run bf16-mixed); use auto"
+                f"{where}: 16-mixed needs a CUDA device (a CPU would silently run bf16-mixed, and "
+                "mps has not been tried); use auto"
             )
         if _overflows(family):
             raise ConfigError(
@@ -272,16 +273,3 @@ def resolve_attention(
     raise ConfigError(
         f"{where}: unknown kernel {requested!r}; known: auto, eager, sdpa, flash_attention_2"
     )
-
-
-def resolve_4bit_dtype(*, family: str, capability: Capability | None) -> Decision:
-    """The name of the torch dtype that nf4 weights are multiplied in."""
-    if capability is not None and capability >= (8, 0):
-        return Decision("bfloat16", f"{_named(capability)} computes in bfloat16")
-    if capability is None or capability < (7, 0):
-        return Decision("float32", f"{_named(capability)} has no fast 16-bit type")
-    if _overflows(family):
-        return Decision(
-            "float32", f"{_named(capability)} has no bfloat16, {family} overflows float16"
-        )
-    return Decision("float16", f"{_named(capability)} has no bfloat16")

@@ -48,6 +48,7 @@ class Run:
 
     @property
     def report(self) -> Path:
+        """Its page."""
         return RunFolder(self.folder).report
 
     @property

@@ -10,7 +10,7 @@ import difflib
 import importlib
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 from rl4bio.errors import ConfigError
@@ -19,6 +19,8 @@ from rl4bio.text.source_docs import class_doc
 
 T = TypeVar("T")
 
+_CONVERTED = re.compile(r"Value '(.*)' of type '(\w+)' could not be converted to (\w+)")
+_NUMBERS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 _OPTION_KEY = re.compile(r"(\w+)[\w.\[\]-]*: ")
 """What a message begins with that names an option, or a part inside one: `parts[0].name: `."""
 
@@ -73,6 +75,7 @@ class Registry(Generic[T]):
         self._registered: dict[str, type[T]] = {}
 
     def names(self) -> list[str]:
+        """All parts, those of plug-ins too, sorted."""
         return sorted({*self._builtin, *self._registered})
 
     def registered(self) -> dict[str, type[T]]:
@@ -107,7 +110,8 @@ class Registry(Generic[T]):
         if name not in self._builtin:
             raise ConfigError(f"{where}: unknown {self.kind} {name!r}{self.hint(name)}")
         module, _, attribute = self._builtin[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        found: type[T] = getattr(importlib.import_module(module), attribute)
+        return found
 
     def hint(self, name: str) -> str:
         """What an unknown name may have meant, and the known ones."""
@@ -152,6 +156,17 @@ class Registry(Generic[T]):
         return build_dataclass(cls, options or {}, where=f"{where}.options" if where else "options")
 
 
+def plain_reason(error: Exception) -> str:
+    """The first line of an OmegaConf message, without its internals."""
+    line = str(error).partition("\n")[0]
+    found = _CONVERTED.fullmatch(line)
+    if found is None:
+        return line
+    value, kind, wanted = found.groups()
+    given = repr(value) if kind == "str" else value
+    return f"got {given}, needs {_NUMBERS.get(wanted, wanted)}"
+
+
 def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> T:
     """An instance of a dataclass from a mapping of options, checked and converted.
 
@@ -181,7 +196,7 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
         checked = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(options)))
     except OmegaConfBaseException as error:
         key = f".{error.full_key}" if error.full_key else ""
-        reason = str(error).partition("\n")[0]
+        reason = plain_reason(error)
         given = options.get(str(error.full_key))
         if "is not a ListConfig" in reason and isinstance(given, str):
             reason = f"got {given!r}, needs a list: write [{', '.join(given.split())}]"
@@ -199,6 +214,10 @@ def build_dataclass(cls: type[T], options: Mapping[str, Any], *, where: str) -> 
     try:
         return cls(**{key: getattr(checked, key) for key in options})
     except (ConfigError, ValueError) as error:
-        found = _OPTION_KEY.match(str(error))
-        joint = "." if found and found[1] in fields else ": "
-        raise ConfigError(f"{where}{joint}{error}") from None
+        raise ConfigError(about_options(where, fields, error)) from None
+
+
+def about_options(where: str, names: Collection[str], error: Exception) -> str:
+    """A message that begins with an option, or with nothing, behind the key of the options."""
+    found = _OPTION_KEY.match(str(error))
+    return f"{where}{'.' if found and found[1] in names else ': '}{error}"

@@ -71,7 +71,8 @@ def score(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.overrides)
     scorer = WeightedRewards.from_config(config.rewards)
     if not source.is_file():
-        raise DataError(f"{source}: no such file; give --completions a JSON lines file")
+        what = "is a folder" if source.is_dir() else "no such file"
+        raise DataError(f"{source}: {what}; give --completions a JSON lines file")
     if target.exists() and target.samefile(source):
         raise ConfigError(f"--output: {target} is the input file; choose another name")
     if not target.parent.is_dir():

@@ -53,6 +53,26 @@ def pytest_configure() -> None:
             section.backend = backend  # type: ignore[assignment]
 
 
+LONG = (
+    "real/",
+    "test_faults/",
+    "test_memory_level.py",
+    "test_notebooks.py",
+    "test_docs.py",
+    "runs/test_chain.py",
+    "test_launched.py",
+    "exports/test_cards.py",
+    "config/test_load.py",
+    "rewards/molecules/test_design_hacks.py",
+)
+"""Files that take long are handed out first, so that no worker waits for one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: not str(item.path.relative_to(tests)).startswith(LONG))
+
+
 @contextlib.contextmanager
 def plugins_gone_afterwards() -> Iterator[None]:
     """What is registered inside, and the plugins that are imported, are gone after it."""

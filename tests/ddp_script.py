@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from rl4bio.sections import (
     SFTConfig,
 )
 from rl4bio.types import PromptBatch, Sample, ScoreTable
+from tests.modules.test_micro_batch_auto import small_memory
 
 LOSSES = ("dapo", "grpo", "dr_grpo")
 TOKENS = 60
@@ -61,7 +63,9 @@ def score(completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
 def load(folder: str, *, lora: bool = False) -> Policy:
     torch.manual_seed(0)  # of the adapter's first weights
     adapter = AdapterConfig(rank=2) if lora else None
-    return load_policy(PolicyConfig(checkpoint=folder, adapter=adapter))
+    policy = load_policy(PolicyConfig(checkpoint=folder, adapter=adapter))
+    policy.model.double()  # what differs between ranks and one process then is no rounding
+    return policy
 
 
 def make_grpo(policy: Policy, **options: Any) -> GRPOLightningModule:
@@ -70,7 +74,9 @@ def make_grpo(policy: Policy, **options: Any) -> GRPOLightningModule:
         policy,
         score,
         rollout=RolloutConfig(max_completion_tokens=12, temperature=1.0),
-        grpo=GRPOConfig(group_size=4, kl_coef=0.1, tokens_per_micro_batch=TOKENS, **options),
+        grpo=GRPOConfig(
+            **{"group_size": 4, "kl_coef": 0.1, "tokens_per_micro_batch": TOKENS, **options}
+        ),
         optim=OptimConfig(lr=0.01),
         max_steps=10,
         seed=2,
@@ -141,6 +147,7 @@ def train(
         inference_mode=False,
         check_val_every_n_epoch=None,
         default_root_dir=root,
+        precision="64-true",
         callbacks=[history],
         **{"limit_val_batches": 0, **options},
     )
@@ -152,15 +159,20 @@ def run(folder: str, devices: int, root: Path) -> dict[str, Any]:
     """What one rank sees: gradients, then weights after steps of LoRA GRPO and of SFT."""
     recorder = make_grpo(load(folder), cls=Gradients, self_check=False)
     train(recorder, devices, root, steps=len(LOSSES))
-    tuned = make_grpo(load(folder, lora=True), refill_rounds=2, updates_per_rollout=2)
+    auto: Any = {"tokens_per_micro_batch": "auto"}
+    tuned = make_grpo(load(folder, lora=True), refill_rounds=2, updates_per_rollout=2, **auto)
     validate = {"limit_val_batches": 1.0, "val_check_interval": 1}
+    if os.environ.get("LOCAL_RANK") == "1":
+        small_memory(tuned, TOKENS)
     grpo_metrics = train(tuned, devices, root, steps=4, **validate)
     imitated = SFTLightningModule(
         load(folder),
-        sft=SFTConfig(tokens_per_micro_batch=TOKENS),
+        sft=SFTConfig(**auto),
         optim=OptimConfig(lr=0.01),
         max_steps=10,
     )
+    if os.environ.get("LOCAL_RANK") == "1":  # the memory of the second rank alone runs out
+        small_memory(imitated, 18)
     sft_metrics = train(imitated, devices, root, steps=2, **validate)
     return {
         "seen": recorder.seen,
@@ -169,6 +181,7 @@ def run(folder: str, devices: int, root: Path) -> dict[str, Any]:
         "grpo_metrics": grpo_metrics,
         "sft": imitated.trainable_state(),
         "sft_metrics": sft_metrics,
+        "halvings": [tuned.halvings, imitated.halvings],
     }
 
 

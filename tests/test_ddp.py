@@ -75,7 +75,7 @@ def test_gradient_is_that_of_one_process(ranks: list[Any], alone: Any, loss: int
     for rank in ranks:
         assert rank["gradients"][loss].keys() == wanted.keys()
         for name, grad in rank["gradients"][loss].items():
-            torch.testing.assert_close(grad, wanted[name], rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(grad, wanted[name], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("combine", ["sum_then_normalize", "normalize_then_sum"])
@@ -85,41 +85,36 @@ def test_batch_moments_run_over_all_ranks(ranks: list[Any], alone: Any, combine:
 
 
 @pytest.mark.parametrize("task", ["grpo", "sft"])
-def test_ranks_end_with_equal_weights(ranks: list[Any], alone: Any, task: str) -> None:
+def test_ranks_end_with_equal_weights_which_are_those_of_one_process(
+    ranks: list[Any], alone: Any, task: str
+) -> None:
     one, two = (rank[task] for rank in ranks)
     assert one.keys() == two.keys() == alone[task].keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    for name, weight in one.items():
+        assert torch.equal(weight, two[name])
+        torch.testing.assert_close(weight, alone[task][name], rtol=0, atol=1e-6)
 
 
-def test_sft_of_two_ranks_is_that_of_one(ranks: list[Any], alone: Any) -> None:
-    """AdamW's first steps are near sign(g) * lr, so weights whose gradient is 0 are left out."""
-    for name, weight in ranks[0]["sft"].items():
-        difference = (weight - alone["sft"][name]).abs()
-        assert float((difference > 1e-4).float().mean()) < 0.01, name
+def test_a_rank_whose_memory_runs_out_goes_on_alone(ranks: list[Any]) -> None:
+    """With `auto`; the weights are those of one process all the same."""
+    assert ranks[0]["halvings"] == [0, 0]
+    assert min(ranks[1]["halvings"]) > 0
 
 
 @pytest.mark.parametrize(
-    ("task", "names"),
+    ("task", "num_steps", "some"),
     [
-        (
-            "grpo",
-            [
-                *("reward/total_mean", "reward/letter_mean", "rollout/completion_tokens_mean"),
-                *("reward/zero_spread_fraction", "train/entropy", "train/kl", "val/reward_mean"),
-            ],
-        ),
-        ("sft", ["train/loss", "val/loss"]),
+        ("grpo", 2, ["reward/total_mean", "reward/total_std", "train/kl", "val/reward_mean"]),
+        ("sft", 2, ["train/loss", "val/loss"]),
     ],
 )
-def test_metrics_are_means_over_all_rows(
-    ranks: list[Any], alone: Any, task: str, names: list[str]
+def test_metrics_are_those_of_one_process(
+    ranks: list[Any], alone: Any, task: str, num_steps: int, some: list[str]
 ) -> None:
-    """Of the first step, and of the validation after it: later the last bits have their say."""
-    trained, validated = ranks[0][f"{task}_metrics"][:2]
-    wanted, wanted_validated = alone[f"{task}_metrics"][:2]
-    assert trained["step"] == 1
-    for name in names:
-        found = validated[name] if name.startswith("val/") else trained[name]
-        expected = wanted_validated[name] if name.startswith("val/") else wanted[name]
-        assert found == pytest.approx(expected, rel=2e-3), name
-    assert len(ranks[0][f"{task}_metrics"]) == 4  # two steps, each with its validation
+    found, wanted = ranks[0][f"{task}_metrics"], alone[f"{task}_metrics"]
+    assert len(found) == len(wanted) == 2 * num_steps  # each step has its validation
+    assert set(some) <= found[-1].keys() == wanted[-1].keys()
+    for one, other in zip(found, wanted, strict=True):
+        for name, value in one.items():
+            if not name.startswith("time/"):
+                assert value == pytest.approx(other[name], rel=1e-5, abs=1e-6, nan_ok=True), name

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from rl4bio.chem.reading import read_smiles
-from rl4bio.chem.tokens import vocabulary_of
+from rl4bio.chem.tokens import split_smiles, vocabulary_of
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.generate import main
 from rl4bio.modules.loading import load_policy
@@ -47,7 +47,7 @@ def make_folder(
     folder: Path, properties: list[str] | None = None, scaffold: int = 0, *, start: bool = True
 ) -> Path:
     """A random MolGPT that writes some valid molecules: mostly C and O, and the end."""
-    vocabulary = vocabulary_of(["CNO(C)=O", "c1ccccc1"])
+    vocabulary = vocabulary_of(map(split_smiles, ["CNO(C)=O", "c1ccccc1"]))
     torch.manual_seed(3)
     config = MolGPTConfig(
         vocab_size=len(vocabulary),

@@ -9,7 +9,6 @@ from rl4bio.hardware import (
     has_code_for,
     lowest_capability,
     model_family,
-    resolve_4bit_dtype,
     resolve_attention,
     resolve_precision,
 )
@@ -73,7 +72,7 @@ def test_safe_requests_are_kept(
         ("16-true", "llama", A100, "without loss scaling"),
         ("bf16-mixed", "llama", T4, "sm_75 and would only emulate"),
         ("bf16-true", "gemma3", V100, "needs sm_80"),
-        ("16-mixed", "llama", None, "needs a GPU"),
+        ("16-mixed", "llama", None, "needs a CUDA device"),
         ("fp16", "llama", A100, "unknown precision 'fp16'; known: auto"),
     ],
 )
@@ -139,19 +138,6 @@ def test_attention_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         resolve_attention(requested, family=family, capability=capability, flash_available=flash)
-
-
-@pytest.mark.parametrize(
-    ("family", "capability", "expected"),
-    [
-        ("gemma3", A100, "bfloat16"),
-        ("llama", T4, "float16"),
-        ("gemma3", T4, "float32"),
-        ("llama", None, "float32"),
-    ],
-)
-def test_4bit_dtype(family: str, capability: tuple[int, int] | None, expected: str) -> None:
-    assert resolve_4bit_dtype(family=family, capability=capability).value == expected
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ class TestFiles:
             ("name: a\n---\nname: b\n", ":2: a second document"),
             (TEXT.encode("utf-16"), "not UTF-8 text; save the file as UTF-8"),
             ("name: mine\noutput_dir: no\ntask: off\n", ":3: task: Invalid value 'off'"),
-            ("name: mine\noptim: {lr: 1e-5x}\n", ":2: optim.lr: Value '1e-5x'"),
+            ("name: mine\noptim: {lr: 1e-5x}\n", ":2: optim.lr: got '1e-5x', needs a number"),
         ],
     )
     def test_forms_that_are_refused(self, text: str | bytes, words: str, load: Load) -> None:

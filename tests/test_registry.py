@@ -54,9 +54,9 @@ REFUSED = [
     (
         "mine",
         {"size": "x"},
-        "parts[0].options.size: Value 'x' of type 'str' could not be converted",
+        "parts[0].options.size: got 'x', needs a whole number",
     ),
-    ("mine", {"size": 1.5}, "parts[0].options.size: Value '1.5' of type 'float'"),
+    ("mine", {"size": 1.5}, "parts[0].options.size: got 1.5, needs a whole number"),
     (
         "mine",
         {"size": 1, "kind": "wide"},

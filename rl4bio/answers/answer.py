@@ -62,6 +62,7 @@ class Answer:
 
     @property
     def right(self) -> bool:
+        """Whether the strictly read label is the gold one; never of an open question."""
         return self.gold is not None and self.strict == self.gold
 
     def agrees(self, verdict: str | None) -> float:

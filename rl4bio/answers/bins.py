@@ -64,7 +64,7 @@ def lenient_bin(completion: str, form: Form) -> str | None:
 
 def _loose_bin(text: str, form: Form) -> str | None:
     answer = last_block(text)
-    found = _LOOSE_BIN.findall(text if answer is None else answer)
+    found: list[str] = _LOOSE_BIN.findall(text if answer is None else answer)
     if not found:
         return None
     return found[-1] if answer is None and form != "direct" else found[0]
@@ -78,9 +78,11 @@ class Scale:
     high: float
 
     def bin_of(self, value: float) -> int:
+        """The bin of a value, held inside the scale."""
         return bin_of(value, self.low, self.high)
 
     def value_of(self, number: float) -> float:
+        """The value that a bin stands for, in the unit of the label."""
         return value_of_bin(number, self.low, self.high)
 
 
@@ -103,9 +105,11 @@ class Bin(Kind):
     )
 
     def scale(self, sample: Sample) -> Scale:
+        """Of the training labels of the sample's task."""
         return Scale(**sample.extra["scale"])
 
     def label(self, sample: Sample) -> float:
+        """In its own unit."""
         return float(sample.extra["label"])
 
     def spread(self, sample: Sample) -> float:
@@ -113,6 +117,7 @@ class Bin(Kind):
         return float(sample.extra.get("constant", {}).get("mae", 0.0))
 
     def is_labelled(self, sample: Sample) -> bool:
+        """Whether a sample has what a number is compared with."""
         return "label" in sample.extra and "scale" in sample.extra
 
     def read(self, answer: str, sample: Sample) -> str | None:

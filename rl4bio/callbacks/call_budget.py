@@ -10,9 +10,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from rl4bio.callbacks.molecule_table import csv_text, rewind
+from rl4bio.callbacks.molecule_table import rewind
 from rl4bio.callbacks.outputs import say
 from rl4bio.callbacks.step import Step, StepCallback
+from rl4bio.files.delimited import csv_text
 from rl4bio.storage.files import storage_errors
 from rl4bio.text.redaction import number_cell
 

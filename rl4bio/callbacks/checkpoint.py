@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,6 @@ from rl4bio.callbacks.outputs import say
 from rl4bio.errors import Rl4bioError
 from rl4bio.signals import ENDING, LISTENER
 from rl4bio.storage import load_checkpoint_folder, save_checkpoint_folder, unflatten_state
-
-log = logging.getLogger("rl4bio")
 
 
 @dataclass(eq=False)
@@ -96,6 +93,7 @@ class RunCheckpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Stop all ranks together where one has caught a signal."""
         caught = torch.tensor(float(LISTENER.caught or 0), device=trainer.strategy.root_device)
         number = int(trainer.strategy.reduce(caught, reduce_op="max"))
         if number:
@@ -110,6 +108,7 @@ class RunCheckpoint(pl.Callback):
             LISTENER.raise_at_once()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Signals wait for the end of a step again."""
         if trainer.state.fn == "fit":
             LISTENER.wait_for_edge(self.deadline_s)
             self._validating, self._validated = False, getattr(pl_module, "iteration", 0)
@@ -167,7 +166,7 @@ class RunCheckpoint(pl.Callback):
         every, done = trainer.val_check_batch, module.iteration
         if not self._validates or not isinstance(every, int):
             return False
-        return done % every == 0 and self._validated != done
+        return bool(done % every == 0 and self._validated != done)
 
 
 class LastSave(pl.Callback):
@@ -177,6 +176,7 @@ class LastSave(pl.Callback):
         self.checkpoint = checkpoint
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Save the last step, and say which signal stopped the run."""
         checkpoint, step = self.checkpoint, pl_module.iteration
         if step and checkpoint.saved_step != step:
             checkpoint.save(trainer, pl_module)

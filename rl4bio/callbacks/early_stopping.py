@@ -57,6 +57,7 @@ class BestValidation(pl.Callback):
         """What a checkpoint says of the validations before it."""
 
     def state_dict(self) -> dict[str, Any]:
+        """What the validations so far have found."""
         return {
             "metric": self.metric,
             "best": self.best,
@@ -65,6 +66,7 @@ class BestValidation(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it until training begins, which takes it up."""
         self._earlier = state_dict
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -84,7 +84,10 @@ class KLMonitor(StepCallback):
         above = self.warn_above is not None and mean > self.warn_above
         if above and not self._above:
             _LOG.warning(
-                "kl_monitor: KL %.4g nats a token at step %d passes warn_above", mean, step
+                "kl_monitor: KL %.4g nats a token at step %d passes warn_above; lower optim.lr or "
+                "raise grpo.kl_coef if it goes on",
+                mean,
+                step,
             )
         self._above = above
         if self.ceiling is not None and mean > self.ceiling:

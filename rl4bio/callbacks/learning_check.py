@@ -41,9 +41,11 @@ class LearningCheck(pl.Callback):
         self._last: deque[Row] = deque(maxlen=max(self.steps, 1))
 
     def state_dict(self) -> dict[str, Any]:
+        """The metrics of the first and of the last steps."""
         return {"first": list(self._first), "last": list(self._last)} if self.steps else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them up."""
         self._first = [dict(row) for row in state_dict["first"]][: self.steps]
         self._last.extend(dict(row) for row in state_dict["last"])
 

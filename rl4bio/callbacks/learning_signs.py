@@ -34,6 +34,7 @@ class Sign:
 
 
 def no_spread(first: Sequence[Row], last: Sequence[Row]) -> str:
+    """Nearly every group earns one reward."""
     equal = _mean(last, "reward/zero_spread_fraction")
     if not equal >= EQUAL:
         return ""
@@ -46,6 +47,7 @@ def no_spread(first: Sequence[Row], last: Sequence[Row]) -> str:
 
 
 def all_truncated(first: Sequence[Row], last: Sequence[Row]) -> str:
+    """Nearly every completion is cut off."""
     if not _all(last, "rollout/truncated_fraction", lambda share: share >= TRUNCATED):
         return ""
     return (
@@ -55,6 +57,7 @@ def all_truncated(first: Sequence[Row], last: Sequence[Row]) -> str:
 
 
 def unscored(first: Sequence[Row], last: Sequence[Row]) -> str:
+    """A reward can score nothing."""
     names = [k[len("reward/") : -len("_mean")] for k in last[-1] if _is_reward(k)]
     blind = [n for n in names if _all(last, f"reward/{n}_mean", math.isnan)]
     if not blind:
@@ -66,6 +69,7 @@ def unscored(first: Sequence[Row], last: Sequence[Row]) -> str:
 
 
 def entropy_lost(first: Sequence[Row], last: Sequence[Row]) -> str:
+    """The policy writes the same again and again."""
     before, now = (_mean(rows, "train/entropy") for rows in (first, last))
     if not (now < ENTROPY_LOW and now < ENTROPY_LOST * before):
         return ""
@@ -76,6 +80,7 @@ def entropy_lost(first: Sequence[Row], last: Sequence[Row]) -> str:
 
 
 def kl_runaway(first: Sequence[Row], last: Sequence[Row]) -> str:
+    """The policy is far from its reference."""
     now = _mean(last, "train/kl")
     if not now > KL_HIGH:
         return ""
@@ -86,6 +91,7 @@ def kl_runaway(first: Sequence[Row], last: Sequence[Row]) -> str:
 
 
 def length_runaway(first: Sequence[Row], last: Sequence[Row]) -> str:
+    """Completions grow until they are cut off."""
     before, now = (_mean(rows, "rollout/completion_tokens_mean") for rows in (first, last))
     cut = _mean(last, "rollout/truncated_fraction")
     if not (now > LENGTH_GROWN * before and cut > 0.5):
@@ -97,6 +103,7 @@ def length_runaway(first: Sequence[Row], last: Sequence[Row]) -> str:
 
 
 def no_gradient(first: Sequence[Row], last: Sequence[Row]) -> str:
+    """Nothing pulls at the weights, though rewards differ."""
     if not _all(last, "train/grad_norm", lambda norm: norm == 0) or no_spread(first, last):
         return ""
     return (

@@ -94,6 +94,6 @@ def _capability(trainer: pl.Trainer) -> Capability | None:
     own = torch.cuda.get_device_capability(device)
     if not torch.distributed.is_initialized():
         return own
-    found: list[Any] = [None] * trainer.world_size
+    found = [own] * trainer.world_size
     torch.distributed.all_gather_object(found, own)
     return min(found)

@@ -49,6 +49,7 @@ class ReasoningSigns(StepCallback):
             module.log(key, mean, rank_zero_only=True)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the validation before."""
         self._found = {}
 
     def on_validation_batch_end(

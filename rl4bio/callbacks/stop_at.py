@@ -45,9 +45,11 @@ class StopAt(pl.Callback):
         self._reached = False
 
     def state_dict(self) -> dict[str, Any]:
+        """The values in the window, and whether they have reached the goal."""
         return {"values": list(self._values), "reached": self._reached}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them up."""
         self._values = deque(state_dict["values"], maxlen=self.window)
         self._reached = bool(state_dict["reached"])
 

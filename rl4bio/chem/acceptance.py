@@ -43,6 +43,21 @@ _VALENCES: dict[tuple[str, int], tuple[int, ...]] = {
     ("I", 0): (1,),
 }
 """Element and charge -> usual number of bonds, double ones twice, hydrogens included."""
+_NEIGHBOURS = {("S", 4): 3, ("S", 6): 4, ("P", 5): 4}
+"""Element and bonds beyond its first valence -> neighbours: the rest are double bonds, as in
+sulfoxides, sulfones and phosphates; CS(C)(C)C has none."""
+_ACIDS = (
+    "[O-]-[#6]=,:[#6,O,N,n,S,o]",
+    "[O-]-[P,S,B]",
+    "[O-]-[N+]",
+    "[S-]-[#6]=,:[#6,N,n,O,S]",
+    "[N-,n-]~[#6,#16]=,:[O,N,n,c,S]",
+    "[n-]",
+    "[N-]=[N+]",
+    "[O-]-c",
+    "[B-]",
+)
+"""SMARTS of anions that stand beside a cation at neutral pH; an alkoxide or amide ion does not."""
 _PAIRS = {("N", "O", 1), ("S", "O", 1), ("P", "O", 1), ("N", "N", 2), ("N", "C", 2), ("N", "C", 3)}
 """Cation, anion and order of the bond of neighbours, as in nitro groups, N-oxides and azides."""
 _MOST_CHARGES = 6
@@ -82,7 +97,8 @@ class Rules:
     max_rotatable: int = 20
     """Rotatable bonds; the rule `rotatable`."""
     alerts: list[str] = field(default_factory=list)
-    """SMARTS of groups to refuse besides; the rule `alerts`."""
+    """SMARTS of groups to refuse besides, stereochemistry where they spell it; the rule `alerts`.
+    A reward with some scores in a process of its own, since a pattern may take for ever."""
     catalogs: list[str] = field(default_factory=list)
     """Published lists of alerts of RDKit to refuse besides, such as BRENK, PAINS, CHEMBL_Dundee,
     CHEMBL_BMS, CHEMBL_Glaxo; the rule `catalogs`."""
@@ -163,7 +179,10 @@ def _is_unusual(atom: Any) -> bool:
     if usual is None:
         partners = {n.GetFormalCharge() for n in atom.GetNeighbors()}
         return not ((symbol, charge, total) == ("C", -1, 3) and 1 in partners)
-    return total not in usual or atom.GetTotalDegree() > _MOST_NEIGHBOURS
+    neighbours: int = atom.GetTotalDegree()
+    if total not in usual or neighbours > _MOST_NEIGHBOURS:
+        return True
+    return neighbours != _NEIGHBOURS.get((symbol, total), neighbours)
 
 
 def _elements(molecule: Molecule, rules: Rules) -> bool:
@@ -194,9 +213,20 @@ def _charges(molecule: Molecule, rules: Rules) -> bool:
     for atom in charged:
         partners = [n for n in atom.GetNeighbors() if n.GetFormalCharge()]
         lone += not partners
+        if not partners and atom.GetFormalCharge() < 0 and not _is_acid(molecule, atom.GetIdx()):
+            return True
         if any(not _may_be_neighbours(atom, other) for other in partners):
             return True
     return lone > 2
+
+
+def _is_acid(molecule: Molecule, place: int) -> bool:
+    """Whether the anion at a place is one of _ACIDS."""
+    return any(
+        place == found[0]
+        for smarts in _ACIDS
+        for found in molecule.mol.GetSubstructMatches(read_smarts(smarts))
+    )
 
 
 def _may_be_neighbours(one: Any, other: Any) -> bool:
@@ -224,7 +254,7 @@ RULES: dict[str, Callable[[Molecule, Rules], bool]] = {
     "rotatable": lambda m, rules: rotatable_bonds(m) > rules.max_rotatable,
     "chains": lambda m, rules: rules.chains and bool(long_chains(m)),
     "unstable": lambda m, rules: rules.unstable and bool(unstable_groups(m)),
-    "alerts": lambda m, rules: any(has_pattern(m, smarts) for smarts in rules.alerts),
+    "alerts": lambda m, rules: any(has_pattern(m, s, stereo=True) for s in rules.alerts),
     "catalogs": lambda m, rules: any(catalog_alerts(m, name) for name in rules.catalogs),
 }
 """Name -> whether a valid molecule breaks the rule; the cheap ones first."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rl4bio.chem.fingerprints import bulk_tanimoto
@@ -61,17 +61,6 @@ def unique_fraction(canonicals: Sequence[str], *, first: int | None = None) -> f
     return len(set(valid)) / len(valid) if valid else math.nan
 
 
-def novelty(canonicals: Iterable[str], known: Collection[str]) -> float:
-    """The share of the different molecules that are not known.
-
-    Args:
-        canonicals: canonical SMILES; "" (invalid) is left out.
-        known: a set of canonical SMILES, those of the training data.
-    """
-    different = {text for text in canonicals if text}
-    return sum(text not in known for text in different) / len(different) if different else math.nan
-
-
 def scaffold_counts(molecules: Iterable[Molecule], *, min_rings: int = 2) -> Counter[str]:
     """How often each Bemis-Murcko scaffold occurs among the valid molecules.
 
@@ -81,15 +70,6 @@ def scaffold_counts(molecules: Iterable[Molecule], *, min_rings: int = 2) -> Cou
     """
     valid = (molecule for molecule in molecules if molecule.valid)
     return Counter(scaffold(molecule) for molecule in valid if rings(molecule) >= max(min_rings, 1))
-
-
-def scaffold_similarity(first: Counter[str], second: Counter[str]) -> float:
-    """MOSES' Scaf: the cosine of two sets' scaffold counts, in [0, 1]; NaN where one is empty."""
-    if not first or not second:
-        return math.nan
-    dot = sum(count * second[text] for text, count in first.items())
-    squares = [sum(count**2 for count in counts.values()) for counts in (first, second)]
-    return dot / math.sqrt(squares[0] * squares[1])
 
 
 def scaffold_diversity(molecules: Sequence[Molecule]) -> float:

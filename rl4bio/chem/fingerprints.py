@@ -105,7 +105,7 @@ def _function(kind: str) -> Callable[[Molecule], Any]:
 def _pharmacophores(molecule: Molecule) -> Any:
     mol, factory = molecule.mol, Gobbi_Pharm2D.factory
     few = mol.GetNumAtoms() <= MAX_PHARMACOPHORE_ATOMS
-    if few and sum(map(len, factory.GetMolFeats(mol))) <= MAX_PHARMACOPHORES:
+    if few and sum(len(found) for found in factory.GetMolFeats(mol)) <= MAX_PHARMACOPHORES:
         return Generate.Gen2DFingerprint(mol, factory)
     return DataStructs.SparseBitVect(factory.GetSigSize())
 

@@ -56,6 +56,8 @@ _METALS = frozenset(
     for atom in row
 )
 """Elements of which complexes and organometallic drugs are made; others count as counter-ions."""
+_DIPOLES = frozenset(["S", "Se", "P", "As"])
+_ANIONS = frozenset(["O", "S", "N", "C"])
 _ALKALI = frozenset(["Li", "Na", "K", "Rb", "Cs"])
 
 
@@ -90,12 +92,14 @@ def drug_part(mol: Any) -> tuple[Any, list[Any]]:
 
 
 def uncharged(mol: Any) -> Any:
-    """The molecule with protons added or taken where that removes charges; alkali metals split off.
+    """The molecule with protons added or taken where that removes charges; alkali metals split off,
+    and S, Se, P, As of opposite charge to a neighbour joined to it by a double bond, as in S=O.
 
     The metals of complexes, quaternary nitrogen and nitro groups stay as they are.
     """
     if any(atom.GetSymbol() in _ALKALI and atom.GetDegree() for atom in mol.GetAtoms()):
         mol = _without_alkali(mol)
+    mol = _with_double_bonds(mol)
     if not any(atom.GetFormalCharge() for atom in mol.GetAtoms()) or has_metal(mol):
         return mol
     return rdMolStandardize.Uncharger().uncharge(mol)
@@ -122,6 +126,24 @@ def _without_alkali(mol: Any) -> Any:
     plain = edited.GetMol()
     Chem.SanitizeMol(plain)
     return plain
+
+
+def _with_double_bonds(mol: Any) -> Any:
+    """Sulfoxides, phosphine oxides, ylides and the like without the charges of their dipoles."""
+    if not any(a.GetFormalCharge() > 0 and a.GetSymbol() in _DIPOLES for a in mol.GetAtoms()):
+        return mol
+    edited = Chem.RWMol(mol)
+    for bond in edited.GetBonds():
+        ends = (bond.GetBeginAtom(), bond.GetEndAtom())
+        plus, minus = sorted(ends, key=lambda atom: -atom.GetFormalCharge())
+        dipole = plus.GetFormalCharge() > 0 > minus.GetFormalCharge()
+        named = plus.GetSymbol() in _DIPOLES and minus.GetSymbol() in _ANIONS
+        if dipole and named and bond.GetBondType() == Chem.BondType.SINGLE:
+            bond.SetBondType(Chem.BondType.DOUBLE)
+            plus.SetFormalCharge(plus.GetFormalCharge() - 1)
+            minus.SetFormalCharge(minus.GetFormalCharge() + 1)
+    plain = edited.GetMol()
+    return mol if Chem.SanitizeMol(plain, catchErrors=True) else plain
 
 
 def _is_organic(part: Any) -> bool:

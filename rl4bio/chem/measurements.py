@@ -22,18 +22,21 @@ MOLAR: dict[str, float] = {"M": 0.0, "mM": 3.0, "uM": 6.0, "nM": 9.0, "pM": 12.0
 """Minus the power of ten of a unit, in mol/l."""
 
 COLUMNS: dict[str, str] = {
-    "relation": "relation relations qualifier operator prefix modifier standard_relation "
-    "relationship activity_qualifier published_relation value_relation value_qualifier",
+    "relation": "relation relations qualifier operator prefix modifier standard_relation op "
+    "relationship activity_qualifier published_relation value_relation value_qualifier "
+    "acqualifier inequality sign",
+    "censored": "censored is_censored censoring",
     "unit": "units unit standard_units standard_unit activity_unit activity_units value_unit "
     "value_units published_units",
     "type": "type standard_type activity_type activity_name measurement_type bioactivity_type "
     "affinity_type endpoint published_type assay_endpoint",
     "validity": "data_validity_comment data_validity_description validity_comment validity",
     "duplicate": "potential_duplicate",
+    "comment": "comment activity_comment",
 }
 """What a column tells -> its names, in any case, with blanks or underscores."""
 
-_EXACT = frozenset({"", "=", "==", "eq", "nan", "none", "null"})
+_EXACT = frozenset({"", "=", "==", "eq", "exact", "nan", "none", "null"})
 _BOUND = re.compile(r"^\s*(?:[<>~≤≥≈]=?|>>|<<|ca\.?)\s*(?=[\d.])")
 _UNITS = {
     **dict.fromkeys(("m", "mol/l", "molar", "mol.l-1"), "M"),
@@ -47,6 +50,14 @@ _IN_NAME = re.compile(r"[(\[_ ]\s*([pnuµμm]?m)\s*[)\]]?$", re.IGNORECASE)
 _P_NAME = re.compile(r"^(?:p_?(?:ic|ec|ki|kd|chembl|ac|xc|gi|affinity|activity)|-?\s*log)", re.I)
 _TYPE_NAME = re.compile(r"(ic50|ec50|ac50|gi50|xc50|\bki\b|\bkd\b|^pki|^pkd)", re.IGNORECASE)
 _SOUND = frozenset({"", "nan", "none", "null", "manually validated"})
+_SIGNS = frozenset({"=", "==", "<", ">", "<=", ">=", "~", "<<", ">>", "\u2264", "\u2265", "\u2248"})
+_WORDS = frozenset({"eq", "lt", "gt", "le", "ge", "less than", "greater than", "exact", "approx"})
+_CENSORED = frozenset({"1", "1.0", "true", "yes", "left", "right", "interval"})
+_UNDECIDED = frozenset({"not active", "inactive", "inconclusive", "not determined", "nd", "nt"})
+_NO_VALUE = frozenset({"", "na", "n/a", "#n/a", "nd", "n.d.", "n.d", "nt", "n.t.", "-", "--", "?"})
+_LOG_NAME = re.compile(r"^log(?:10)?[\s_(]*(?:ic|ec|ac|gi|xc|ki|kd)", re.IGNORECASE)
+_BY_DEFINITION = {"pubchem standard value": "uM", "acvalue": "uM", "ac_um": "uM"}
+"""Columns of PubChem whose unit no name says."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,33 +88,42 @@ class Measure:
     def refusal(self, row: Mapping[str, object], value: str) -> str:
         """Why a row's value is not to be taken, "" where it is."""
         told = {key: _text(row.get(column)) for key, column in self.columns.items()}
+        if _text(value).lower() in _NO_VALUE:
+            return "without a value"
         relation = told.get("relation", "").strip("'\" ").lower()
         if relation not in _EXACT or _BOUND.match(value):
             return f"that are bounds{self._named('relation')}"
+        if told.get("censored", "").lower() in _CENSORED:
+            return f"that are bounds{self._named('censored')}"
         if self.types and told.get("type", "").lower() not in self.types:
             return f"of another type{self._named('type')}"
         if told.get("validity", "").lower() not in _SOUND:
             return f"of doubtful validity{self._named('validity')}"
         if told.get("duplicate", "").lower() in ("1", "1.0", "true"):
             return f"that repeat another publication{self._named('duplicate')}"
+        if told.get("comment", "").lower() in _UNDECIDED:
+            return f"that are called inactive or undecided{self._named('comment')}"
         return ""
 
     def unit(self, row: Mapping[str, object], given: str | None) -> str | None:
         """The unit of a row: of its own column, as given, or of the label's name; p otherwise.
 
-        None where the row's unit is none of amount; the row is counted then.
+        None where the row's unit is none of amount, or missing; the row is counted then.
         """
-        if "unit" in self.columns and not self.is_p:
+        own = given or self.unit_of_label()
+        if "unit" in self.columns and not self.is_p and self.label not in _BY_DEFINITION:
             told = _text(row.get(self.columns["unit"]))
-            if told:
-                found = read_unit(told)
-                if found is None:
-                    self.left_out[f"in a unit that is not of amount{self._named('unit')}"] += 1
-                return found
-        return given or self.unit_of_label() or "p"
+            found = read_unit(told) if told else own
+            if found is None:
+                why = "in a unit that is not of amount" if told else "without a unit"
+                self.left_out[f"{why}{self._named('unit')}"] += 1
+            return found
+        return own or "p"
 
     def unit_of_label(self) -> str | None:
         """The unit in the name of the column, as in `IC50 (nM)`."""
+        if self.label in _BY_DEFINITION:
+            return _BY_DEFINITION[self.label]
         found = _IN_NAME.search(self.label)
         return read_unit(found[1]) if found else None
 
@@ -138,12 +158,7 @@ def find_measure(
         DataError: rows are of several types and none was chosen, or of none of those chosen.
     """
     label = label.strip().lower()
-    columns: dict[str, str] = {}
-    for key, known in COLUMNS.items():
-        own = {f"{label}_{key}", f"{label}_{key}s", *known.split()}
-        found = [n for n in names if n != label and re.sub(r"[\s.-]+", "_", n) in own]
-        if found:
-            columns[key] = found[0]
+    columns = _columns_of(names, rows, label)
     measure = Measure(label=label, columns=columns, types=frozenset(t.lower() for t in types))
     if "type" not in columns:
         return measure
@@ -164,10 +179,67 @@ def find_measure(
     return measure
 
 
+def _columns_of(
+    names: Sequence[str], rows: Sequence[Mapping[str, object]], label: str
+) -> dict[str, str]:
+    """What tells of a label: a column named after it, of its family, or of a known name.
+
+    A table of ChEMBL may have `value`, `units` beside `standard_value`, `standard_units`: each goes
+    with its own. A column that holds signs alone is one of relation, whatever it is called.
+    """
+    found: dict[str, str] = {}
+    plain = {name: re.sub(r"[\s.-]+", "_", name) for name in names if name != label}
+    family = _family(label.replace("pchembl", "standard"))
+    for key, known in COLUMNS.items():
+        own = (f"{label}_{key}", f"{label}_{key}s")
+        there = [name for name in plain if plain[name] in {*own, *known.split()}]
+        its_own = [name for name in there if plain[name] in own]
+        its_own += [name for name in there if _family(plain[name]) == family]
+        if there:
+            found[key] = (its_own or there)[0]
+    # An `operator` may also be who measured.
+    relation = found.pop("relation", "")
+    for name in [relation, *names] if relation else names:
+        cells = {_text(row.get(name)).strip("'\"").lower() for row in rows} - {""}
+        known_by_name = name == relation and cells & (_SIGNS | _WORDS)
+        if name != label and (known_by_name or (cells and cells <= _SIGNS)):
+            found["relation"] = name
+            break
+    return found
+
+
+def _family(name: str) -> str:
+    """Of ChEMBL's columns: as published, standardised, or neither."""
+    return next((word for word in ("standard", "published") if name.startswith(word)), "")
+
+
 def read_unit(text: str) -> str | None:
     """The unit that a text names, None where it is none of amount, such as % or ug/ml."""
     plain = re.sub(r"[\s·*]+", "", text).replace("µ", "u").replace("μ", "u").lower()
     return _UNITS.get(plain.replace("^-1", "-1").replace("moll-1", "mol.l-1"))
+
+
+def check_scale(measure: Measure, given: str | None, *, place: str, option: str) -> None:
+    """Raise a DataError where nothing says on which scale the values are.
+
+    Args:
+        measure: of the table.
+        given: the unit that the user gave.
+        place: of the table.
+        option: what gives the unit.
+    """
+    label = measure.label
+    if given is None and _LOG_NAME.match(label):
+        raise DataError(
+            f"{place}: column {label!r} says logarithms of concentrations; write -log10 of mol/l "
+            f"(pIC50), or say with {option} p that they are"
+        )
+    told = given or measure.unit_of_label() or "unit" in measure.columns or measure.is_p
+    if not told and _TYPE_NAME.search(label):
+        raise DataError(
+            f"{place}: nothing says the unit of column {label!r}; give it with {option}: nM, uM, "
+            "or p where the values are -log10 of mol/l"
+        )
 
 
 def on_p_scale(value: float, unit: str) -> float:

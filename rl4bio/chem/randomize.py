@@ -28,7 +28,7 @@ def randomized_smiles(text: str, *, seed: int) -> str:
         mol = Chem.MolFromSmiles(text)
     if mol is None or not mol.GetNumAtoms():
         return text
-    return Chem.MolToRandomSmilesVect(mol, 1, randomSeed=seed)[0]
+    return str(Chem.MolToRandomSmilesVect(mol, 1, randomSeed=seed)[0])
 
 
 def without_stereo(text: str) -> str:

@@ -81,11 +81,6 @@ def read_smiles(
     return _read(text, max_heavy_atoms, allow_dummies)
 
 
-def canonical_smiles(text: str) -> str:
-    """RDKit's canonical SMILES of a text, "" where it is invalid."""
-    return read_smiles(text).canonical
-
-
 def remembered(compute: Callable[[Molecule], Value]) -> Callable[[Molecule], Value]:
     """Makes a function of a valid molecule run once per canonical SMILES."""
     key = compute.__name__
@@ -99,7 +94,8 @@ def remembered(compute: Callable[[Molecule], Value]) -> Callable[[Molecule], Val
                 raise ValueError(f"{key}: {what}; ask for `valid` first")
             with rdBase.BlockLogs():
                 memo[key] = compute(molecule)
-        return memo[key]
+        value: Value = memo[key]
+        return value
 
     return function
 

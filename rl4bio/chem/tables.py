@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,13 @@ DRUG_COLUMNS = ("drug", "ligand", "molecule", "structure")
 
 _UNNAMED = re.compile(r"|unnamed: \d+(?:_level_\d+)?")
 _SEPARATOR = re.compile(r"\"?sep=.?\"?", re.IGNORECASE)
-_COMMA_NUMBER = re.compile(r"[<>=~ ]*[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
+_SIGN, _POWER = r"[<>=~\u2264\u2265\u2248 ]*[+-]?", r"(?:[eE][+-]?\d+)?"
+_PLAIN = re.compile(rf"{_SIGN}\d*\.?\d+{_POWER}|{_SIGN}\d+\.{_POWER}")
+_DECIMAL_COMMA = re.compile(rf"{_SIGN}(?:\d+|\d{{1,3}}(?:\.\d{{3}})+)(?:,\d+)?{_POWER}")
+_COMMA_GROUPS = re.compile(rf"{_SIGN}\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?")
+_BLANK_GROUPS = re.compile(r"(?<=\d)[ \u00a0\u202f'\u2019](?=\d{3}(?!\d))")
+_AFTER_SMILES = re.compile(r"[\s,;\"]+")
+_PUBCHEM_TAG = "pubchem_result_tag"
 
 Records = Iterator[tuple[int, list[str]]]
 """Line and cells of each row that is not blank."""
@@ -95,9 +101,10 @@ def read_table(path: Path, *, option: str) -> Table:
     """All rows of a file.
 
     Comma, semicolon and tab separate columns, whichever the header has most of (ChEMBL writes
-    semicolons). A .smi file has one molecule a line, its SMILES up to the first blank; a header is
-    optional there and what follows the SMILES is not read. A .txt file is either, by what its first
-    line begins with. Blank lines are skipped.
+    semicolons). Numbers with decimal commas or groups of thousands come as plain ones where the
+    column says which they are. A .smi file has one molecule a line, its SMILES up to the first
+    blank, comma or semicolon; a header is optional there and what follows is not read. A .txt file
+    is either, by what its first line begins with. Blank lines are skipped.
 
     Args:
         path: of a file with one of SUFFIXES, and .gz behind it where it is packed.
@@ -160,8 +167,10 @@ def _open(path: Path, option: str) -> tuple[Header, Records]:
     if kept and len(kept) < len(names):  # the index that pandas writes, or a trailing separator
         names = [names[place] for place in kept]
         records = ((n, [cells[place] for place in kept]) for n, cells in records)
-    if delimiter != ",":
-        records = _with_points(list(records))
+    if names and names[0] == _PUBCHEM_TAG:  # types and units of the columns, above the rows
+        records = ((n, cells) for n, cells in records if not cells[0].startswith("RESULT_"))
+    if delimiter != "," or '"' in text:
+        records = _plain_numbers(list(records), delimiter)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{path}:{line}: two columns are called {shown(twice)}; rename one")
@@ -192,18 +201,40 @@ def _without_preface(text: str) -> tuple[int, str]:
     return skipped, text
 
 
-def _with_points(records: list[tuple[int, list[str]]]) -> Records:
-    """Rows whose columns of numbers have decimal points where they had commas, as Excel writes them
-    beside semicolons and tabs."""
+def _plain_numbers(records: list[tuple[int, list[str]]], delimiter: str) -> Records:
+    """Rows whose columns of numbers are written as programs do: a point, and no groups of three."""
     width = max((len(cells) for _, cells in records), default=0)
     for place in range(width):
         cells = [own[place].strip() for _, own in records if place < len(own)]
-        filled = [cell for cell in cells if cell]
-        commas = any("," in cell for cell in filled)
-        if commas and all(_COMMA_NUMBER.fullmatch(cell) for cell in filled):
+        spelled = _spelling([cell for cell in cells if cell], delimiter)
+        if spelled is not None:
             for _, own in records:
-                own[place] = own[place].replace(",", ".")
+                own[place] = spelled(own[place])
     return iter(records)
+
+
+def _spelling(cells: list[str], delimiter: str) -> Callable[[str], str] | None:
+    """What makes plain numbers of a column's cells; None where they are, or are no numbers.
+
+    A comma is decimal where Excel separates columns with semicolons, and wherever a cell cannot be
+    read otherwise; else it separates thousands. Where tabs leave both open, nothing is changed.
+    """
+    whole = [_BLANK_GROUPS.sub("", cell) for cell in cells]
+    if all(map(_PLAIN.fullmatch, whole)):
+        # Points of thousands are seen beside a decimal comma alone.
+        return (lambda cell: _BLANK_GROUPS.sub("", cell)) if whole != cells else None
+    with_commas = [cell for cell in whole if "," in cell]
+    groups = all(_COMMA_GROUPS.fullmatch(c) or _PLAIN.fullmatch(c) for c in whole)
+    decimal = all(map(_DECIMAL_COMMA.fullmatch, whole)) and all(
+        cell.count(",") <= 1 for cell in with_commas
+    )
+    if groups and decimal and delimiter == "\t":
+        return None
+    if decimal and not (groups and delimiter == ","):
+        return lambda cell: _BLANK_GROUPS.sub("", cell).replace(".", "").replace(",", ".")
+    if groups:
+        return lambda cell: _BLANK_GROUPS.sub("", cell).replace(",", "")
+    return None
 
 
 def _csv_records(path: Path, text: str, delimiter: str, skipped: int) -> Records:
@@ -216,6 +247,8 @@ def _csv_records(path: Path, text: str, delimiter: str, skipped: int) -> Records
         if width and named is None:
             named = delimiter == "\t" and len(cells) == width + 1 and cells[0].isdigit()
         cells = cells[1:] if named else cells
+        while width and len(cells) > width and not cells[-1].strip():
+            cells.pop()
         width = width or len(cells)
         check_width(f"{path}:{line}", cells, width, delimiter)
         yield line, cells
@@ -224,7 +257,7 @@ def _csv_records(path: Path, text: str, delimiter: str, skipped: int) -> Records
 def _smi_records(text: str, skipped: int) -> Records:
     started = False
     for number, line in enumerate(io.StringIO(text, newline=""), start=skipped + 1):
-        words = line.split(None, 1)
+        words = _AFTER_SMILES.split(line.strip().lstrip('"'), maxsplit=1) if line.strip() else []
         if words and words[0].startswith("#"):  # a comment: no SMILES begins with a bond
             continue
         # No SMILES holds the word: `m` stands inside brackets alone.

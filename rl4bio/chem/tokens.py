@@ -43,13 +43,6 @@ def _first_stranger(text: str) -> TokenError:
     )
 
 
-def vocabulary_of(texts: Iterable[str]) -> dict[str, int]:
-    """token -> index over all tokens of some SMILES and `<`, sorted as MolGPT's stoi.json is.
-
-    Raises:
-        TokenError: a text has a character that is no part of any token.
-    """
-    found = {END}
-    for text in texts:
-        found.update(split_smiles(text))
-    return {token: index for index, token in enumerate(sorted(found))}
+def vocabulary_of(strings: Iterable[Iterable[str]]) -> dict[str, int]:
+    """token -> index over the tokens of some strings and `<`, sorted as MolGPT's stoi.json is."""
+    return {token: index for index, token in enumerate(sorted({END}.union(*strings)))}

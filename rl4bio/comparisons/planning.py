@@ -15,6 +15,7 @@ from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import stored_config
+from rl4bio.runs.launch import find_task
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
@@ -37,6 +38,7 @@ class PlannedRun:
 
     @property
     def folder(self) -> Path:
+        """Of the run."""
         return Path(self.config.output_dir) / self.name
 
     @property
@@ -58,12 +60,12 @@ def plan(arguments: argparse.Namespace) -> list[PlannedRun]:
             "--seeds, --sweep: start several runs; --print-config and --dry-run are of one, so "
             "write seed= or key=value instead"
         )
-    for variable in ("WORLD_SIZE", "SLURM_NTASKS"):
-        if os.environ.get(variable, "1") not in ("", "1"):
-            raise ConfigError(
-                f"--seeds, --sweep: {variable}={os.environ[variable]} says that a launcher started "
-                "several processes; start one, and write trainer.devices=N"
-            )
+    task = find_task(os.environ)
+    if task is not None and task.world > 1:
+        raise ConfigError(
+            f"--seeds, --sweep: {task.launcher} has started {task.world} processes; start one, and "
+            "write trainer.devices=N"
+        )
     swept = [_sweep(text) for text in arguments.sweep]
     keys = [key for key, _ in swept]
     if twice := {key for key in keys if keys.count(key) > 1}:

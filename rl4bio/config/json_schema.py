@@ -13,7 +13,7 @@ from rl4bio.config.catalogue import REGISTRIES, part_doc, sections
 from rl4bio.sections import RunConfig
 from rl4bio.text.source_docs import ClassDoc, FieldDoc, class_doc, sentence
 
-_SCALARS: dict[str, Any] = {
+_SCALARS: dict[str, dict[str, Any]] = {
     "int": {"type": "integer"},
     "float": {"type": "number"},
     "bool": {"type": "boolean"},

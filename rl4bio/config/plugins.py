@@ -45,7 +45,8 @@ def _import_plugin(plugin: str, where: str, config_folder: Path | None) -> str:
             raise ConfigError(f"{where}: {plugin!r} is neither a dotted module nor a .py file")
         if str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
-        importlib.import_module(plugin)
+        if getattr(importlib.import_module(plugin), "__file__", None) is None:
+            raise ConfigError(f"{where}: {plugin} is a folder without code; name a .py file in it")
         MODULES.add(plugin)
         return plugin
     except Rl4bioError as error:

@@ -9,12 +9,12 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.config.yaml_reader import join_key
 from rl4bio.errors import ConfigError
-from rl4bio.registry import did_you_mean
+from rl4bio.registry import did_you_mean, plain_reason
 from rl4bio.sections import PartConfig, RunConfig, require
 from rl4bio.synonyms.hints import (
     FOREIGN_KEYS,
@@ -81,11 +81,24 @@ def _check_section(value: dict[str, Any], section: type, key: str) -> None:
     if section is RunConfig and len(foreign) >= FOREIGN_KEYS:
         first = next(name for name in value if name not in hints)
         raise ConfigError(f"{first}: {foreign_config(foreign)}")
+    if section is RunConfig and _is_another_kind(value, hints):
+        raise ConfigError(
+            f"{next(iter(value))}: unknown key, as are all others here; is this another kind of "
+            "file? `rl4bio init NAME` writes a configuration to begin with"
+        )
     for name, child in value.items():
         full = join_key(key, name)
         if name not in hints:
             raise ConfigError(f"{full}: unknown key{_unknown(name, child, section, key)}")
         check_tree(child, hints[name], full)
+
+
+def _is_another_kind(value: dict[str, Any], hints: Collection[str]) -> bool:
+    """Whether none of several keys at the top is one of a run, nor like one."""
+    return len(value) > 1 and not any(
+        name in hints or key_hint(name, child) or did_you_mean(name.lower(), hints)
+        for name, child in value.items()
+    )
 
 
 def _unknown(name: str, child: Any, section: type, key: str) -> str:
@@ -120,7 +133,7 @@ def _example(section: Any, value: Any) -> str:
 
 def check_types(value: Any, hint: Any = RunConfig, key: str = "") -> None:
     """Find the scalar that OmegaConf does not convert; it names no full key inside lists itself."""
-    from omegaconf import OmegaConf
+    from omegaconf import MISSING, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     hint = next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), hint)
@@ -135,7 +148,8 @@ def check_types(value: Any, hint: Any = RunConfig, key: str = "") -> None:
                 check_types(child, child_hint, child_key)
             continue
         try:
-            OmegaConf.merge(OmegaConf.structured(hint), {name: child})
+            one = dataclasses.make_dataclass("One", [(name, child_hint, MISSING)])
+            OmegaConf.merge(OmegaConf.structured(one), {name: child})
         except OmegaConfBaseException as error:
             known = [str(a) for a in typing.get_args(child_hint)]
             near = value_hint(child_key, child) or did_you_mean(str(child), known)
@@ -153,6 +167,8 @@ def _check_scalar(value: Any, hint: Any, key: str) -> None:
     require(not isinstance(value, dict | list), key, f"got {value!r}, needs a single value")
     if hint is str and isinstance(value, bool | float):
         raise ConfigError(f"{key}: reads as {value!r}, needs text; put quotes around it")
+    if {int, float} & {hint, *typing.get_args(hint)}:
+        _check_number(value, key)
     if hint is bool and not isinstance(value, bool | str):
         raise ConfigError(f"{key}: got {value!r}, needs true or false")
 
@@ -216,18 +232,22 @@ def _elsewhere(name: str, *, exact: bool = False) -> str:
 
 def reason(error: OmegaConfBaseException) -> str:
     """The first line of an OmegaConf message, without its internals."""
-    return str(error).partition("\n")[0]
+    return plain_reason(error)
 
 
 def check_numbers(value: Any, key: str = "") -> None:
     """Refuse NaN, infinity, absurdly large numbers, and text that would be resolved again."""
     for child_key, child in _children(value, key):
         check_numbers(child, child_key)
+    _check_number(value, key)
+    if isinstance(value, str):
+        require("${" not in value, key, "a reference gives '${', which is refused")
+
+
+def _check_number(value: Any, key: str) -> None:
     if isinstance(value, int | float):
         ok = math.isfinite(value) and abs(value) <= LARGEST_NUMBER
         require(ok, key, f"got {value}, needs a finite number of at most {LARGEST_NUMBER}")
-    if isinstance(value, str):
-        require("${" not in value, key, "a reference gives '${', which is refused")
 
 
 def check_references(tree: dict[str, Any], config: Any) -> None:

@@ -98,10 +98,12 @@ class QuestionCorpus(Corpus):
 
     @property
     def prompt_form(self) -> str:
+        """The option `form`."""
         return self.form
 
     @property
     def opens_block(self) -> bool:
+        """The option `open_block`."""
         return self.open_block
 
 

@@ -78,7 +78,7 @@ def fit_prompts(
         )
     if shortened or dropped:
         log.warning(
-            "prompts over %d tokens: %d shortened, %d dropped of %d",
+            "prompts over rollout.max_prompt_tokens=%d: %d shortened, %d dropped of %d",
             limit,
             shortened,
             len(dropped),
@@ -248,6 +248,7 @@ class PromptDataModule(L.LightningDataModule):
         return self._splits[split]
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
+        """Batches without end, from the draw on that a resumed run has reached."""
         samples = self.samples("train")
         if not samples:
             raise DataError("the train split is empty; check data.options")
@@ -284,6 +285,7 @@ class PromptDataModule(L.LightningDataModule):
         return PromptBatch(samples=[samples[row] for row in rows], indices=list(numbers))
 
     def state_dict(self) -> dict[str, Any]:
+        """How many draws are used up."""
         return {"draws": self.draws}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

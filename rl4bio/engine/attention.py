@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,20 +22,21 @@ PIECE_SCORES = 2**24
 and probabilities take some 20 bytes a pair."""
 
 
+class How(NamedTuple):
+    """How a layer attends."""
+
+    scale: float
+    """Of the products."""
+    window: int | None = None
+    """Keys at most window - 1 positions back are seen; None sees all."""
+    softcap: float | None = None
+    """c: products are replaced by c * tanh(products / c)."""
+
+
 class Layout(Protocol):
     """What can be in force: it knows where the tokens of a row belong."""
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         """Attention of T tokens.
 
         Args:
@@ -43,9 +44,7 @@ class Layout(Protocol):
             query: float [T, heads, D].
             key: float [T, key heads, D]; heads is a multiple of key heads.
             value: as key.
-            scale: of the products.
-            window: keys at most window - 1 positions back are seen; None sees all.
-            softcap: c, products are replaced by c * tanh(products / c).
+            how: the layer attends.
 
         Returns:
             float [T, heads, D].
@@ -61,17 +60,7 @@ class PackedAttention:
         """Through scaled_dot_product_attention, where soft caps do not forbid it; large score
         matrices go through it in any case, or with soft caps in pieces."""
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         """See `Layout.attend`."""
         packed = self.packed
         blocks = [packed.prompt_blocks(states) for states in (query, key, value)]
@@ -79,12 +68,11 @@ class PackedAttention:
         prompt_width = packed.prompt_slots.shape[1]
         pairs = batch * max(prompt_width**2, group * width * (prompt_width + width))
         large = pairs * query.shape[1] > LARGE_SCORES
-        options: dict[str, Any] = {"packed": packed, "scale": scale, "window": window}
+        options: dict[str, Any] = {"packed": packed, "how": how}
         prompt: Callable[..., Tensor] = causal_attention
         behind: Callable[..., Tensor] = fused_group_attention
-        if softcap is not None or not (self.fused or large):
+        if how.softcap is not None or not (self.fused or large):
             prompt, behind = plain_causal_attention, group_attention
-            options["softcap"] = softcap
             if large:
                 size = PIECE_SCORES * batch // pairs
                 prompt, behind = (partial(in_pieces, one, size=size) for one in (prompt, behind))
@@ -131,20 +119,13 @@ def in_pieces(
 
 
 def causal_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    packed: Packed,
-    scale: float,
-    window: int | None,
-    softcap: float | None = None,
+    query: Tensor, key: Tensor, value: Tensor, *, packed: Packed, how: How
 ) -> Tensor:
     """Prompts [B, P, heads, D] among themselves, fused; padding on the right is never seen."""
-    plain = window is None or window >= query.shape[1]
-    bias = None if plain else causal_bias(packed, window, query.dtype)
+    plain = how.window is None or how.window >= query.shape[1]
+    bias = None if plain else causal_bias(packed, how.window, query.dtype)
     states = (one.transpose(1, 2) for one in (query, key, value))
-    return attend_fused(*states, bias=bias, scale=scale).transpose(1, 2)
+    return attend_fused(*states, bias=bias, scale=how.scale).transpose(1, 2)
 
 
 def plain_causal_attention(
@@ -153,18 +134,16 @@ def plain_causal_attention(
     value: Tensor,
     *,
     packed: Packed,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
+    how: How,
     rows: slice = slice(None),
 ) -> Tensor:
     """The same by matrix products; any soft cap, any prompts of the layout."""
     batch, width, heads, size = query.shape
     key_heads = key.shape[2]
     queries = query.transpose(1, 2).reshape(batch, key_heads, -1, size)  # [B, K, R*P, D]
-    scores = capped(torch.matmul(queries, key.permute(0, 2, 3, 1)), scale, softcap)
+    scores = capped(torch.matmul(queries, key.permute(0, 2, 3, 1)), how.scale, how.softcap)
     scores = scores.view(batch, heads, width, width)
-    bias = causal_bias(packed, window, scores.dtype)
+    bias = causal_bias(packed, how.window, scores.dtype)
     weights = probabilities(scores + bias, value.dtype).view(batch, key_heads, -1, width)
     mixed = torch.matmul(weights, value.transpose(1, 2))
     return mixed.view(batch, heads, width, size).transpose(1, 2)
@@ -178,9 +157,7 @@ def group_attention(
     prompt_value: Tensor,
     *,
     packed: Packed,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
+    how: How,
     rows: slice = slice(None),
 ) -> Tensor:
     """Completions [B, G, C, heads, D] behind prompts [B, P, key heads, D], by matrix products.
@@ -195,10 +172,10 @@ def group_attention(
     queries = query.unflatten(3, (key_heads, -1)).permute(0, 3, 1, 4, 2, 5)
     queries = queries.reshape(batch, key_heads, group, lines, size)
     front = torch.matmul(queries.flatten(2, 3), prompt_key.permute(0, 2, 3, 1))
-    front = capped(front, scale, softcap).view(batch, key_heads, group, -1, width, prompt)
+    front = capped(front, how.scale, how.softcap).view(batch, key_heads, group, -1, width, prompt)
     behind = torch.matmul(queries, key.permute(0, 3, 1, 4, 2))
-    behind = capped(behind, scale, softcap).view(batch, key_heads, group, -1, width, width)
-    front_bias, own_bias = group_biases(packed, window, front.dtype)
+    behind = capped(behind, how.scale, how.softcap).view(batch, key_heads, group, -1, width, width)
+    front_bias, own_bias = group_biases(packed, how.window, front.dtype)
     if front_bias is not None:
         front = front + front_bias[rows, None, None, None]
     weights = probabilities(torch.cat([front, behind + own_bias], dim=-1), value.dtype)
@@ -221,9 +198,7 @@ def fused_group_attention(
     prompt_value: Tensor,
     *,
     packed: Packed,
-    scale: float,
-    window: int | None,
-    softcap: float | None = None,
+    how: How,
 ) -> Tensor:
     """The same through the fused kernels, which want each completion's keys in one piece."""
     batch, group = query.shape[:2]
@@ -232,7 +207,7 @@ def fused_group_attention(
         front = front[:, None].expand(-1, group, -1, -1, -1)
         return torch.cat([front, own], dim=2).flatten(0, 1).transpose(1, 2)
 
-    front_bias, own_bias = group_biases(packed, window, query.dtype, always=True)
+    front_bias, own_bias = group_biases(packed, how.window, query.dtype, always=True)
     assert front_bias is not None
     bias = torch.cat([front_bias, own_bias.expand(batch, -1, -1)], dim=-1)  # [B, C, P + C]
     mixed = attend_fused(
@@ -240,9 +215,10 @@ def fused_group_attention(
         whole(prompt_key, key),
         whole(prompt_value, value),
         bias=bias.repeat_interleave(group, 0)[:, None],
-        scale=scale,
+        scale=how.scale,
     )
-    return mixed.transpose(1, 2).unflatten(0, (batch, group))
+    blocks: Tensor = mixed.transpose(1, 2).unflatten(0, (batch, group))
+    return blocks
 
 
 def capped(scores: Tensor, scale: float, softcap: float | None) -> Tensor:

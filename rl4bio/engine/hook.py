@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import AttentionInterface
 
-from rl4bio.engine.attention import Layout
+from rl4bio.engine.attention import How, Layout
 
 NAME = "rl4bio_engine"
 
@@ -56,21 +56,13 @@ def engine_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if torch.compiler.is_compiling():
         return _attend_unseen(query, key, value, scale, sliding_window, softcap), None
-    return _attend(module.layer_idx, query, key, value, scale, sliding_window, softcap), None
+    how = How(scale, sliding_window, softcap)
+    return _attend(module.layer_idx, query, key, value, how), None
 
 
-def _attend(
-    layer: int,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
-) -> Tensor:
-    rows = [states[0].transpose(0, 1) for states in (query, key, value)]
-    options: dict[str, Any] = {"scale": scale, "window": window, "softcap": softcap}
-    return _in_force[-1].attend(layer, *rows, **options)[None]
+def _attend(layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
+    return _in_force[-1].attend(layer, query, key, value, how)[None]
 
 
 @torch.library.custom_op("rl4bio::attend", mutates_args=())
@@ -83,7 +75,7 @@ def _attend_unseen(
     softcap: float | None,
 ) -> Tensor:
     """`_attend` in the layer that `enter_compiled` has named."""
-    mixed = _attend(_compiled_layer, query, key, value, scale, window, softcap)
+    mixed = _attend(_compiled_layer, query, key, value, How(scale, window, softcap))
     return mixed.to(query.dtype).contiguous()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rl4bio.engine.attention import PackedAttention, capped, probabilities
+from rl4bio.engine.attention import How, PackedAttention, capped, probabilities
 from rl4bio.engine.attention_bias import seen_bias
 from rl4bio.engine.cpu.tape import live, no_autocast
 from rl4bio.engine.layer_states import LayerStates
@@ -57,25 +57,12 @@ class DecodeAttention:
         """Completion token that is fed; -1 while the prompts are."""
         self._arrange()
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         """See `attention.Layout`; T is the number of rows once the prompts are in."""
         if self.step < 0:
             self._store(layer, key, value)
-            return self.prompts.attend(
-                layer, query, key, value, scale=scale, window=window, softcap=softcap
-            )
-        options = (scale, window, softcap)
-        return live(self._attend_once, self.layers[layer], query, key, value, options)
+            return self.prompts.attend(layer, query, key, value, how)
+        return live(self._attend_once, self.layers[layer], query, key, value, how[:])
 
     def _attend_once(
         self,

@@ -39,16 +39,16 @@ class Packed:
     def prompt_blocks(self, states: Tensor) -> Tensor:
         """The prompts' part of states [T, ...]: [B, P, ...]."""
         batch, width = self.prompt_slots.shape
-        if self.even_prompts:
-            return states[: batch * width].unflatten(0, (batch, width))
-        return states[self.prompt_slots.flatten()].unflatten(0, (batch, width))
+        prompts = slice(batch * width) if self.even_prompts else self.prompt_slots.flatten()
+        blocks: Tensor = states[prompts].unflatten(0, (batch, width))
+        return blocks
 
     def completion_blocks(self, states: Tensor) -> Tensor:
         """The completions' part of states [T, ...]: [B, G, C, ...]."""
-        shape = self.own_slots.shape
-        if self.even_completions:
-            return states[len(states) - self.own_slots.numel() :].unflatten(0, shape)
-        return states[self.own_slots.flatten()].unflatten(0, shape)
+        first = len(states) - self.own_slots.numel()
+        own = slice(first, None) if self.even_completions else self.own_slots.flatten()
+        blocks: Tensor = states[own].unflatten(0, self.own_slots.shape)
+        return blocks
 
     def row(self, prompts: Tensor, completions: Tensor | None) -> Tensor:
         """Blocks [B, P, ...] and [B, G, C, ...] back as one row [T, ...]."""

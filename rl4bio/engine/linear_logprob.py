@@ -11,6 +11,7 @@ chunk of rows at a time, its logits made again in the backward.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeGuard
 
 import torch
@@ -73,10 +74,12 @@ def linear_logprobs(
     if not _is_plain_linear(head) or (in_graph and (trained or entropy_gradient)):
         found = _recomputed(hidden, head, ids, how, vocabulary, entropy_gradient)
     elif in_graph and hidden.requires_grad:
-        found = _FrozenHead.apply(hidden, head, ids, how)
+        frozen: Callable[..., tuple[Tensor, Tensor]] = _FrozenHead.apply
+        found = frozen(hidden, head, ids, how)
     else:
         found = tiled_statistics(hidden, head, ids, how, with_rows=False)[:2]
-    logprobs, entropy = (_Once.apply(value) for value in found)
+    once: Callable[[Tensor], Tensor] = _Once.apply
+    logprobs, entropy = map(once, found)
     return logprobs, entropy
 
 
@@ -88,7 +91,7 @@ def _vocabulary(head: nn.Module, hidden: Tensor) -> int:
     if isinstance(size, int):
         return size
     with torch.no_grad():
-        return head(hidden[:1]).shape[-1]
+        return int(head(hidden[:1]).shape[-1])
 
 
 def _require_tokens(ids: Tensor, vocabulary: int) -> None:

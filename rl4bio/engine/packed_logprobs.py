@@ -46,17 +46,17 @@ class Halves(NamedTuple):
             if conditions is not None and not conditions:
                 raise ValueError("a conditioned model is given prompts without conditions")
             given["packed_conditions"] = conditions or {}
-        out = self.body(
+        states: Tensor = self.body(
             input_ids=ids, attention_mask=None, position_ids=positions, use_cache=False, **given
-        )
-        return out.last_hidden_state[0]
+        ).last_hidden_state
+        return states[0]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits [..., V] of hidden states [..., d]; soft caps in at least float32.
 
         Of tokens alone: V is the number of rows up to the last one, holes are -inf.
         """
-        logits = self.head(hidden)
+        logits: Tensor = self.head(hidden)
         if self.tokens is not None:
             logits = self.tokens.restrict(logits)
         if self.softcap is None:

@@ -88,6 +88,7 @@ class DecodingRecord:
         return not bool(self.ended.all())
 
     def finish(self) -> Decoded:
+        """The tokens so far, 0 behind each row's end."""
         behind = torch.arange(self.tokens.shape[1], device=self.tokens.device)
         hidden = behind >= self.lengths[:, None]
         return Decoded(

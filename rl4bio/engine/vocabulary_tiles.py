@@ -50,6 +50,8 @@ class Distribution(NamedTuple):
 
 
 class Statistics(NamedTuple):
+    """Of the tokens of M positions."""
+
     logprobs: Tensor  # [M]
     entropy: Tensor  # [M]
     rows: Tensor | None  # [M, d], d logprobs / d hidden

@@ -132,11 +132,10 @@ def written(
     short = mode == "direct" or (mode == "no_reasoning" and not questions.kind.needs_rewards)
     sampling = Sampling(max_new_tokens=min(DIRECT_TOKENS, limit) if short else limit)
     if mode == "sampled":
-        sampling = Sampling(
-            max_new_tokens=limit,
-            group_size=section.num_samples,
+        sampling = Sampling.at(
+            limits,
             temperature=section.temperature or limits.temperature,
-            top_k=limits.top_k,
+            group_size=section.num_samples,
             seed=config.seed,
             round_number=EVALUATION,
         )

@@ -39,6 +39,7 @@ class ModelReplies:
 
     @property
     def answers(self) -> list[Answer]:
+        """The answer of each reply."""
         return [reply.answer for reply in self.replies]
 
 

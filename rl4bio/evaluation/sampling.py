@@ -107,13 +107,7 @@ def draw_molecules(
     from rl4bio.modules.completing import EVALUATION, Progress, Sampling, complete_all, in_turn
 
     written = WrittenMolecules(smiles=[], completions=[], batches=[], truncated=0)
-    sampling = Sampling(
-        max_new_tokens=config.rollout.max_completion_tokens,
-        temperature=config.rollout.temperature,
-        top_k=config.rollout.top_k,
-        seed=config.seed,
-        round_number=EVALUATION,
-    )
+    sampling = Sampling.at(config.rollout, seed=config.seed, round_number=EVALUATION)
     for rows, out in complete_all(
         policy,
         samples,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError, ModelError, StorageError
+from rl4bio.runs.tuned import named_run
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder, read_json
 
@@ -43,10 +44,12 @@ class Source:
 
     @property
     def is_checkpoint(self) -> bool:
+        """Whether it is a checkpoint of a run, which holds trained weights alone."""
         return (self.folder / "weights.safetensors").is_file()
 
     @property
     def is_adapter(self) -> bool:
+        """Whether an adapter was trained, and not the whole model."""
         if self.is_checkpoint:
             return self.config is not None and self.config.policy.adapter is not None
         return (self.folder / "adapter_config.json").is_file()
@@ -102,7 +105,7 @@ def find_source(
         if not folder.is_dir():
             raise ModelError(f"{folder}: no such folder; name a model/ or an adapter/ folder")
         return Source(folder=folder, given_base=base)
-    files = RunFolder(Path(str(run)))
+    files = named_run(str(run), whole=False)
     if step is not None:
         found = find_checkpoint(files, step)
         return Source(folder=found, config=stored_run_config(files), given_base=base)
@@ -137,7 +140,10 @@ def find_checkpoint(files: RunFolder, step: str) -> Path:
         found, problems = latest_checkpoint(files.checkpoints)
         if found is None:
             why = f" ({problems[0]})" if problems else ""
-            raise ModelError(f"{files.checkpoints}: holds no whole checkpoint{why}")
+            raise ModelError(
+                f"{files.checkpoints}: holds no whole checkpoint{why}; let `rl4bio fit` go "
+                "on to one"
+            )
         return found
     if not step.isdecimal():
         raise ConfigError(f"--step: got {step!r}, needs a number or {LATEST}; there are: {known}")

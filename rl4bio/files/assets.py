@@ -28,7 +28,7 @@ def asset(where: str, marker: str) -> Path | None:
 
 def shipped(marker: str) -> list[str]:
     """Names of the assets that hold a file, sorted, without the prefix."""
-    return sorted(path.parent.name for path in FOLDER.glob(f"*/{marker}"))
+    return sorted(path.relative_to(FOLDER).parts[0] for path in FOLDER.glob(f"*/{marker}"))
 
 
 def shipped_text(marker: str) -> str:

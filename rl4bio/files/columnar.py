@@ -32,7 +32,9 @@ def read_columnar(path: Path) -> list[dict[str, Any]]:
         rows = table.to_pylist()
     except (arrow.ArrowException, OSError, ValueError) as error:
         kind, reason = "Parquet" if parquets else "Arrow", str(error).partition("\n")[0]
-        raise DataError(f"{path}:1: not a readable {kind} file ({reason})") from None
+        raise DataError(
+            f"{path}:1: not a readable {kind} file ({reason}); fetch it again"
+        ) from None
     features = _features(table.schema.metadata or {})
     return [name_classes(fields, features) for fields in rows]
 

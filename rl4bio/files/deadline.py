@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -12,29 +13,28 @@ HUB_S = 60.0
 """For what the Hub is asked before anything is downloaded; a download has its limit a read."""
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """The result of a call, in a thread that is left behind where it takes too long.
+def within(seconds: float, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """The value of a call that may hang; a thread of its own is left behind where it does.
 
     Raises:
-        TimeoutError: it has not come in time.
+        TimeoutError: it took longer; or whatever it raises.
     """
-    found: list[T] = []
-    failed: list[BaseException] = []
+    results: queue.SimpleQueue[tuple[T] | BaseException] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            found.append(call())
+            results.put((call(*arguments, **named),))
         except BaseException as error:  # raised where it is waited for
-            failed.append(error)
+            results.put(error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failed:
-        raise failed[0]
-    if not found:
-        raise TimeoutError(f"no answer within {seconds:g} s")
-    return found[0]
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result = results.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if isinstance(result, BaseException):
+        raise result
+    return result[0]
 
 
 def probe_model(repo_id: str) -> None:
@@ -48,7 +48,7 @@ def probe_model(repo_id: str) -> None:
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     if not isinstance(try_to_load_from_cache(repo_id, "config.json"), str):
-        within(HUB_S, lambda: HfApi().auth_check(repo_id))
+        within(HUB_S, HfApi().auth_check, repo_id)
 
 
 def answers_for(dataset_id: str) -> bool:
@@ -56,7 +56,7 @@ def answers_for(dataset_id: str) -> bool:
     from huggingface_hub import HfApi
 
     try:
-        within(HUB_S, lambda: HfApi().auth_check(dataset_id, repo_type="dataset"))
+        within(HUB_S, HfApi().auth_check, dataset_id, repo_type="dataset")
     except Exception as error:  # the client raises its own, requests' and httpx's errors
         return not any("Timeout" in cls.__name__ for cls in type(error).__mro__)
     return True

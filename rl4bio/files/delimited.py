@@ -33,7 +33,9 @@ def delimited_rows(
             yield line, cells
             line = skipped + reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}:{skipped + reader.line_num}: {error}") from None
+        raise DataError(
+            f"{path}:{skipped + reader.line_num}: not CSV ({error}); correct the quotes there"
+        ) from None
 
 
 def check_width(place: str, cells: Sequence[str], width: int, delimiter: str) -> None:

@@ -8,8 +8,14 @@ from rl4bio.files.folders import dataset_rows
 from rl4bio.files.rows import Row
 
 
-def read_hub_rows(source: str, subset: str, revision: str | None) -> list[Row]:
+def read_hub_rows(source: str, subset: str, revision: str | None, *, key: str) -> list[Row]:
     """All rows of all splits of `source`; row numbers stand in for lines.
+
+    Args:
+        source: Hub id.
+        subset: its configuration.
+        revision: its commit or tag.
+        key: of the configuration, for messages.
 
     Raises:
         DataError: offline, unknown, gated, or a data set that needs to run a script.
@@ -26,7 +32,7 @@ def read_hub_rows(source: str, subset: str, revision: str | None) -> list[Row]:
     # Anything may come out of a download: connection, parsing, permission and hub errors.
     except Exception as error:
         raise DataError(
-            f"data.source: {source!r} (subset {subset!r}) is neither a file or folder here nor "
+            f"{key}: {source!r} (subset {subset!r}) is neither a file or folder here nor "
             f"could it be loaded from the Hub ({_reason(error)}); {_advice(error)}"
         ) from error
     return dataset_rows({f"{source}/{subset}[{split}]": table for split, table in loaded.items()})

@@ -45,7 +45,9 @@ def check_model_folder(folder: Path, key: str) -> None:
     index = folder / "model.safetensors.index.json"
     for name in sorted(_shards(index, key)):
         if name != Path(name).name or not (folder / name).is_file():
-            raise ModelError(f"{key}: {index}: lists {name[:80]!r}, which is not in the folder")
+            raise ModelError(
+                f"{key}: {index}: lists {name[:80]!r}, which is not in the folder; copy it again"
+            )
 
 
 def check_safetensors(path: Path, key: str) -> None:

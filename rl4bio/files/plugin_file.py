@@ -25,7 +25,7 @@ def import_file(path: Path) -> None:
         return
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: Python cannot import this file")
+        raise ConfigError(f"{path}: Python cannot import this file; name a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up while they are defined
     try:

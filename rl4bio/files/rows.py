@@ -37,10 +37,13 @@ class Row:
     """Its key in a JSON object of records; None for the other forms."""
 
 
-def raise_problems(problems: list[str]) -> None:
-    """Raise one DataError for a list of problems, the first ten spelled out."""
+BAD_ROWS = "correct the rows, or set data.options.bad_rows to drop to leave them out"
+
+
+def raise_problems(problems: list[str], *, advice: str = "") -> None:
+    """Raise one DataError for a list of problems, the first ten spelled out, then the advice."""
     if problems:
-        raise DataError("; ".join(listed(problems)))
+        raise DataError("; ".join([*listed(problems), *([advice] if advice else [])]))
 
 
 def listed(problems: list[str]) -> list[str]:
@@ -75,6 +78,8 @@ def read_rows(path: Path, problems: list[str] | None = None) -> list[Row]:
     reader = readers.get(kind_of(path))
     if kind_of(path) in (".xlsx", ".xls", ".ods"):
         raise DataError(f"{path}: a workbook; save its sheet as CSV (UTF-8) and give that file")
+    if reader is None and path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file of it ({', '.join(SUFFIXES)})")
     if reader is None:
         raise DataError(
             f"{path}: unknown kind of file {path.suffix!r}; needs {', '.join(SUFFIXES)}"
@@ -82,7 +87,7 @@ def read_rows(path: Path, problems: list[str] | None = None) -> list[Row]:
     rows = list(reader(path))
     if not rows:
         raise_problems(problems or [])
-        raise DataError(f"{path}:1: the file has no records")
+        raise DataError(f"{path}:1: the file has no records; fetch it again, or name another")
     if _is_pandas(rows):
         raise DataError(
             f"{path}:1: holds columns and not records, as pandas' to_json writes them; write it "
@@ -199,7 +204,10 @@ def _read_json(path: Path, text: str) -> Iterator[Row]:
             if scanner.expect("," + closing) == closing:
                 break
     if scanner.peek():
-        raise DataError(f"{path}:{scanner.line}: text after the end of the records")
+        raise DataError(
+            f"{path}:{scanner.line}: text after the end of the records; write one list, or "
+            "as .jsonl an object a line"
+        )
 
 
 def _read_jsonl(path: Path, text: str, skipped: list[str] | None) -> Iterator[Row]:
@@ -252,7 +260,7 @@ def _read_csv(path: Path, text: str, delimiter: str = "") -> Iterator[Row]:
     _, header = next(rows)
     named = [name for name in header if name]
     if len(set(named)) < len(named):
-        raise DataError(f"{path}:1: a column name appears twice")
+        raise DataError(f"{path}:1: a column name appears twice; rename one")
     blank = ""
     for line, cells in rows:
         place = f"{path}:{line}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rl4bio.errors import DataError
@@ -10,8 +11,26 @@ from rl4bio.files.hub import read_hub_rows
 from rl4bio.files.rows import SUFFIXES, Row, kind_of, read_rows
 
 
-def find_rows(source: str, subset: str, revision: str | None = None) -> list[Row]:
+def find_rows(
+    source: str,
+    subset: str,
+    revision: str | None = None,
+    *,
+    files: Callable[[Path], list[Path]],
+    of_split: Callable[[list[Row]], list[Row]] = list,
+    key: str,
+    advice: str,
+) -> list[Row]:
     """The rows behind a file, a folder or a Hub id.
+
+    Args:
+        source: what is named.
+        subset: configuration of a Hub data set, or sub-folder of its local copy.
+        revision: of a Hub data set.
+        files: those of a folder to read.
+        of_split: takes rows out of a data set that has splits.
+        key: of the configuration, for messages.
+        advice: what to give where there is no such thing.
 
     Raises:
         DataError: there is no such thing; the message says what was looked for.
@@ -21,32 +40,36 @@ def find_rows(source: str, subset: str, revision: str | None = None) -> list[Row
         return read_rows(path)
     if path.is_dir():
         folder = find_folder(path)
-        folder = folder / subset if (folder / subset).is_dir() else folder
-        if is_saved(folder):
-            return read_saved(folder)
-        return [row for file in _data_files(folder) for row in read_rows(file)]
+        saved = next((d for d in (folder / subset, folder) if is_saved(d)), None)
+        if saved is not None:
+            return of_split(read_saved(saved))
+        return [row for file in files(folder) for row in read_rows(file)]
     plain = not source.startswith((".", "/", "~")) and kind_of(path) not in SUFFIXES
-    if plain and source.count("/") == 1:
-        return read_hub_rows(source, subset, revision)
-    raise DataError(
-        f"data.source: no file or folder at {path.absolute()}; download ori_pqal.json from "
-        "https://github.com/pubmedqa/pubmedqa (folder data), or give a Hub id such as "
-        "qiaojin/PubMedQA"
-    )
+    if not plain or source.count("/") != 1:
+        raise DataError(f"{key}: no file or folder at {path.absolute()}; {advice}")
+    rows = read_hub_rows(source, subset, revision, key=key)
+    if not rows:
+        raise DataError(
+            f"{source}/{subset}: the data set has no rows; name another subset or split"
+        )
+    return of_split(rows)
 
 
-def _data_files(folder: Path) -> list[Path]:
-    """The files of a folder: the authors' file, or all of one kind."""
-    authors = folder / "ori_pqal.json"
-    if authors.is_file():
-        return [authors]
-    inner = next((d for d in (folder, folder / "data") if d.is_dir() and data_files(d)), folder)
-    files = data_files(inner)
-    kinds = {kind_of(path) for path in files}
-    if len(kinds) == 1:
-        return files
-    found = f"has files of several kinds ({', '.join(sorted(kinds))})" if kinds else "has no file"
-    raise DataError(
-        f"data.source: folder {inner} {found}; give one file, or a folder with ori_pqal.json or "
-        f"with files of one kind ({', '.join(SUFFIXES)})"
-    )
+def files_of_one_kind(folder: Path, *, instead: str = "a folder") -> list[Path]:
+    """The files of a folder that hold rows, by name.
+
+    Args:
+        instead: what to give beside one file, for the message.
+
+    Raises:
+        DataError: there is none, or they are of several kinds.
+    """
+    files = data_files(folder)
+    kinds = sorted({kind_of(path) for path in files})
+    if len(kinds) != 1:
+        found = f"has files of several kinds ({', '.join(kinds)})" if kinds else "has no file"
+        raise DataError(
+            f"{folder}: {found}; give one file, or {instead} with files of one kind "
+            f"({', '.join(SUFFIXES)})"
+        )
+    return files

@@ -14,7 +14,7 @@ model, x is in its top k and the ratio is 1. K is held fixed by the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -74,29 +74,10 @@ def token_logprobs(
     return _statistics("token_logprobs", logits, ids, temperature, top_k, with_entropy=False)[0]
 
 
-def token_entropy(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Entropy of each next-token distribution in nats: -sum_v p_v log p_v.
-
-    Args:
-        logits: float [N, C, V] of any precision; -inf takes a token out.
-        temperature: divides the logits, above 0.
-
-    Returns:
-        [N, C], float32, or float64 for float64 logits; differentiable once.
-
-    Raises:
-        ShapeError: logits is not three-dimensional.
-        ValueError: temperature is not above 0.
-    """
-    require_shape("token_entropy", "logits", logits, ("N", "C", "V"))
-    ids = torch.zeros(logits.shape[:2], dtype=torch.long, device=logits.device)
-    return _statistics("token_entropy", logits, ids, temperature, None, with_entropy=True)[1]
-
-
 def logprobs_and_entropy(
     logits: Tensor, ids: Tensor, *, temperature: float = 1.0, top_k: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`token_logprobs` and `token_entropy` for the price of one softmax.
+    """`token_logprobs`, and the entropies -sum_v p_v log p_v in nats, for the price of one softmax.
 
     Args:
         logits: float [N, C, V] of any precision.
@@ -129,7 +110,8 @@ def _statistics(
         raise ValueError(f"{where}: temperature is {temperature}, needs a number above 0")
     if top_k is not None and top_k < 1:
         raise ValueError(f"{where}: top_k is {top_k}, needs at least 1")
-    return _TokenStatistics.apply(logits, ids.long(), temperature, top_k, with_entropy)
+    statistics: Callable[..., tuple[Tensor, Tensor]] = _TokenStatistics.apply
+    return statistics(logits, ids.long(), temperature, top_k, with_entropy)
 
 
 def _blocks(shape: torch.Size) -> Iterator[tuple[slice, slice]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rl4bio.functional.shapes import at_least_float32, require_mask, require_shape
+from rl4bio.functional.shapes import require_mask, require_shape
 
 
 def lengths_to_mask(lengths: Tensor, width: int) -> Tensor:
@@ -27,33 +27,6 @@ def lengths_to_mask(lengths: Tensor, width: int) -> Tensor:
     return torch.arange(width, device=lengths.device) < lengths[:, None]
 
 
-def completion_mask(ids: Tensor, stop_ids: Sequence[int], lengths: Tensor | None = None) -> Tensor:
-    """True up to and including the first end token of a row; everywhere where none was sampled.
-
-    Padding is never inferred from ids, so a pad token that doubles as an end token does no harm.
-
-    Args:
-        ids: int [N, C], right-padded completions; C may be 0.
-        stop_ids: every token that ends a completion (a model may declare several).
-        lengths: int [N], the number of sampled tokens, needed only where a row can be padded
-            without an end token in front of the padding.
-
-    Returns:
-        bool [N, C].
-
-    Raises:
-        ShapeError: ids is not two-dimensional, or lengths has another number of rows.
-    """
-    require_shape("completion_mask", "ids", ids, ("N", "C"))
-    is_stop = torch.isin(ids, torch.tensor(list(stop_ids), dtype=ids.dtype, device=ids.device))
-    stops_before = is_stop.long().cumsum(dim=1) - is_stop.long()
-    mask = stops_before == 0
-    if lengths is not None:
-        require_shape("completion_mask", "lengths", lengths, (ids.shape[0],))
-        mask = mask & lengths_to_mask(lengths, ids.shape[1])
-    return mask
-
-
 def position_ids(mask: Tensor) -> Tensor:
     """The place of each token among the real tokens of its row: cumsum(mask) - 1, at least 0.
 
@@ -70,27 +43,6 @@ def position_ids(mask: Tensor) -> Tensor:
     """
     require_mask("position_ids", mask, ("N", "T"))
     return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-
-
-def masked_mean(values: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
-    """Mean of the values where the mask is True; 0 where it is True nowhere.
-
-    Args:
-        values: float [...]; what the mask leaves out may be NaN.
-        mask: bool, shaped as values.
-        dim: the dimension to reduce; None reduces all.
-
-    Returns:
-        float, values without `dim`, or [].
-
-    Raises:
-        ShapeError: mask is not boolean or not shaped as values.
-    """
-    require_mask("masked_mean", mask, tuple(values.shape))
-    kept = at_least_float32(values).masked_fill(~mask, 0.0)
-    if dim is None:
-        return kept.sum() / mask.sum().clamp(min=1)
-    return kept.sum(dim=dim) / mask.sum(dim=dim).clamp(min=1)
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:

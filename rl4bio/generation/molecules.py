@@ -119,7 +119,9 @@ def read_context(policy: Policy, context: str) -> str:
     except ValueError as error:
         raise ConfigError(f"--context: {error}") from None
     if tokens > (policy.max_positions or tokens):
-        raise ConfigError(f"--context: has {tokens} tokens, the model {policy.max_positions}")
+        raise ConfigError(
+            f"--context: has {tokens} tokens, the model {policy.max_positions}; shorten it"
+        )
     return context
 
 
@@ -171,7 +173,9 @@ def read_scaffold(policy: Policy, text: str | None) -> str:
         )
     molecule = read_smiles(text)
     if text and not molecule.valid:
-        raise ConfigError(f"--scaffold: {text[:80]!r} is no molecule ({molecule.reason})")
+        raise ConfigError(
+            f"--scaffold: {text[:80]!r} is no molecule ({molecule.reason}); give its SMILES"
+        )
     text = canonical_scaffold(text)
     try:
         encode_scaffold(policy.tokenizer, text, length)

@@ -82,7 +82,7 @@ def _turns(row: Row, messages: Any) -> Prompt:
             )
         turns.append(Message(role=role, content=content))
     if not turns:
-        raise DataError(f"{row.place}: messages is empty")
+        raise DataError(f"{row.place}: messages is empty; give at least one turn")
     return turns
 
 

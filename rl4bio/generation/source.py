@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
-from rl4bio.runs.tuned import find_tuned, run_config
+from rl4bio.runs.tuned import config_file, find_tuned, run_config
 from rl4bio.sections import NEW, RunConfig
 
 
@@ -28,8 +28,7 @@ def find_model(arguments: argparse.Namespace) -> tuple[RunConfig, Path | None]:
         return config, None
     if arguments.run is not None:
         tuned = find_tuned(arguments)
-        chain = load_config(Path(arguments.run) / "config.yaml", arguments.overrides)
-        return run_config(chain), tuned
+        return run_config(load_config(config_file(arguments), arguments.overrides)), tuned
     config = load_config(arguments.config, arguments.overrides)
     if config.policy.checkpoint == NEW:
         raise ConfigError(

@@ -40,7 +40,8 @@ def add_adapter(model: Any, config: AdapterConfig) -> nn.Module:
     if config.path is not None:
         freeze_beside_text(found.get_base_model())
     untie_adapted(found.get_base_model())
-    return found
+    adapted: nn.Module = found
+    return adapted
 
 
 def new_adapter(model: Any, config: AdapterConfig) -> Any:

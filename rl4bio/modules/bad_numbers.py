@@ -59,7 +59,7 @@ def require_finite(
     text = sample.prompt if isinstance(sample.prompt, str) else sample.prompt[-1]["content"]
     raise NonFiniteError(
         f"the log-probabilities of {where} are not finite for sample {sample.uid} "
-        f"({one_line(text, SHOWN_CHARACTERS)!r})"
+        f"({one_line(text, SHOWN_CHARACTERS)!r}); use trainer.precision=32-true, or lower optim.lr"
     )
 
 

@@ -19,6 +19,7 @@ from rl4bio.modules.bad_numbers import (
     bad_weight,
     require_survival,
 )
+from rl4bio.modules.halving import Halving
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import require_trainable
@@ -33,7 +34,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     L.seed_everything(int.from_bytes(digest, "big"), verbose=False)
 
 
-class PolicyModule(L.LightningModule):
+class PolicyModule(Halving, L.LightningModule):
     """A policy under manual optimisation.
 
     Args:
@@ -57,7 +58,6 @@ class PolicyModule(L.LightningModule):
         self.seed = 1
         """Of whatever a step draws."""
         self.updating = False
-        """Whether the optimiser is at work on the weights."""
         self.grad_norm = 0.0
         self._held = Level()
         self.warnings: list[dict[str, Any]] = []
@@ -99,6 +99,7 @@ class PolicyModule(L.LightningModule):
         seed_step(self.seed, self.iteration, self.trainer.global_rank)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One optimiser of what is trained."""
         named = self.policy.model.named_parameters()
         return build_optimizer(((n, p) for n, p in named if p.requires_grad), self.optim)
 
@@ -117,6 +118,7 @@ class PolicyModule(L.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's own checkpoints hold the trained weights alone."""
         checkpoint["state_dict"] = {f"model.{k}": v for k, v in self.trainable_state().items()}
 
     def optimizer_step_over(
@@ -125,7 +127,8 @@ class PolicyModule(L.LightningModule):
         """One optimiser step on the summed losses of the micro-batches.
 
         Gradients are shared between ranks once, at the last micro-batch, so ranks may have
-        different numbers of them. The step is refused before it can spoil the weights.
+        different numbers of them; behind it where a rank may have to begin again. The step is
+        refused before it can spoil the weights.
 
         Raises:
             NonFiniteError: a loss or the gradient norm is NaN or infinite.
@@ -137,11 +140,14 @@ class PolicyModule(L.LightningModule):
         optimizer.zero_grad()
         for number, micro_batch in enumerate(micro_batches):
             last = number == len(micro_batches) - 1
-            with contextlib.nullcontext() if last else self._local_gradients():
+            shared = last and not self.halves
+            with contextlib.nullcontext() if shared else self._local_gradients():
                 loss = loss_of(micro_batch)
                 if not bool(torch.isfinite(loss)):
                     raise self._not_finite("loss", loss, bad_weight(self.model))
                 self.manual_backward(loss)
+        if self.halves and self.world_size > 1:
+            self._share_gradients()
         optimizer.step()
         self.updating = False
         self._held.hold()
@@ -202,6 +208,7 @@ class PolicyModule(L.LightningModule):
 
     @property
     def world_size(self) -> int:
+        """Processes of the run."""
         return self.trainer.world_size
 
     def log_means(self, sums: dict[str, tuple[float, float]], **options: Any) -> None:
@@ -229,3 +236,10 @@ class PolicyModule(L.LightningModule):
     def _local_gradients(self) -> contextlib.AbstractContextManager[None]:
         block = getattr(self.trainer.strategy, "block_backward_sync", None)
         return contextlib.nullcontext() if block is None else block()
+
+    def _share_gradients(self) -> None:
+        """Make each gradient the mean of all ranks' own."""
+        for parameter in self.policy.trainable_parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = self.trainer.strategy.reduce(parameter.grad, reduce_op="mean")

@@ -65,8 +65,8 @@ def micro_batches(
         whose freed memory all others fit into: a heap that gives to ever larger ones grows.
     """
     size = rollout.group_size
-    prompts = rollout.prompt_mask.sum(-1).tolist()
-    completions = rollout.completion_mask.sum(-1).tolist()
+    prompts: list[int] = rollout.prompt_mask.sum(-1).tolist()
+    completions: list[int] = rollout.completion_mask.sum(-1).tolist()
 
     def tokens(rows: list[int]) -> int:
         fronts = [prompts[number * size] for number in {row // size for row in rows}]

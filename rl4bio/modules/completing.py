@@ -8,10 +8,12 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rl4bio.modules.backends import Sampler
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import sample_completions, sampling_seed
+from rl4bio.sections import RolloutConfig
 from rl4bio.types import Completions, Sample
 
 log = logging.getLogger("rl4bio")
@@ -37,6 +39,21 @@ class Sampling:
     """Of the noise, with the number of the prompt."""
     round_number: int = 0
     """One seed draws other noise in each round."""
+
+    @classmethod
+    def at(cls, limits: RolloutConfig, **how: float) -> Sampling:
+        """As a run draws: its limit, temperature and top_k; what is given stands above them."""
+        own = {
+            "max_new_tokens": limits.max_completion_tokens,
+            "temperature": limits.temperature,
+            "top_k": limits.top_k,
+        }
+        return cls(**(own | how))  # type: ignore[arg-type]
+
+    @property
+    def distribution(self) -> dict[str, Any]:
+        """What is sampled from, and what log-probabilities of it are taken of."""
+        return {"temperature": self.temperature, "top_k": self.top_k}
 
     def seeds(self, numbers: Sequence[int]) -> list[int] | None:
         """The seeds of prompts by their numbers; None where no noise is drawn."""
@@ -70,6 +87,7 @@ class Progress:
         self.started = self.shown = time.monotonic()
 
     def add(self, prompts: int) -> None:
+        """Count prompts as done, and say so where a line is due."""
         self.done += prompts * self.each
         now = time.monotonic()
         due = now - self.shown >= self.every_s and self.done < self.total
@@ -79,6 +97,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
+        """Since the start."""
         return time.monotonic() - self.started
 
 

@@ -128,12 +128,8 @@ class GRPOLightningModule(ReplayUpdate):
     def generate(self, batch: PromptBatch, *, round_number: int = 0) -> Rollout:
         """G sampled completions of each prompt; the noise depends on seed, draw and round alone."""
         size = self.grpo.group_size
-        sampling = Sampling(
-            max_new_tokens=self.rollout.max_completion_tokens,
-            **self.distribution,
-            group_size=size,
-            seed=self.seed,
-            round_number=round_number,
+        sampling = Sampling.at(
+            self.rollout, group_size=size, seed=self.seed, round_number=round_number
         )
         seeds = sampling.seeds(batch.indices)
         with weight_named(self.model):

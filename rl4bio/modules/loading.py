@@ -16,7 +16,7 @@ from rl4bio.hardware import flash_available, model_family, resolve_attention
 from rl4bio.modules.adapters import add_adapter
 from rl4bio.modules.kinds import kernels_of, language_model_class
 from rl4bio.modules.locate import locate, reading
-from rl4bio.modules.molgpt import model as molgpt
+from rl4bio.modules.molgpt.layers import MolGPTConfig
 from rl4bio.modules.molgpt.new import Vocabulary, new_molgpt
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import keep_unpacked
@@ -37,7 +37,7 @@ def read_family(config: PolicyConfig) -> str:
         ModelError: the checkpoint is missing, gated or unreadable.
     """
     if config.checkpoint == NEW:
-        return molgpt.MolGPTConfig.model_type
+        return MolGPTConfig.model_type
     source = locate(config.checkpoint)
     with reading(config.checkpoint):
         model_type = AutoConfig.from_pretrained(
@@ -67,7 +67,7 @@ def load_policy(
         ModelError: missing, gated, offline or damaged checkpoint, or weights that do not fit.
     """
     if config.molgpt is not None:
-        attention = choose_attention(config, molgpt.MolGPTConfig.model_type, precision, cuda=cuda)
+        attention = choose_attention(config, MolGPTConfig.model_type, precision, cuda=cuda)
         tokenizer, model = new_molgpt(config.molgpt, vocabulary, attention=attention)
         folder = NEW
     else:
@@ -183,7 +183,7 @@ def load_base(
             output_loading_info=True,
             use_safetensors=True,
             **NO_CODE,
-            **quantization_options(config, dtype),
+            **quantization_options(config, dtype, cuda=cuda),
         )
     model, report = loaded
     keep_unpacked(model)
@@ -200,8 +200,14 @@ def load_base(
     return tokenizer, model
 
 
-def quantization_options(config: PolicyConfig, dtype: torch.dtype) -> dict[str, Any]:
-    """Arguments of `from_pretrained` for the configured quantisation."""
+def quantization_options(
+    config: PolicyConfig, dtype: torch.dtype, *, cuda: bool = True
+) -> dict[str, Any]:
+    """Arguments of `from_pretrained` for the configured quantisation.
+
+    nf4 weights are multiplied in the type that the other weights have: what the precision asks for.
+    They are made where the run computes: what belongs to int8 weights does not move with them.
+    """
     if config.quantization == "none":
         return {}
     try:
@@ -211,12 +217,16 @@ def quantization_options(config: PolicyConfig, dtype: torch.dtype) -> dict[str, 
         raise MissingPackageError(
             "policy.quantization: needs bitsandbytes; pip install bitsandbytes"
         ) from error
+    own = torch.cuda.current_device() if cuda and torch.cuda.is_available() else "cpu"
     if config.quantization == "int8":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+        return {
+            "quantization_config": BitsAndBytesConfig(load_in_8bit=True),
+            "device_map": {"": own},
+        }
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-    return {"quantization_config": quantization}
+    return {"quantization_config": quantization, "device_map": {"": own}}

@@ -29,7 +29,15 @@ def locate(checkpoint: str) -> str:
                 f"{shipped_text('config.json')}"
             )
         return str(folder)
+    wanted = "an existing model folder, a hub id (owner/name), or rl4bio:<asset>"
+    if not checkpoint.strip():
+        raise ModelError(f"policy.checkpoint: is empty; give {wanted}")
     path = Path(checkpoint).expanduser()
+    if path.is_file():
+        raise ModelError(
+            f"policy.checkpoint: {checkpoint} is a file; give {wanted} (a MolGPT .pt becomes a "
+            "folder by `rl4bio convert`)"
+        )
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(
@@ -39,10 +47,7 @@ def locate(checkpoint: str) -> str:
         check_model_folder(path, "policy.checkpoint")
         return str(path)
     if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
-        raise ModelError(
-            f"policy.checkpoint: no folder {checkpoint}; give an existing model folder, "
-            "a hub id (owner/name), or rl4bio:<asset>"
-        )
+        raise ModelError(f"policy.checkpoint: no folder {checkpoint}; give {wanted}")
     try:
         probe_model(checkpoint)
     except Exception as error:  # the hub client raises its own, requests' and httpx's errors

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedTokenizerFast
-from transformers.generation import GenerationConfig
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from rl4bio.types import Sample
 

@@ -135,15 +135,18 @@ class JoinedOptimizer(torch.optim.Optimizer):
         self._share_groups()
 
     def step(self, closure: Any = None) -> Any:
+        """A step of every part."""
         loss = closure() if closure is not None else None
         for part in self.parts:
             part.step()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
+        """The state of each part."""
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Give each part its state, and share the groups again."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share_groups()

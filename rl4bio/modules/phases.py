@@ -16,6 +16,8 @@ REMEDIES = {
     "grpo.kl_coef=0",
     "update": "lower grpo.tokens_per_micro_batch or set it to auto (the result stays the same), "
     "lower rollout.max_completion_tokens, or set policy.gradient_checkpointing=true",
+    "imitation": "lower sft.tokens_per_micro_batch or set it to auto (the result stays the same), "
+    "lower sft.max_tokens, or set policy.gradient_checkpointing=true",
 }
 """Of each phase the three settings that take most of its memory."""
 

@@ -92,15 +92,15 @@ def _logits_in_one_row(
     The last completion token is never fed, so it needs no position of the model.
     """
     mask = torch.cat([prompt_mask, completion_mask[:, :-1]], dim=-1)
-    out = model(
+    logits: Tensor = model(
         input_ids=torch.cat([prompt_ids, completion_ids[:, :-1]], dim=-1),
         attention_mask=mask.long(),
         position_ids=position_ids(mask),
         use_cache=False,
         logits_to_keep=completion_ids.shape[1],
         **conditions,
-    )
-    return out.logits
+    ).logits
+    return logits
 
 
 def _logits_behind_prompts(
@@ -121,7 +121,7 @@ def _logits_behind_prompts(
         logits_to_keep=1,
         **conditions,
     )
-    first = prefix.logits[prompt_index]  # [N, 1, V]
+    first: Tensor = prefix.logits[prompt_index]  # [N, 1, V]
     if completion_ids.shape[1] == 1:
         return first
     cache = prefix.past_key_values

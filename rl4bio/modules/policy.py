@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,8 +29,6 @@ from rl4bio.modules.turns import (
 from rl4bio.modules.vocabulary import embedding_rows, note_vocabulary, require_rows
 from rl4bio.sections import DATE, AdapterConfig, Backend
 from rl4bio.types import Prompt, Sample
-
-log = logging.getLogger("rl4bio")
 
 ANCHOR = "\n"
 """A text that no tokenizer merges with a word behind it."""
@@ -91,6 +88,7 @@ class Policy:
 
     @property
     def family(self) -> str:
+        """Of the architecture, which decides about precision and attention."""
         return model_family(self.model.config.model_type)  # type: ignore[union-attr, arg-type]
 
     @property
@@ -241,6 +239,7 @@ class Policy:
         return {name: value.to(self.device) for name, value in found.items()}
 
     def count_tokens(self, prompt: Prompt, opening: str = "") -> int:
+        """Tokens of a prompt as the policy reads it, what it begins the answer with included."""
         return len(self.encode_prompt(prompt, opening))
 
     def decode(self, ids: list[int]) -> str:
@@ -250,11 +249,13 @@ class Policy:
         of a task special.
         """
         said = [token for token in ids if token not in self._no_text]
-        return self.tokenizer.decode(
+        text: str = self.tokenizer.decode(
             said, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
+        return text
 
     def trainable_parameters(self) -> list[nn.Parameter]:
+        """What an optimiser changes."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def _prompt_of_text(self, text: str) -> list[int]:

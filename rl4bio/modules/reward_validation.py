@@ -37,6 +37,7 @@ class RewardValidation(PolicyModule):
             )
 
     def on_validation_epoch_start(self) -> None:
+        """Forget the validation before."""
         self._validation: dict[str, list[float]] = {}
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
@@ -49,6 +50,7 @@ class RewardValidation(PolicyModule):
             self._validation.setdefault(name, []).extend(map(float, values))
 
     def on_validation_epoch_end(self) -> None:
+        """Log the means over all ranks."""
         if not self._validation:  # a rank without validation samples reduces with the others
             parts = self.unguarded([], []).parts
             self._validation = {name: [] for name in ("reward", *parts, "truncated")}

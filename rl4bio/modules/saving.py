@@ -27,14 +27,25 @@ def write_policy(policy: Policy, folder: Path) -> None:
     if policy.adapter is None:
         write_model(policy.model, policy.tokenizer, folder, base)
         return
-    from safetensors import SafetensorError
-
     model: Any = policy.model
     config = model.peft_config["default"]
     place = Path(policy.checkpoint).expanduser()
     config.base_model_name_or_path = str(place.absolute()) if place.is_dir() else policy.checkpoint
     if policy.revision is not None:
         config.revision = policy.revision
+    write_adapter_files(model, folder)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's form, with nothing filled in
+    write_tokenizer(policy.tokenizer, base, folder)
+
+
+def write_adapter_files(model: Any, folder: Path) -> None:
+    """Write the adapter's own files, in peft's format.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+
     try:
         model.save_pretrained(
             folder,
@@ -44,8 +55,6 @@ def write_policy(policy: Policy, folder: Path) -> None:
         )
     except SafetensorError as error:  # its wrapper of "no space left on device" and the like
         raise OSError(str(error)) from error
-    (folder / "README.md").unlink(missing_ok=True)  # peft's form, with nothing filled in
-    write_tokenizer(policy.tokenizer, base, folder)
 
 
 def write_model(

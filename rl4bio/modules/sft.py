@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from rl4bio.modules.demonstrations import (
 )
 from rl4bio.modules.dropout import dropout_is_active
 from rl4bio.modules.engine_check import engine_serves
+from rl4bio.modules.phases import phase
 from rl4bio.modules.policy import Policy, evaluating
 from rl4bio.modules.rollout import sampling_seed
 from rl4bio.sections import OptimConfig, SFTConfig
@@ -101,6 +103,11 @@ class SFTLightningModule(PolicyModule):
         if dropout_is_active(self.model):
             log.info("sft: dropout is active, so demonstrations run as padded rows")
 
+    @property
+    def limits(self) -> SFTConfig:
+        return self.sft
+
+    @phase("imitation")
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """One optimiser step on the mean loss over the tokens of all ranks' batches."""
         started = time.perf_counter()
@@ -123,16 +130,14 @@ class SFTLightningModule(PolicyModule):
             total += float(loss.detach()) * rows.counts
             return loss * rows.counts / denominator
 
-        pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
+        def one_pass() -> None:
+            nonlocal total
+            total = 0.0
+            self.optimizer_step_over(self.pieces(rows), loss_of)
+
         if float(denominator) > 0:
-            before = 0.0
-            if self.rate_is_new:
-                before = self._likelihood(pieces[0], packed)
-            self.optimizer_step_over(pieces, loss_of)
+            self._step(rows, one_pass)
             self._skipped = 0
-            if self.rate_is_new:
-                after = self._likelihood(pieces[0], packed)
-                self.check_survival(before, after, float(pieces[0].weights.sum()))
         else:
             self._skip(len(batch.samples))
         self.iteration += 1
@@ -148,27 +153,60 @@ class SFTLightningModule(PolicyModule):
         self.log("time/update_s", time.perf_counter() - started, rank_zero_only=True)
         return {}
 
+    def _step(self, rows: Demonstrations, one_pass: Callable[[], None]) -> None:
+        """The update; the first ones, and those at the peak of the rate, are checked."""
+
+        def count() -> int:
+            return len(self.pieces(rows))
+
+        first, before = rows, 0.0
+
+        def measure() -> None:
+            nonlocal first, before
+            first = self.pieces(rows)[0]
+            before = self._likelihood(first)
+
+        if self.rate_is_new:
+            self.while_memory_lasts(measure, count)
+        self.while_memory_lasts(one_pass, count)
+        if self.rate_is_new:
+            after = self._likelihood(first)
+            self.check_survival(before, after, float(first.weights.sum()))
+
+    @phase("imitation")
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Mean negative log-likelihood over the validation tokens of all ranks."""
         rows = self._encode(batch)
         if not rows.counts:
             return
-        packed = self.packs(rows)
-        pieces = rows.micro_batches(self.sft.tokens_per_micro_batch, packed=packed)
-        loss = sum(float(demonstration_loss(self.model, p, packed=packed)) for p in pieces)
+        loss, packed = 0.0, self.packs(rows)
+
+        def measure() -> None:
+            nonlocal loss
+            pieces = self.pieces(rows)
+            loss = sum(float(demonstration_loss(self.model, p, packed=packed)) for p in pieces)
+
+        self.while_memory_lasts(measure, lambda: len(self.pieces(rows)))
         self._validation.append((loss, float(rows.weights.sum())))
 
     def on_validation_epoch_start(self) -> None:
+        """Forget the validation before."""
         self._validation: list[tuple[float, float]] = []
 
     def on_validation_epoch_end(self) -> None:
+        """Log the loss a token over all ranks."""
         loss = sum(loss for loss, _ in self._validation)
         self.log_means({"val/loss": (loss, sum(count for _, count in self._validation))})
 
-    def _likelihood(self, piece: Demonstrations, packed: bool) -> float:
+    def _likelihood(self, piece: Demonstrations) -> float:
         """The summed negative log-likelihood of some demonstrations, without dropout."""
+        packed = self.packs(piece)
         with torch.no_grad(), evaluating(self.model):
             return float(demonstration_loss(self.model, piece, packed=packed))
+
+    def pieces(self, rows: Demonstrations) -> list[Demonstrations]:
+        """The micro-batches of some demonstrations."""
+        return rows.micro_batches(self.micro_batch_tokens, packed=self.packs(rows))
 
     def packs(self, rows: Demonstrations) -> bool:
         """Whether these demonstrations run without padding, in the model's present mode."""
@@ -180,7 +218,8 @@ class SFTLightningModule(PolicyModule):
         """Count a batch of which no rank has a pair that fits; no gradient step is made."""
         self._skipped += 1
         log.warning(
-            "sft: none of %d pairs a rank fits sft.max_tokens=%d: the batch is skipped",
+            "sft: none of %d pairs a rank fits sft.max_tokens=%d: the batch is skipped; raise it "
+            "if that happens often",
             num_pairs,
             self.sft.max_tokens,
         )

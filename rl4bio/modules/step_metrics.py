@@ -108,6 +108,7 @@ class Stopwatch:
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
+        """Keep the seconds since the lap before."""
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +14,15 @@ from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.functional.replay import replay_weights
 from rl4bio.modules.bad_numbers import require_finite, weight_named
 from rl4bio.modules.batching import Rows, cut, micro_batches, tokens_in_heap
+from rl4bio.modules.completing import Sampling
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
-from rl4bio.modules.phases import phase, ran_out
+from rl4bio.modules.phases import phase
 from rl4bio.modules.reference import Reference
 from rl4bio.modules.reward_validation import RewardValidation
 from rl4bio.modules.step_metrics import mean_terms
 from rl4bio.sections import GRPOConfig
 from rl4bio.types import Experience, LossTerms, Rollout
-
-log = logging.getLogger("rl4bio")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,17 +39,16 @@ class RolloutUpdate(RewardValidation):
 
     grpo: GRPOConfig
     reference: Reference | None
-    halvings = 0
-    """How often the memory ran out in a micro-batch, and `auto` halved it."""
 
     @property
     def updates_per_step(self) -> int:
+        """Optimiser steps of a training step."""
         return self.grpo.updates_per_rollout
 
     @property
     def distribution(self) -> dict[str, Any]:
         """What completions are sampled from, and what their log-probabilities are taken of."""
-        return {"temperature": self.rollout.temperature, "top_k": self.rollout.top_k}
+        return Sampling.at(self.rollout).distribution
 
     @phase("reference")
     def reference_logprobs(self, rollout: Rollout) -> Tensor | None:
@@ -70,53 +66,15 @@ class RolloutUpdate(RewardValidation):
                 rows = cut(rollout, numbers)
                 found[numbers, : rows.width] = reference.logprobs(rows, **self.distribution)
 
-        self.while_memory_lasts(run, [(rollout, None)])
+        self.while_memory_lasts(run, lambda: len(self.micro_batches(rollout)))
         with weight_named(self.model):
             where = f"the reference in {self.place}"
             require_finite(found, rollout.completion_mask, rollout, where=where)
         return found
 
     @property
-    def micro_batch_tokens(self) -> int:
-        """Tokens of a micro-batch, after what `auto` has learnt of the memory."""
-        return max(1, self.grpo.micro_batch_tokens >> self.halvings)
-
-    def while_memory_lasts(
-        self, run: Callable[[], None], work: Sequence[tuple[Rollout, list[int] | None]]
-    ) -> None:
-        """Do something in micro-batches; with `auto` again in smaller ones if the memory runs out.
-
-        Several processes would lose their common count, so with them it stays an error.
-
-        Args:
-            run: may be begun several times; what it has done of a try counts for nothing.
-            work: the rollouts that it cuts, and which of their groups; None is all.
-        """
-        while True:
-            try:
-                return run()
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                auto = self.grpo.tokens_per_micro_batch == "auto" and self.world_size == 1
-                if not ran_out(error) or not auto or not self._halve(work):
-                    raise
-            log.warning(
-                "the memory ran out in %s: micro-batches have %d tokens from here on, with the "
-                "same result; grpo.tokens_per_micro_batch=%d begins so",
-                self.place,
-                self.micro_batch_tokens,
-                self.micro_batch_tokens,
-            )
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-
-    def _halve(self, work: Sequence[tuple[Rollout, list[int] | None]]) -> bool:
-        """Lower the limit until there are more micro-batches; False where each is one row."""
-        before = [len(self.micro_batches(*rows)) for rows in work]
-        while self.micro_batch_tokens > 1:
-            self.halvings += 1
-            if [len(self.micro_batches(*rows)) for rows in work] != before:
-                return True
-        return False
+    def limits(self) -> GRPOConfig:
+        return self.grpo
 
     def micro_batches(self, rollout: Rollout, groups: list[int] | None = None) -> list[Tensor]:
         """Row numbers of the micro-batches of a rollout, or of some of its groups."""
@@ -191,7 +149,9 @@ class RolloutUpdate(RewardValidation):
 
         for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
             done = len(sums)
-            self.while_memory_lasts(one_pass, work)
+            self.while_memory_lasts(
+                one_pass, lambda: sum(len(self.micro_batches(*rows)) for rows in work)
+            )
         first = self.micro_batches(experience.rollout, groups)[0]
         if self.rate_is_new:
             self.check_update(cut(experience.rollout, first), sampled.old[first])

@@ -77,7 +77,7 @@ def require_rows(ids: Sequence[int], rows: int, tokenizer: Any) -> None:
 
 def embedding_rows(model: Any) -> int:
     """Tokens that the model can be fed."""
-    return model.get_input_embeddings().weight.shape[0]
+    return len(model.get_input_embeddings().weight)
 
 
 def head_rows(model: Any) -> int:

@@ -1,15 +1,15 @@
-"""A model of one's own as a predictor: ONNX, which scikit-learn, XGBoost and torch export.
+"""A model of one's own as a predictor: ONNX, scikit-learn, chemprop, and ensembles of these.
 
-ONNX is a graph of known operations: reading it runs nothing of the file. What it must be told is
-kept beside it: the features, the range of the training values, the training molecules' fingerprints
-(the applicability domain), and predictions of known molecules, to see that it still gives them.
+What a model must be told is kept beside it: the features, the range of the training values, the
+training molecules' fingerprints (the applicability domain), and predictions of known molecules, to
+see that it still gives them. `rl4bio.predictors.own_engines` reads and runs the models.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl4bio import __version__
-from rl4bio.chem.features import FEATURE_SETS, RDKIT_VERSION, domain_bits, feature_rows
+from rl4bio.chem.features import FEATURE_SETS, RDKIT_VERSION, domain_bits
 from rl4bio.chem.identity import parent_molecule
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import DataError, MissingPackageError, ModelError
+from rl4bio.predictors.own_engines import Member, kind_of, open_form, read_member, together
 from rl4bio.predictors.predictor import Prediction, Predictor, nearest_tanimoto
 from rl4bio.storage.folders import new_folder
 from rl4bio.text.redaction import one_line
@@ -33,19 +34,16 @@ MAX_BYTES = 2**30
 PROBES = ("CC(=O)Oc1ccccc1C(=O)O", "CCO", "CN1CCN(CC1)c1ccc2nc([nH]c2c1)-c1c(N)c2ccccc2[nH]c1=O")
 TOLERANCE = 1e-3
 """Between two installations of ONNX Runtime, which add up float32 in other orders."""
+_MODEL_NAME = re.compile(r"model(?:_\d+)?\.(onnx|skops|safetensors)")
 
 
 @dataclass(slots=True, kw_only=True)
 class OwnTarget:
-    """One output of a model."""
+    """One task of a model, or of an ensemble of models."""
 
-    features: str
-    output: str
-    """Name of the model's output."""
+    members: Sequence[Member]
     column: int
-    """Of that output, where it has several: a task, or a class of a classifier."""
-    model: Any
-    """An `onnxruntime.InferenceSession`."""
+    """Of the models' values, where there are several: a task, or a class of a classifier."""
     domain: NDArray[np.uint8]
     """Packed fingerprints of the training molecules."""
     low: float
@@ -53,27 +51,25 @@ class OwnTarget:
     unit: str
 
     def predict(self, molecules: Sequence[Molecule]) -> list[Prediction]:
-        """Of valid molecules, of the parent of each; a single model has no spread (NaN)."""
+        """Of valid molecules, of the parent of each; the spread of what says none is NaN."""
         if not molecules:
             return []
         wholes = [parent_molecule(molecule) for molecule in molecules]
-        rows = feature_rows(wholes, self.features)
-        (found,) = self.model.run([self.output], {self.model.get_inputs()[0].name: rows})
-        values = np.asarray(found, dtype=np.float64).reshape(len(rows), -1)[:, self.column]
+        values, spreads = (found[:, self.column] for found in together(self.members, wholes))
         nearest = nearest_tanimoto(domain_bits(wholes), self.domain)
         return [
-            Prediction(affinity=float(v), spread=float("nan"), similarity=float(s))
-            for v, s in zip(values, nearest, strict=True)
+            Prediction(affinity=float(v), spread=float(s), similarity=float(t))
+            for v, s, t in zip(values, spreads, nearest, strict=True)
         ]
 
 
 def save_own_model(
     folder: str | Path,
-    model: bytes,
+    model: Any,
     *,
-    features: str,
     training: Sequence[str],
     values: Mapping[str, Sequence[float]],
+    features: str = "",
     unit: str = "",
     output: str | None = None,
     columns: Mapping[str, int] | None = None,
@@ -82,32 +78,44 @@ def save_own_model(
 
     Args:
         folder: to write; a predictor that is there is replaced.
-        model: an ONNX file's bytes; it takes float32 [M, F] and gives numbers [M] or [M, T].
-        features: one of `rl4bio.chem.features.FEATURE_SETS`, with which the model was trained.
+        model: an ONNX file's bytes, which takes float32 [M, F] and gives numbers [M] or [M, T]; a
+            fitted estimator of scikit-learn; a chemprop `MPNN`; or a list of these, an ensemble
+            whose mean counts and whose disagreement is the spread.
         training: SMILES that it was trained with.
         values: target -> what it was trained to give for each of them.
+        features: one of `rl4bio.chem.features.FEATURE_SETS`, with which the model was trained;
+            chemprop makes its own.
         unit: of the values, for people.
-        output: name of the model's output; None = the last one.
+        output: name of an ONNX model's output; None = the last one.
         columns: target -> its column of the output; None = in the order of `values`.
 
     Raises:
         DataError: a SMILES is none, or there are not as many values.
         ModelError: the model does not run on the features, or does not give such an output.
-        MissingPackageError: onnxruntime is not installed.
+        MissingPackageError: what runs the model is not installed.
     """
     from safetensors.numpy import save
 
     molecules = _training_molecules(training, values)
-    if features not in FEATURE_SETS:
+    models = list(model) if isinstance(model, list | tuple) else [model]
+    if not models:
+        raise ModelError("model: is an empty list")
+    kinds = [kind_of(one) for one in models]
+    if features not in FEATURE_SETS and set(kinds) != {"safetensors"}:
         raise ModelError(f"features: unknown {features!r}; known: {', '.join(FEATURE_SETS)}")
-    session = _session(model, "model")
+    forms = [open_form(one) for one in models]
+    names = [
+        f"model_{k}.{kind}" if len(kinds) > 1 else f"model.{kind}" for k, kind in enumerate(kinds)
+    ]
     document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "rl4bio": __version__,
         "rdkit": RDKIT_VERSION,
+        "models": names,
+        "shapes": [shape for _, shape in forms],
         "features": features,
-        "output": output or session.get_outputs()[-1].name,
+        "output": output,
         "unit": unit,
         "probes": list(PROBES),
         "targets": {
@@ -121,16 +129,21 @@ def save_own_model(
     }
     domain = domain_bits([parent_molecule(molecule) for molecule in molecules])
     try:
-        for name, target in _targets(document, session, domain).items():
+        members = _members(document, [data for data, _ in forms])
+        for name, target in _targets(document, members, domain).items():
             found = [one.affinity for one in target.predict([read_smiles(p) for p in PROBES])]
             document["targets"][name]["probe_values"] = found
-    except Exception as error:  # whatever ONNX Runtime raises for shapes, types and names
+    except MissingPackageError:
+        raise
+    except Exception as error:  # whatever the packages raise for shapes, types and names
+        width = f" ({FEATURE_SETS[features][0]} float32 numbers)" if features else ""
         raise ModelError(
-            f"the model does not run on {features} ({FEATURE_SETS[features][0]} float32 numbers) "
-            f"or has no such output: {_said(error)}"
+            f"the model does not run on {features or 'molecules'}{width} or has no such output: "
+            f"{_said(error)}"
         ) from error
     with new_folder(Path(folder)) as building:
-        (building / MODEL).write_bytes(model)
+        for name, (data, _) in zip(names, forms, strict=True):
+            (building / name).write_bytes(data)
         (building / DOMAIN).write_bytes(save({"domain": domain}))
         (building / DESCRIPTION).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
@@ -151,7 +164,7 @@ def _training_molecules(
 
 def is_own_model(folder: Path) -> bool:
     """Whether a folder was written by `save_own_model`."""
-    return (folder / MODEL).is_file()
+    return (folder / DOMAIN).is_file() or (folder / MODEL).is_file()
 
 
 def read_own_model(folder: Path, *, name: str) -> Predictor:
@@ -159,18 +172,18 @@ def read_own_model(folder: Path, *, name: str) -> Predictor:
 
     Raises:
         ModelError: it is damaged, or gives other numbers than when it was written.
-        MissingPackageError: onnxruntime is not installed.
+        MissingPackageError: what runs the model is not installed.
     """
     from safetensors.numpy import load
 
     try:
-        files = {file: (folder / file).read_bytes() for file in (DESCRIPTION, MODEL, DOMAIN)}
-        if sum(map(len, files.values())) > MAX_BYTES:
-            raise ValueError(f"has more than {MAX_BYTES:,} bytes")
+        files = {file: (folder / file).read_bytes() for file in (DESCRIPTION, DOMAIN)}
         document = json.loads(files[DESCRIPTION])
         if (document["format"], document["version"]) != (FORMAT, VERSION):
             raise ValueError(f"is of another format than {FORMAT} {VERSION}")
-        targets = _targets(document, _session(files[MODEL], name), load(files[DOMAIN])["domain"])
+        models = [_model_bytes(folder, file) for file in document.get("models", [MODEL])]
+        members = _members(document, models)
+        targets = _targets(document, members, load(files[DOMAIN])["domain"])
         probes = [read_smiles(text) for text in document["probes"]]
         for key, target in targets.items():
             found = [one.affinity for one in target.predict(probes)]
@@ -180,25 +193,41 @@ def read_own_model(folder: Path, *, name: str) -> Predictor:
                     f"{key} does not give the numbers of the day when it was written: RDKit was "
                     f"{document['rdkit']}, this is {RDKIT_VERSION}"
                 )
-    except (MissingPackageError, ModelError):
+    except MissingPackageError:
         raise
-    except Exception as error:  # of the files, JSON, safetensors and ONNX Runtime
+    except Exception as error:  # of the files, JSON, safetensors and the package of the model
         raise ModelError(
             f"{name}: refused: {_said(error)}; write it again with save_own_model"
         ) from error
-    digest = hashlib.blake2b(b"".join(files.values()), digest_size=16).hexdigest()
+    read = b"".join([*files.values(), *models])
+    digest = hashlib.blake2b(read, digest_size=16).hexdigest()
     return Predictor(name=name, targets=targets, digest=digest)
 
 
+def _model_bytes(folder: Path, name: str) -> bytes:
+    if _MODEL_NAME.fullmatch(name) is None:
+        raise ValueError(f"models: {name!r} is no name of a model")
+    if (folder / name).stat().st_size > MAX_BYTES:
+        raise ValueError(f"{name} has more than {MAX_BYTES:,} bytes")
+    return (folder / name).read_bytes()
+
+
+def _members(document: Mapping[str, Any], models: Sequence[bytes]) -> list[Member]:
+    names = document.get("models", [MODEL])
+    shapes = document.get("shapes", [{}])
+    return [
+        read_member(name.rpartition(".")[2], data, document["features"], document["output"], shape)
+        for name, data, shape in zip(names, models, shapes, strict=True)
+    ]
+
+
 def _targets(
-    document: Mapping[str, Any], session: Any, domain: NDArray[np.uint8]
+    document: Mapping[str, Any], members: Sequence[Member], domain: NDArray[np.uint8]
 ) -> dict[str, OwnTarget]:
     return {
         name: OwnTarget(
-            features=document["features"],
-            output=document["output"],
+            members=members,
             column=int(entry["column"]),
-            model=session,
             domain=domain,
             low=float(entry["low"]),
             high=float(entry["high"]),
@@ -208,26 +237,5 @@ def _targets(
     }
 
 
-def _session(model: bytes, name: str) -> Any:
-    runtime = _runtime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1  # rewards run in processes of their own
-    try:
-        return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its own classes, which are not public
-        raise ModelError(f"{name}: is no ONNX model that runs here ({_said(error)})") from error
-
-
 def _said(error: Exception) -> str:
     return one_line(str(error), 200)
-
-
-@functools.cache
-def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            "a predictor in ONNX needs onnxruntime; run `pip install 'rl4bio[onnx]'`"
-        ) from error
-    return onnxruntime

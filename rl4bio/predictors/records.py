@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl4bio.chem.identity import other_parts, parent_molecule
-from rl4bio.chem.measurements import Unit, find_measure, on_p_scale
+from rl4bio.chem.measurements import Unit, check_scale, find_measure, on_p_scale
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.tables import Table, read_table
 from rl4bio.errors import DataError
@@ -82,6 +82,7 @@ def read_measured(
     places = (table.smiles_index(smiles, option="--smiles"), table.index(label, option="--label"))
     rows = [dict(zip(table.names, cells, strict=True)) for cells in table.rows]
     measure = find_measure(table.names, rows, label, types=types, place=str(path), option="--type")
+    check_scale(measure, unit, place=str(path), option="--unit")
     read = _Read()
     for row, cells in enumerate(table.rows):
         text = cells[places[1]].strip()

@@ -110,11 +110,17 @@ def find_predictor(where: str) -> Path:
             "with `rl4bio affinity`, which stores numbers alone"
         )
     if not (path / DESCRIPTION).is_file():
-        inside = sorted(p.name for p in path.glob("*") if p.suffix.lower() in _PICKLES)
+        inside = sorted(
+            str(p.relative_to(path))
+            for pattern in ("*", "model_*/*")  # chemprop's folders hold a folder a model
+            for p in path.glob(pattern)
+            if p.suffix.lower() in _PICKLES
+        )
         if inside:
             raise ModelError(
                 f"{where}: refused: holds the pickle {inside[0]} and no {DESCRIPTION}; a pickle "
-                "can run code when it is read; train the predictor again with `rl4bio affinity`"
+                "can run code when it is read; train the predictor again with `rl4bio affinity`, "
+                "or write your own model with save_own_model (docs/affinity.md)"
             )
         raise ModelError(
             f"{where}: no folder with a {DESCRIPTION}; give one that `rl4bio affinity` wrote, or "

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rl4bio.errors import ConfigError
+from rl4bio.errors import ConfigError, DataError, ModelError
 from rl4bio.files.plugin_file import MODULES, PREFIX
+from rl4bio.registry import about_options
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.checked import run_raw, run_reward
 from rl4bio.rewards.workers.guest import Guest
 from rl4bio.sections import RewardConfig
 from rl4bio.types import Sample, ScoreTable
+
+
+@contextlib.contextmanager
+def _about(where: str, options: Collection[str]) -> Iterator[None]:
+    """Put the place of a reward in front of what it says of its options."""
+    try:
+        yield
+    except (ConfigError, DataError, ModelError) as error:
+        if str(error).startswith("rewards["):
+            raise
+        raise type(error)(about_options(where, options, error)) from error
 
 
 @dataclass(kw_only=True)
@@ -52,7 +65,8 @@ class WeightedRewards:
         guests: dict[str, Guest] = {}
         for index, (config, reward) in enumerate(zip(configs, rewards.values(), strict=True)):
             if not needs_process(config):
-                reward.prepare()
+                with _about(f"rewards[{index}].options", config.options):
+                    reward.prepare()
                 continue
             guests[config.name] = Guest(
                 config,
@@ -113,6 +127,9 @@ def _is_foreign(value: Any) -> bool:
             found = REWARDS.get(name)
             if found.may_hang or (name in REWARDS.registered() and plugin_of(found) is not None):
                 return True
+        rules = value.get("rules")
+        if isinstance(rules, Mapping) and rules.get("alerts"):  # SMARTS of one's own
+            return True
         return any(map(_is_foreign, value.values()))
     return isinstance(value, list | tuple) and any(map(_is_foreign, value))
 

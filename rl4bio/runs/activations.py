@@ -26,6 +26,7 @@ CPU_BYTES = 30
 
 
 def tensor_bytes(parameters: Any) -> int:
+    """Bytes of the values of some tensors."""
     return sum(p.numel() * p.element_size() for p in parameters)
 
 
@@ -112,7 +113,7 @@ def norms_of_layer(model: Any) -> int:
         and tuple(module.weight.shape) == (text.hidden_size,)
         for module in model.modules()
     )
-    return max(0, found - 1) // text.num_hidden_layers  # one stands behind all layers
+    return max(0, found - 1) // int(text.num_hidden_layers)  # one stands behind all layers
 
 
 def _key_bytes(policy: Policy, config: RunConfig, width: int) -> int:
@@ -133,7 +134,7 @@ def _head_bytes(model: Any, tokens: int) -> int:
     weights = [p for p in head.parameters() if p.requires_grad]
     if not weights and type(head) is torch.nn.Linear:
         return 0
-    vocabulary = model.config.get_text_config().vocab_size
+    vocabulary = int(model.config.get_text_config().vocab_size)
     chunk = min(tokens, rows_at_once(vocabulary, torch.device("cpu"))) * vocabulary
     return 4 * 4 * chunk + 2 * tensor_bytes(weights)
 

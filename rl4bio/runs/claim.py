@@ -56,17 +56,21 @@ def find_moved(config: RunConfig, arguments: argparse.Namespace) -> None:
         config.output_dir, config.name = str(path.parent.parent), path.parent.name
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, option: str = "output_dir") -> None:
     """Refuse an output folder that cannot be made or written, before anything is loaded.
+
+    Args:
+        folder: need not be there.
+        option: that names it.
 
     Raises:
         StorageError: names the file or folder in the way.
     """
     place = nearest(folder)
     if not place.is_dir():
-        raise StorageError(f"{place}: is a file; choose another output_dir")
+        raise StorageError(f"{place}: is a file; choose another {option}")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise StorageError(f"{place}: cannot be written; choose another output_dir")
+        raise StorageError(f"{place}: cannot be written; choose another {option}")
 
 
 def check_room(config: RunConfig, policy: Policy) -> None:

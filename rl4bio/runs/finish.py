@@ -15,7 +15,7 @@ from rl4bio.config.load import config_dict
 from rl4bio.errors import Rl4bioError, StorageError
 from rl4bio.exports.card_code import Loading
 from rl4bio.exports.cards import model_card, prompt_facts
-from rl4bio.reports.run.report import write_run_report
+from rl4bio.reports.run.report import run_report, write_run_report
 from rl4bio.sections import NEW, RunConfig
 from rl4bio.storage import RunFolder, write_atomic, write_json
 from rl4bio.storage.folders import new_folder
@@ -83,8 +83,7 @@ def write_pages(
     card = run_card(config, policy, saved.name, summary)
     for path in (folder.card, saved / folder.card.name):
         write_atomic(path, card)
-    write_run_report(
-        folder.report,
+    page = run_report(
         title=config.name,
         config=config_dict(config),
         summary=summary,
@@ -92,6 +91,7 @@ def write_pages(
         completions=folder.completions,
         molecules=folder.molecules,
     )
+    write_run_report(folder.report, page, molecules=folder.molecules)
     write_json(folder.summary, summary)  # last: it says that the run is finished
 
 

@@ -41,6 +41,7 @@ class Launch:
 
     @property
     def world(self) -> int:
+        """All processes of the run."""
         return self.devices * self.nodes
 
     def describe(self) -> str:
@@ -222,7 +223,9 @@ def _without_launcher(
     found = {"gpu": cards, "cpu": 1, "mps": 1}[accelerator]
     devices = found if section.devices == "auto" else int(section.devices)
     if accelerator != "cpu" and devices > found:
-        raise ConfigError(f"trainer.devices: got {devices}, but there are {found} GPUs")
+        raise ConfigError(
+            f"trainer.devices: got {devices}, but there are {found} GPUs; ask for at most as many"
+        )
     wanted = {"NODE_RANK", "MASTER_ADDR"}
     if section.num_nodes > 1 and not wanted <= set(environment):
         raise ConfigError(
@@ -255,5 +258,6 @@ def _number(environment: Environment, name: str, default: int | None = None) -> 
         return int(given or "")
     except ValueError:
         raise ConfigError(
-            f"trainer.devices: the launcher's {name} is {given!r}, which is no number"
+            f"trainer.devices: the launcher's {name} is {given!r}, which is no number; correct or "
+            "unset it"
         ) from None

@@ -12,7 +12,7 @@ from rl4bio.callbacks.outputs import step_of
 from rl4bio.callbacks.progress import planned_steps
 from rl4bio.config.load import config_dict
 from rl4bio.errors import StorageError
-from rl4bio.reports.run.report import write_run_report
+from rl4bio.reports.run.report import run_report, write_run_report
 from rl4bio.runs.finish import read_metrics, summarize_run
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
@@ -52,8 +52,7 @@ class LivePage(pl.Callback):
             return
         seconds = time.monotonic() - self._started
         try:
-            write_run_report(
-                self.folder.report,
+            page = run_report(
                 title=f"{self.config.name}: step {step} of {planned_steps(trainer, pl_module)}",
                 config=config_dict(self.config),
                 summary=summarize_run(self.config, self.folder, pl_module, seconds=seconds),  # type: ignore[arg-type]
@@ -61,6 +60,7 @@ class LivePage(pl.Callback):
                 completions=self.folder.completions,
                 refresh_s=REFRESH_S,
             )
+            write_run_report(self.folder.report, page)
         except (OSError, StorageError) as error:
             self._failed = True
             log.warning("the live page cannot be written (%s); the run goes on without it", error)

@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rl4bio.callbacks.progress_line import aside
 from rl4bio.runs.launch import process_rank
@@ -23,7 +23,7 @@ MAX_RECORD = 2**20
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-class TerminalHandler(logging.StreamHandler):
+class TerminalHandler(logging.StreamHandler[TextIO]):
     """Lines on stderr, above a progress line that is drawn there."""
 
     def emit(self, record: logging.LogRecord) -> None:

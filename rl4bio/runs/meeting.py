@@ -39,7 +39,9 @@ def wait_for_folder(file: Path) -> None:
         try:
             store.wait([_MADE], JOIN)
         except RuntimeError as error:
-            raise RankError("the first process has ended before it began to train") from error
+            raise RankError(
+                "the first process has ended before it began to train; its message says why"
+            ) from error
     if not is_there_within(file, SEEN_WITHIN_S):
         raise RankError(
             f"{file.parent}: made by the first process, and not seen by this one; put "

@@ -88,6 +88,7 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
+        """Bytes at the fullest moment, which is in sampling or in updating."""
         sampling = self.rollout + self.key_values
         updating = self.gradients + self.activations
         lasting = self.process + self.weights + self.optimizer + self.reference + self.head

@@ -11,7 +11,7 @@ import yaml
 
 from rl4bio.errors import StorageError
 from rl4bio.reports.run.chain import write_chain_report
-from rl4bio.reports.run.report import write_run_report
+from rl4bio.reports.run.report import run_report, write_run_report
 from rl4bio.runs.finish import read_metrics
 from rl4bio.storage import RunFolder, read_json
 
@@ -41,8 +41,7 @@ def link_evaluation(root: Path, pages: Sequence[Path]) -> None:
                 folder.report, title=summary["name"], stages=summary["stages"], evaluations=places
             )
             return
-        write_run_report(
-            folder.report,
+        page = run_report(
             title=summary["name"],
             config=yaml.safe_load(folder.config.read_text("utf-8")),
             summary=summary,
@@ -51,5 +50,6 @@ def link_evaluation(root: Path, pages: Sequence[Path]) -> None:
             molecules=folder.molecules,
             evaluations=places,
         )
+        write_run_report(folder.report, page, molecules=folder.molecules)
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError, StorageError) as error:
         log.warning("%s: not linked to its evaluation (%s)", folder.report, error)

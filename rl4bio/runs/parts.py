@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import lightning as L
     import torch
 
+    from rl4bio.callbacks.checkpoint import RunCheckpoint
     from rl4bio.data.module import PromptDataModule
     from rl4bio.modules.base import PolicyModule
     from rl4bio.modules.policy import Policy
@@ -211,7 +212,7 @@ def check_callbacks(config: RunConfig) -> list[Any]:
 
 def build_callbacks(
     config: RunConfig, folder: RunFolder, *, resume: bool, molecules: bool = False
-) -> tuple[list, Any]:
+) -> tuple[list[L.Callback], RunCheckpoint]:
     """The configured callbacks with those that every run has, and the checkpoint one of them.
 
     Every run watches whether it learns. One that writes molecules also has a monitor of them and,
@@ -248,9 +249,8 @@ def build_callbacks(
     keep = {"keep_steps": config.logging.keep_steps}
     if molecules:
         usual["molecule_monitor"] = {}
-        usual |= (
-            {"molecule_table": keep, "molecule_pictures": {}} if config.logging.completions else {}
-        )
+        if config.logging.completions:
+            usual |= {"molecule_table": keep, "molecule_pictures": {}}
     for name, options in usual.items():
         if name not in named:
             chosen.append(CALLBACKS.build(name, options, where="callbacks"))

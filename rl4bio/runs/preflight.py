@@ -96,12 +96,7 @@ def plan_for(policy: Policy, samples: Sequence[Sample], config: RunConfig, card:
 def sample(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> Completions:
     """G completions of each sample at the run's own settings, on its device, in its precision."""
     with placed(policy, config):
-        sampling = Sampling(
-            max_new_tokens=config.rollout.max_completion_tokens,
-            temperature=config.rollout.temperature,
-            top_k=config.rollout.top_k,
-            group_size=config.grpo.group_size,
-        )
+        sampling = Sampling.at(config.rollout, group_size=config.grpo.group_size)
         seeds = [config.seed + n for n in range(len(samples))]
         return complete(policy, samples, sampling, seeds=seeds)
 

@@ -11,13 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-)
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from torch.distributed.rendezvous import rendezvous
 
 from rl4bio.errors import RankError
 from rl4bio.hardware import check_code, settle_cuda
@@ -107,7 +106,7 @@ def join(section: TrainerConfig) -> None:
     numbers: dict[str, int] = {"rank": launch.rank, "world_size": launch.world}
     try:
         with signals_end_it():
-            store, _, _ = next(torch.distributed.rendezvous("env://", **numbers, timeout=JOIN))
+            store, _, _ = next(rendezvous("env://", **numbers, timeout=JOIN))
             torch.distributed.init_process_group(
                 "nccl" if launch.accelerator == "gpu" else "gloo",
                 store=store,
@@ -164,6 +163,7 @@ class Ranks(DDPStrategy):
     """DDP whose processes end together, with the cause of the first that failed."""
 
     def setup_environment(self) -> None:
+        """Meet the other processes, and watch them from then on."""
         super().setup_environment()
         keep_company()
 
@@ -176,6 +176,7 @@ class Launcher(_SubprocessScriptLauncher):
     """Starts the other processes of this machine; Lightning's own would kill all at once."""
 
     def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        """Run the function here, once the others are started."""
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()
             watch_children(self.procs)

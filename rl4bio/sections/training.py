@@ -17,7 +17,7 @@ Optimizer = Literal["adamw", "muon", "adamw8bit", "paged_adamw8bit", "lion8bit"]
 Schedule = Literal["constant", "linear", "cosine", "cosine_with_restarts"]
 
 AUTO_TOKENS = 32768
-"""Tokens of a micro-batch that `grpo.tokens_per_micro_batch: auto` begins with."""
+"""Tokens of a micro-batch that `tokens_per_micro_batch: auto` begins with."""
 
 
 @dataclass(kw_only=True)
@@ -83,8 +83,8 @@ class GRPOConfig:
     matters."""
     tokens_per_micro_batch: int | Literal["auto"] = 8192
     """Tokens of one forward, every prompt counted once (padded ones where the engine does not serve
-    the model); at least one row. auto begins with 32768 and halves where the memory runs out (one
-    process; the result stays the same)."""
+    the model); at least one row. auto begins with 32768 and halves where the memory runs out; the
+    result stays the same."""
     mask_truncated: bool = False
     """Leave completions that hit the length limit out of the loss."""
     refill_rounds: int = 0
@@ -169,15 +169,23 @@ class SFTConfig:
     neftune_alpha: float = 0.0
     """Noise on the embeddings in training, uniform within alpha / sqrt(tokens * width) of each
     sequence (Jain et al., 2023, arXiv:2310.05914: 5 to 15); 0 = off."""
-    tokens_per_micro_batch: int = 8192
+    tokens_per_micro_batch: int | Literal["auto"] = 8192
     """Tokens of one forward (padded ones where the engine does not serve the model, or dropout is
-    active); at least one row."""
+    active); at least one row. auto begins with 32768 and halves where the memory runs out."""
     length_window: int = 1
     """Batches that are filled together from samples of like length; 1 = in the order drawn."""
 
     def __post_init__(self) -> None:
-        positive("sft", self, "max_tokens", "tokens_per_micro_batch", "length_window")
+        if self.tokens_per_micro_batch != "auto":
+            positive("sft", self, "tokens_per_micro_batch")
+        positive("sft", self, "max_tokens", "length_window")
         not_negative("sft", self, "prompt_loss_weight", "neftune_alpha")
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """`tokens_per_micro_batch` as a number: where auto begins."""
+        tokens = self.tokens_per_micro_batch
+        return AUTO_TOKENS if tokens == "auto" else tokens
 
 
 @dataclass(kw_only=True)

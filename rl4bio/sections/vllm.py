@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
-from rl4bio.sections.checks import positive, require
+from rl4bio.sections.checks import http_address, positive, require
 
 
 @dataclass(kw_only=True)
@@ -32,17 +31,8 @@ class VLLMConfig:
     def __post_init__(self) -> None:
         key = "rollout.vllm"
         if self.url is not None:
-            address = urlsplit(self.url)
-            require(
-                address.scheme in ("http", "https") and bool(address.hostname),
-                f"{key}.url",
-                f"got {self.url!r}, needs an address such as http://localhost:8000",
-            )
-            require(
-                "@" not in address.netloc,
-                f"{key}.url",
-                "holds a user or password; leave it out, and set VLLM_API_KEY to the server's key",
-            )
+            instead = "set VLLM_API_KEY to the server's key"
+            http_address(f"{key}.url", self.url, example="http://localhost:8000", instead=instead)
         ok = 0 < self.memory_fraction < 1
         require(ok, f"{key}.memory_fraction", f"got {self.memory_fraction}, needs (0, 1)")
         positive(key, self, "max_model_tokens", "timeout_s")

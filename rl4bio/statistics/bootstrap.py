@@ -43,7 +43,8 @@ def ratio_statistic(numerator: Any, denominator: Any) -> IndexStatistic:
     def statistic(index: NDArray[np.int64]) -> NDArray[np.float64]:
         total = below[index].sum(axis=1)
         ratio = np.full(len(index), np.nan)
-        return np.divide(above[index].sum(axis=1), total, out=ratio, where=total > 0)
+        np.divide(above[index].sum(axis=1), total, out=ratio, where=total > 0)
+        return ratio
 
     return statistic
 

@@ -77,7 +77,7 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     for k in range(1, min(only_a, only_b) + 1):
         term = term * (discordant - k + 1) // k  # C(n, k) from C(n, k - 1), exact
         tail += term
-    return min(1.0, 2 * tail / 2**discordant)
+    return min(1.0, float(2 * tail / 2**discordant))
 
 
 def paired_table(base: Sequence[bool], tuned: Sequence[bool]) -> PairedTable:

@@ -44,13 +44,6 @@ def per_class_f1(
     }
 
 
-def macro_f1(
-    gold: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str] = LABELS
-) -> float:
-    """Mean F1 over all labels, absent ones included with 0; NaN for no items."""
-    return sum(per_class_f1(gold, predicted, labels).values()) / len(labels)
-
-
 def label_mix(predicted: Sequence[str | None], labels: Sequence[str] = LABELS) -> dict[str, float]:
     """Share of each label, other predictions included, and of missing answers under `none`."""
     total = len(predicted) or math.nan
@@ -75,7 +68,7 @@ def f1_statistic(
     *,
     of: Sequence[str] | None = None,
 ) -> IndexStatistic:
-    """The mean F1 of the labels `of` (None = all, which is `macro_f1`) over resampled items.
+    """The mean F1 of the labels `of` over resampled items; None = all, absent ones with 0.
 
     Raises:
         ValueError: a gold label is not one of the labels, or the lengths differ.

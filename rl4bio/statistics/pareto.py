@@ -48,7 +48,8 @@ def _sweep(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     last = rows[:, -1]
     if rows.shape[1] == 1:
-        return last == last[0]
+        best: NDArray[np.bool_] = last == last[0]
+        return best
     before = np.concatenate([[-np.inf], np.maximum.accumulate(last)[:-1]])
     kept = last > before
     kept[0] = True  # also where it is minus infinity

@@ -83,7 +83,8 @@ def balanced_accuracy_statistic(
         recalls = [
             _divide((right & own)[index].sum(axis=1), own[index].sum(axis=1)) for own in of_label
         ]
-        return np.mean(recalls, axis=0)
+        mean: NDArray[np.float64] = np.mean(recalls, axis=0)
+        return mean
 
     return statistic
 
@@ -99,4 +100,5 @@ def _class_counts(
 def _divide(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
     """The ratio; NaN where the denominator is 0."""
     ratio = np.full(np.shape(above), np.nan)
-    return np.divide(above, below, out=ratio, where=below > 0)
+    np.divide(above, below, out=ratio, where=below > 0)
+    return ratio

@@ -46,7 +46,8 @@ def row_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     y = second - second.mean(axis=1, keepdims=True)
     scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     share = np.full(len(first), np.nan)
-    return np.divide((x * y).sum(axis=1), scale, out=share, where=scale > 0)
+    np.divide((x * y).sum(axis=1), scale, out=share, where=scale > 0)
+    return share
 
 
 def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

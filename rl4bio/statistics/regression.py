@@ -51,6 +51,7 @@ def r2_statistic(told: Sequence[float], labels: Sequence[float]) -> IndexStatist
         spread = ((wanted - wanted.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
         varied = wanted.max(axis=1) > wanted.min(axis=1)
         share = np.full(len(index), np.nan)
-        return 1 - np.divide(residual, spread, out=share, where=varied)
+        np.divide(residual, spread, out=share, where=varied)
+        return 1 - share
 
     return statistic

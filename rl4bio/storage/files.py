@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -24,9 +25,20 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(
-            f"{path}: cannot be written ({reason}); free space, or choose another output_dir"
-        ) from error
+        raise StorageError(f"{path}: cannot be written ({reason}); {_remedy(error)}") from error
+
+
+def _remedy(error: OSError) -> str:
+    """What to do about a write that the system refused."""
+    elsewhere = "choose another place (output_dir, --output)"
+    return {
+        errno.ENOSPC: f"free space, or {elsewhere}",
+        errno.EDQUOT: f"free space, or {elsewhere}",
+        errno.ENOENT: f"make its folder first, or {elsewhere}",
+        errno.ENOTDIR: f"a part of its path is a file: {elsewhere}",
+        errno.EEXIST: f"a file has this name: {elsewhere}",
+        errno.EISDIR: f"a folder has this name: {elsewhere}",
+    }.get(error.errno or 0, elsewhere)
 
 
 def sync_file(path: Path) -> None:

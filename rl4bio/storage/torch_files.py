@@ -24,6 +24,7 @@ MAX_PICKLE_BYTES = 2**21
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts keep the state dict beside other things."""
 
+SAVE_IT = "save model.state_dict() alone with torch.save"
 _ZIP = b"PK\x03\x04"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The first pickle of files older than torch 1.6: a magic number."""
@@ -166,14 +167,15 @@ def _state_dict(path: Path, found: Any) -> tuple[dict[str, Tensor], list[str]]:
             break
     if not state:
         kind = "an empty dict" if isinstance(found, dict) else f"a {type(found).__name__}"
-        raise ModelError(f"{path}: holds {kind} and not a state dict of name -> tensor")
+        raise ModelError(f"{path}: holds {kind} and not a state dict of name -> tensor; {SAVE_IT}")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise ModelError(
-                f"{path}: not a state dict: {name!r} holds a {type(value).__name__} and no tensor"
+                f"{path}: not a state dict: {name!r} holds a {type(value).__name__} and no tensor; "
+                f"{SAVE_IT}"
             )
         if value.layout != torch.strided or value.device.type != "cpu":
-            raise ModelError(f"{path}: {name!r} is no dense tensor")
+            raise ModelError(f"{path}: {name!r} is no dense tensor; {SAVE_IT}")
     return state, others
 
 

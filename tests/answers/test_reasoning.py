@@ -88,8 +88,8 @@ def test_an_opened_answer_is_read_back() -> None:
 
 
 def test_long_texts_take_linear_time() -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     for piece in ("wait ", "no, ", "<reasoning>", "let me just ", "re", "\n", ".  "):
         corrects_itself(piece * 40_000)
         reasoning_of(piece * 40_000)
-    assert time.perf_counter() - start < 5
+    assert time.thread_time() - start < 5

@@ -14,7 +14,7 @@ pytest.importorskip("trl", reason="needs the extra [bench]")
 
 from benchmarks.trl_step import build_trainer
 from rl4bio.functional.advantages import group_advantages
-from rl4bio.functional.losses import grpo_loss
+from rl4bio.functional.losses import LOSSES, grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.engine_check import engine_serves
@@ -110,21 +110,26 @@ def through_the_engine(trainer: Any, batch: dict[str, Tensor]) -> Scored:
 
 
 def our_loss(
-    scored: Scored, batch: dict[str, Tensor], *, kind: Any, kl_ratio_weight: bool
+    scored: Scored, batch: dict[str, Tensor], objective: GRPOConfig, *, drift: float = 0.0
 ) -> Tensor:
     mask = batch["completion_mask"].bool()
     logprobs, entropy = scored
     tokens = TokenBatch(
         logprobs=logprobs,
-        old_logprobs=logprobs,
+        old_logprobs=drifted(logprobs, drift),
         advantages=batch["advantages"],
         mask=mask,
         ref_logprobs=batch["ref_per_token_logps"],
         entropy=entropy,
     )
-    objective = GRPOConfig(loss=kind, kl_coef=BETA, kl_ratio_weight=kl_ratio_weight)
     window = Window(num_rows=len(mask), num_tokens=float(mask.sum()), max_tokens=COMPLETION)
     return grpo_loss(tokens, objective, window).total
+
+
+def drifted(logprobs: Tensor, spread: float) -> Tensor:
+    """What the policy that sampled gave the tokens, where updates have moved it since."""
+    noise = torch.randn(logprobs.shape, generator=torch.Generator().manual_seed(1))
+    return logprobs.detach() + spread * noise
 
 
 def gradient(trainer: Any, loss: Tensor) -> dict[str, Tensor]:
@@ -159,28 +164,56 @@ def test_the_reference_is_trls(trainer: Any, batch: dict[str, Tensor], score: Sc
     assert float((policy[mask] - theirs).abs().mean()) > 0.05  # the KL term has something to do
 
 
+def assert_as_trls(trainer: Any, ours: Tensor, theirs: Tensor) -> None:
+    """Loss and gradient, the whole and each tensor, so that no small layer hides."""
+    # The absolute part: terms as large as an advantage cancel in the loss.
+    torch.testing.assert_close(ours, theirs, rtol=RELATIVE, atol=1e-7)
+    found, expected = gradient(trainer, ours), gradient(trainer, theirs)
+    flat = (torch.cat([g.flatten() for g in side.values()]) for side in (found, expected))
+    assert relative(*flat) < RELATIVE
+    for name, grad in expected.items():
+        assert relative(found[name], grad) < 10 * RELATIVE, name
+
+
 @pytest.mark.parametrize("score", [plain, through_the_engine])
 @pytest.mark.parametrize("kl_ratio_weight", [False, True])
 @pytest.mark.parametrize("kind", ["dapo", "grpo", "dr_grpo", "bnpo"])
 def test_loss_and_gradient_are_trls(
     trainer: Any,
     batch: dict[str, Tensor],
-    kind: str,
+    kind: Any,
     kl_ratio_weight: bool,
     score: Score,
 ) -> None:
     trainer.loss_type = kind
     trainer.args.use_bias_correction_kl = kl_ratio_weight
     theirs = trainer._compute_loss(trainer.model, batch)
-    expected = gradient(trainer, theirs)
+    objective = GRPOConfig(loss=kind, kl_coef=BETA, kl_ratio_weight=kl_ratio_weight)
+    assert_as_trls(trainer, our_loss(score(trainer, batch), batch, objective), theirs)
 
-    ours = our_loss(score(trainer, batch), batch, kind=kind, kl_ratio_weight=kl_ratio_weight)
-    found = gradient(trainer, ours)
 
-    # The absolute part: terms as large as an advantage cancel in the loss.
-    torch.testing.assert_close(ours, theirs, rtol=RELATIVE, atol=1e-7)
-    flat = (torch.cat([g.flatten() for g in side.values()]) for side in (found, expected))
-    assert relative(*flat) < RELATIVE
-    # Each tensor for itself, so that a small layer cannot hide behind a large one.
-    for name, grad in expected.items():
-        assert relative(found[name], grad) < 10 * RELATIVE, name
+@pytest.mark.parametrize("ratio_weight", [False, True])
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_second_update_is_trls(
+    trainer: Any,
+    batch: dict[str, Tensor],
+    kind: Any,
+    level: Any,
+    ratio_weight: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every kind where the policy has moved since it sampled, so that clips and gates bite."""
+    scored, high = plain(trainer, batch), 1.5 if kind == "cispo" else 0.28
+    monkeypatch.setattr(trainer, "loss_type", kind)
+    monkeypatch.setattr(trainer, "importance_sampling_level", level)
+    monkeypatch.setattr(trainer, "epsilon_high", high)
+    monkeypatch.setattr(trainer.args, "use_bias_correction_kl", ratio_weight)
+    old = drifted(scored[0], 0.4)
+    theirs = trainer._compute_loss(trainer.model, {**batch, "old_per_token_logps": old})
+    options: Any = {"level": level, "clip_high": high, "kl_ratio_weight": ratio_weight}
+    objective = GRPOConfig(loss=kind, kl_coef=BETA, **options)
+    on_policy = our_loss(scored, batch, objective)
+    ours = our_loss(scored, batch, objective, drift=0.4)
+    assert abs(float(ours.detach() - on_policy.detach())) > 1e-4
+    assert_as_trls(trainer, ours, theirs)

@@ -29,11 +29,27 @@ DRUGS = {
     "bortezomib": "CC(C)C[C@H](NC(=O)[C@H](Cc1ccccc1)NC(=O)c1cnccn1)B(O)O",
     "tamiflu": "CCOC(=O)C1=C[C@@H](OC(CC)CC)[C@H](NC(C)=O)[C@@H](N)C1",
     "penicillin G": "CC1(C)S[C@@H]2[C@H](NC(=O)Cc3ccccc3)C(=O)N2[C@H]1C(=O)O",
+    "molnupiravir": "CC(C)C(=O)OCC1OC(n2ccc(NO)nc2=O)C(O)C1O",
+    "ascorbic acid": "OCC(O)C1OC(=O)C(O)=C1O",
+    "betaine": "C[N+](C)(C)CC(=O)[O-]",
+    "a tetrazolate": "C[N+](C)(C)CCc1nn[n-]n1",
+    "a sulfoximine": "CS(=N)(=O)c1ccccc1",
+    "ranitidine": "CNC(=C[N+](=O)[O-])NCCSCc1ccc(CN(C)C)o1",
     "tofacitinib": "C[C@@H]1CCN(C(=O)CC#N)C[C@@H]1N(C)c1ncnc2[nH]ccc12",
 }
 BAD = {
     "radicals": ["CCC[N]", "OC[CH]CN1CCOCC1", "[CH2]Oc1ccccc1", "[C]Oc1ccccc1", "CC[O]", "[CH3]"],
-    "valences": ["CC[CH-]C", "C[O+](C)C", "Ic1ccccc1I(C)C", "CS(F)(F)(F)(F)F", "C[Cl+]C"],
+    "valences": [
+        "CC[CH-]C",
+        "C[O+](C)C",
+        "Ic1ccccc1I(C)C",
+        "CS(F)(F)(F)(F)F",
+        "C[Cl+]C",
+        "CS(C)(C)C",
+        "CP(C)(C)(C)C",
+        "C=S=C",
+        "O=S(=O)=NC",
+    ],
     "elements": [
         "c1ccccc1[At]",
         "C[Po]",
@@ -53,12 +69,22 @@ BAD = {
         "[NH3+]CC([O-])CC[NH3+]",
         "C[NH2+][NH-]",
         "[O-]CC[NH2+]CC[NH2+]CC[O-]",
+        "C[N+](C)(C)CC([O-])C",  # no anion beside water: an alkoxide, an amide ion, a thiolate
+        "C[N+](C)(C)CC[N-]C",
+        "C[N+](C)(C)CC[S-]",
     ],
     "atoms": ["C1CC1" * 30],
     "rings": ["C1CC2CC1CC2" * 6, "C1" + "C" * 21 + "1"],
     "rotatable": ["C(=O)NCC(O)C" * 8],
     "chains": ["C" * 30, "COCCOCCOCCOCCOC", "FC(F)(F)C(F)(F)C(F)(F)C(F)(F)C(F)(F)F"],
     "unstable": [
+        "C=C(O)c1ccccc1",  # tautomers that nobody isolates
+        "C=C(N)C",
+        "CC(=C)S",
+        "NC(=N)O",
+        "O=COC(=O)c1ccccc1",
+        "CC(=O)C(=O)C(C)=O",
+        "N#CC(C#N)(C#N)C",
         "COOC",
         "OOOOc1ccccc1",
         "NNNNc1ccccc1",
@@ -109,6 +135,13 @@ def test_rules_of_ones_own() -> None:
     assert rules is not None
     assert broken_rules(aldehyde, rules) == ("atoms", "alerts", "catalogs")
     assert broken_rules(aldehyde) == ()
+
+
+def test_alerts_of_ones_own_match_the_stereochemistry_that_they_spell() -> None:
+    rules = Rules(alerts=["C[C@H](N)C(=O)O"])
+    assert broken_rules(read_smiles("C[C@H](N)C(=O)O"), rules) == ("alerts",)
+    assert broken_rules(read_smiles("C[C@@H](N)C(=O)O"), rules) == ()
+    assert broken_rules(read_smiles("C[C@@H](N)C(=O)O"), Rules(alerts=["CC(N)C(=O)O"])) != ()
 
 
 def test_what_is_no_rule_is_refused() -> None:

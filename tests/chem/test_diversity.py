@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import pytest
 
 from rl4bio.chem.diversity import (
     internal_diversity,
-    novelty,
     scaffold_counts,
     scaffold_diversity,
-    scaffold_similarity,
     snn,
     unique_fraction,
 )
@@ -63,14 +60,11 @@ def test_nearest_neighbours() -> None:
     assert snn(found, found) == 1
 
 
-def test_unique_and_novel() -> None:
+def test_unique() -> None:
     canonicals = ["CCO", "", "CCO", "C", "N"]
     assert unique_fraction(canonicals) == 3 / 4
     assert unique_fraction(canonicals, first=2) == 1 / 2  # the first two valid ones
-    assert novelty(canonicals, {"C", "CCC"}) == 2 / 3  # of the three different ones
-    assert novelty(["C", "C"], {"C"}) == 0
     assert math.isnan(unique_fraction([""]))
-    assert math.isnan(novelty([], {"C"}))
 
 
 def test_scaffolds() -> None:
@@ -82,11 +76,3 @@ def test_scaffolds() -> None:
     assert scaffold_counts(molecules, min_rings=0) == {naphthalene: 2, benzene: 2}
     assert scaffold_diversity(molecules) == 2 / 5
     assert math.isnan(scaffold_diversity(molecules[3:4]))
-
-
-def test_scaffold_similarity_is_a_cosine() -> None:
-    first = Counter(a=3, b=4)  # length 5
-    assert scaffold_similarity(first, Counter(a=1)) == pytest.approx(3 / 5)
-    assert scaffold_similarity(first, Counter(a=6, b=8)) == pytest.approx(1)
-    assert scaffold_similarity(first, Counter(c=1)) == 0
-    assert math.isnan(scaffold_similarity(first, Counter()))

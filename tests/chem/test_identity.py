@@ -99,3 +99,21 @@ def test_parents_of_real_molecules_are_fixed_points(shared_data: Path) -> None:
             found = parent(molecule, stereo=stereo)
             again = read_smiles(found)
             assert (again.canonical, parent(again, stereo=stereo)) == (found, found)
+
+
+@pytest.mark.parametrize(
+    ("dipole", "plain"),
+    [
+        ("C[S+](C)[O-]", "CS(C)=O"),
+        ("C[S@+]([O-])c1ccccc1", "C[S@](=O)c1ccccc1"),
+        ("C[S+2]([O-])([O-])C", "CS(C)(=O)=O"),
+        ("C[P+](C)(C)[O-]", "CP(C)(C)=O"),
+        ("[CH2-][P+](C)(C)C", "C=P(C)(C)C"),
+        ("C[S+](C)[N-]C", "CN=S(C)C"),
+        ("CC1=CC=CC=C1N(=O)=O", "Cc1ccccc1[N+](=O)[O-]"),
+        ("CC1=CC=N(=O)C=C1", "Cc1cc[n+]([O-])cc1"),
+    ],
+)
+def test_a_dipole_is_a_spelling(dipole: str, plain: str) -> None:
+    assert name(dipole) == name(plain) == plain
+    assert name("C[S+](C)C.[Cl-]") == "C[S+](C)C"  # a cation of its own

@@ -95,3 +95,51 @@ def test_the_scale_by_hand() -> None:
     assert on_p_scale(7.5, "p") == 7.5
     with pytest.raises(ValueError, match="needs a nM above 0"):
         on_p_scale(0, "nM")
+
+
+def test_published_values_go_with_their_own_columns() -> None:
+    """A table of ChEMBL's web service holds both: 0.1 uM, standardised to 100 nM."""
+    table: list[dict[str, object]] = [
+        {
+            "standard_relation": "=",
+            "standard_value": "100",
+            "standard_units": "nM",
+            "pchembl_value": "7",
+            "relation": "<",
+            "value": "0.1",
+            "units": "uM",
+        }
+    ]
+    published, standard, p = (
+        find(table, label) for label in ("value", "standard_value", "pchembl_value")
+    )
+    assert published.columns == {"relation": "relation", "unit": "units"}
+    assert standard.columns == {"relation": "standard_relation", "unit": "standard_units"}
+    assert p.columns["relation"] == "standard_relation"
+    assert published.unit(table[0], None) == "uM"
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "left"),
+    [
+        ("op", ["=", ">", "lt"], 1),
+        ("what", ["=", ">", "<"], 1),  # signs alone
+        ("operator", ["Ann", "Bo", "Cy"], 3),  # people
+        ("sign", ["+", "-", "+"], 3),
+        ("censored", ["0", "1", "true"], 1),
+        ("Activity Comment", ["Active", "Not Active", "inconclusive"], 1),
+        ("comment", ["by hand", "", "second batch"], 3),
+    ],
+)
+def test_what_a_column_tells(column: str, cells: list[str], left: int) -> None:
+    table: list[dict[str, object]] = [{column.lower(): cell, "pic50": "5"} for cell in cells]
+    measure = find(table, "pic50")
+    assert sum(measure.wants(row, "5") for row in table) == left
+
+
+def test_a_row_without_a_unit_is_none_of_nm() -> None:
+    table = rows("C|IC50|=|5|nM", "CC|IC50|=|6|")
+    measure = find(table)
+    assert [measure.unit(row, None) for row in table] == ["nM", None]
+    assert measure.left_out == {"without a unit (column 'standard units')": 1}
+    assert measure.unit(table[1], "uM") == "uM"

@@ -165,3 +165,41 @@ def test_tables_as_programs_save_them(
 def test_a_column_of_drugs_is_one_of_molecules(tmp_path: Path) -> None:
     (path := tmp_path / "a.csv").write_text("Drug_ID,Drug,Y\nx,CCO,1\n")
     assert column(path) == [(2, "CCO")]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "cells", "read"),
+    [
+        (";", ["6,5", "7", "8,25"], ["6.5", "7", "8.25"]),
+        (";", ["1.234,5", "10.000", "3"], ["1234.5", "10000", "3"]),
+        (";", ["1,234.5", "2"], ["1234.5", "2"]),
+        (",", ['"1,234"', '"10,000"', "5"], ["1234", "10000", "5"]),
+        (",", ['"6,5"', '"7,125"'], ["6.5", "7.125"]),
+        ("\t", ["10,000", "1.5"], ["10000", "1.5"]),
+        ("\t", ["10,000", "15"], ["10,000", "15"]),  # either: left to be refused
+        ("\t", ["1 234", "10\u00a0000"], ["1234", "10000"]),
+        (";", ["1'234", "> 10'000"], ["1234", "> 10000"]),
+        (";", ["1,5", "none"], ["1,5", "none"]),  # a column of texts
+        (",", ["1.234", "2.5"], ["1.234", "2.5"]),
+    ],
+)
+def test_numbers_as_people_write_them(
+    delimiter: str, cells: list[str], read: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    lines = [f"smiles{delimiter}y", *(f"CCO{delimiter}{cell}" for cell in cells)]
+    path.write_text("\n".join(lines), "utf-8")
+    assert [row[1] for row in read_table(path, option="--data").rows] == read
+
+
+def test_blanks_behind_the_last_column(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("smiles,y\nCCO,5,,\nCCN,6,\n")
+    assert read_table(path, option="--data").rows == [["CCO", "5"], ["CCN", "6"]]
+
+
+@pytest.mark.parametrize("line", ["CCO,ethanol", "CCO;1;2", '"CCO"', '"CCO" x', "CCO\tx y"])
+def test_a_molecule_ends_where_no_smiles_goes_on(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.smi"
+    path.write_text(f"{line}\n")
+    assert read_table(path, option="--data").rows == [["CCO"]]

@@ -82,10 +82,36 @@ def test_refusals(changes: dict[str, Any], message: str, tmp_path: Path) -> None
     assert message in str(caught.value)
 
 
-def test_a_launcher_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(ConfigError, match="WORLD_SIZE=4"):
+@pytest.mark.parametrize(
+    ("surroundings", "message"),
+    [
+        (
+            {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"},
+            "torchrun has started 4 processes; start one",
+        ),
+        (
+            {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"},
+            "slurm has started 2 processes; start one",
+        ),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "x"}, "has 2 tasks, and this is its script"),
+    ],
+)
+def test_a_launcher_is_refused(
+    surroundings: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
         plan(arguments(tmp_path, seeds="1,2"))
+
+
+def test_one_process_of_a_launcher_and_a_reserved_shell_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in {**alone, "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "interactive"}.items():
+        monkeypatch.setenv(name, value)
+    assert len(plan(arguments(tmp_path, seeds="1,2"))) == 2
 
 
 def test_a_taken_name_is_found_before_the_first_run(tmp_path: Path) -> None:

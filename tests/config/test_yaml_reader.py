@@ -96,11 +96,11 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=[text[:24] for text, _ in REFUSED])
 def test_refused_with_name_and_line(text: str, message: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(ConfigError) as caught:
         parse_yaml(text, "f")
     assert message in str(caught.value)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_alias_bomb_is_refused_at_once() -> None:
@@ -108,10 +108,10 @@ def test_alias_bomb_is_refused_at_once() -> None:
     bomb = "a0: &a0 [x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
     )
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(ConfigError, match="anchors are refused"):
         parse_yaml(bomb, "bomb.yaml")
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_lines_of_nested_keys() -> None:

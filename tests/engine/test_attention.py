@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rl4bio.engine import attention
-from rl4bio.engine.attention import PackedAttention, capped
+from rl4bio.engine.attention import How, PackedAttention, capped
 from rl4bio.engine.layout import Packed, pack
 from rl4bio.engine.packed_logprobs import Halves
 
@@ -50,7 +50,7 @@ def attend(packed: Packed, states: list[Tensor], softcap: float | None) -> tuple
 
     layout = PackedAttention(packed, fused=False)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        mixed = layout.attend(0, *states, scale=0.5, window=16, softcap=softcap)
+        mixed = layout.attend(0, *states, How(scale=0.5, window=16, softcap=softcap))
     return mixed, max(sizes)
 
 

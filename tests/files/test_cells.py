@@ -116,10 +116,10 @@ def test_prose_that_begins_with_a_bracket() -> None:
     ["[", "['", "{'a':", "array(", "'a' ", "np.str_('a')", "b'", "...", "\\'", "1", "e5", "<"],
 )
 def test_time_is_linear(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(ValueError, match="context is"):
         spelled_out("[" + unit * (200_000 // len(unit)) + "!", "context")
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,16 @@ def silent_server() -> Iterator[str]:
 
 
 def test_what_comes_in_time_is_given() -> None:
-    assert within(10, lambda: 3) == 3
+    assert within(10, max, 1, 3) == 3
     with pytest.raises(ZeroDivisionError):
         within(10, lambda: 1 // 0)
+
+
+def test_a_call_that_hangs_is_left() -> None:
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
+        within(0.2, time.sleep, 30)
+    assert time.monotonic() - started < 5
 
 
 @pytest.fixture

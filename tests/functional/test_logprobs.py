@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rl4bio.errors import ShapeError
 from rl4bio.functional import logprobs as kernel
-from rl4bio.functional.logprobs import logprobs_and_entropy, token_entropy, token_logprobs
+from rl4bio.functional.logprobs import logprobs_and_entropy, token_logprobs
 
 # fewer logits than one row, than one token, and more than all
 BLOCKS = [1, 150, 10**6]
@@ -80,11 +80,10 @@ def test_half_precision_logits_are_upcast_first(dtype: torch.dtype) -> None:
     torch.testing.assert_close(entropy.double(), expected_entropy, atol=1e-6, rtol=1e-6)
 
 
-def test_the_three_functions_agree() -> None:
+def test_both_functions_agree() -> None:
     logits, ids = random_inputs()
-    logprobs, entropy = logprobs_and_entropy(logits, ids, temperature=0.9)
+    logprobs, _ = logprobs_and_entropy(logits, ids, temperature=0.9)
     assert torch.equal(token_logprobs(logits, ids, temperature=0.9), logprobs)
-    assert torch.equal(token_entropy(logits, temperature=0.9), entropy)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -94,7 +93,6 @@ def test_gradients_of_both_outputs(monkeypatch: pytest.MonkeyPatch, block: int) 
     logits = logits.double().requires_grad_()
     assert torch.autograd.gradcheck(lambda z: logprobs_and_entropy(z, ids, temperature=0.7), logits)
     assert torch.autograd.gradcheck(lambda z: token_logprobs(z, ids, temperature=0.7), logits)
-    assert torch.autograd.gradcheck(lambda z: token_entropy(z, temperature=0.7), logits)
 
 
 def test_a_token_of_probability_zero_gets_no_gradient_and_spoils_none() -> None:
@@ -155,7 +153,7 @@ def test_wrong_arguments_are_named() -> None:
     ):
         token_logprobs(logits, ids[:, :4])
     with pytest.raises(ShapeError, match="logits has shape"):
-        token_entropy(logits[0])
+        logprobs_and_entropy(logits[0], ids)
     for temperature in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="temperature is"):
             token_logprobs(logits, ids, temperature=temperature)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rl4bio.chem.tokens import vocabulary_of
+from rl4bio.chem.tokens import split_smiles, vocabulary_of
 from rl4bio.errors import DataError, ModelError
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.batching import Rows, cut
@@ -46,7 +46,7 @@ SAMPLES = [
 
 def smiles_policy(properties: int = 2, scaffold: int = LENGTH, *, start: bool = True) -> Policy:
     """Two random layers; every weight is large enough that a mistake would show."""
-    vocabulary = vocabulary_of(["CC(=O)Oc1ccccc1C#N", "BrCCl", "n2cc2F"])
+    vocabulary = vocabulary_of(map(split_smiles, ["CC(=O)Oc1ccccc1C#N", "BrCCl", "n2cc2F"]))
     torch.manual_seed(properties + scaffold)
     config = MolGPTConfig(
         vocab_size=len(vocabulary),

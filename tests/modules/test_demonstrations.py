@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rl4bio.chem.tokens import vocabulary_of
+from rl4bio.chem.tokens import split_smiles, vocabulary_of
 from rl4bio.errors import DataError
 from rl4bio.modules.demonstrations import (
     Demonstrations,
@@ -40,7 +40,7 @@ def imitator(
             switch_off_dropout(policy.model)
             return policy, four_samples
         shape = NewMolGPTConfig(num_layers=2, num_heads=2, width=32, block_size=30, dropout=0.0)
-        vocabulary = vocabulary_of(SMILES)
+        vocabulary = vocabulary_of(map(split_smiles, SMILES))
         tokenizer, model = new_molgpt(shape, lambda: vocabulary, attention="eager")
         torch.manual_seed(0)
         with torch.no_grad():  # large enough that a wrong position shows

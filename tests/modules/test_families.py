@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from rl4bio.hardware import resolve_4bit_dtype, resolve_attention, resolve_precision
+from rl4bio.hardware import resolve_attention, resolve_precision
 from rl4bio.modules.chat_template import has_system_role
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
@@ -352,11 +352,11 @@ class TestFamily:
 
 
 HARDWARE = [
-    # capability, precision and 4-bit type of Gemma, and of the others
-    (None, ("32-true", "float32"), ("32-true", "float32")),
-    ((7, 5), ("32-true", "float32"), ("16-mixed", "float16")),
-    ((8, 0), ("bf16-mixed", "bfloat16"), ("bf16-mixed", "bfloat16")),
-    ((9, 0), ("bf16-mixed", "bfloat16"), ("bf16-mixed", "bfloat16")),
+    # capability, precision of Gemma, and of the others
+    (None, "32-true", "32-true"),
+    ((7, 5), "32-true", "16-mixed"),
+    ((8, 0), "bf16-mixed", "bf16-mixed"),
+    ((9, 0), "bf16-mixed", "bf16-mixed"),
 ]
 
 
@@ -366,14 +366,13 @@ def test_precision_and_attention_by_hardware(
     policies: Callable[[str], Policy],
     name: str,
     capability: tuple[int, int] | None,
-    gemma: tuple[str, str],
-    others: tuple[str, str],
+    gemma: str,
+    others: str,
 ) -> None:
     family = policies(name).family
-    expected, four_bit = gemma if name == "gemma3" else others
+    expected = gemma if name == "gemma3" else others
     precision = resolve_precision("auto", family=family, capability=capability).value
     assert precision == expected
-    assert resolve_4bit_dtype(family=family, capability=capability).value == four_bit
     flash = capability is not None and capability >= (8, 0)
     for installed in (False, True):
         kernel = resolve_attention(

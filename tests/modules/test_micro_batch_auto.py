@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from rl4bio.modules.grpo import GRPOLightningModule
+from rl4bio.modules.base import PolicyModule
+from rl4bio.modules.loading import load_policy
+from rl4bio.modules.sft import SFTLightningModule
+from rl4bio.sections import OptimConfig, PolicyConfig, SFTConfig
 from tests.modules.test_bad_numbers import make_grpo, steps  # noqa: F401
 
 
-def small_memory(module: GRPOLightningModule, tokens: int) -> list[int]:
+def small_memory(module: PolicyModule, tokens: int) -> list[int]:
     """Lets forwards of more tokens ask the allocator for more than there is; keeps what was asked.
 
     Sampling has its own tokens and is left alone.
@@ -27,7 +30,9 @@ def small_memory(module: GRPOLightningModule, tokens: int) -> list[int]:
         if asked[-1] > tokens:
             torch.empty(1 << 55, dtype=torch.uint8)
 
-    module.model.get_submodule("model.layers.1.mlp").register_forward_pre_hook(before)
+    named = dict(module.model.named_modules())
+    layer = next(part for name, part in named.items() if name.endswith("layers.1.mlp"))
+    layer.register_forward_pre_hook(before)
     return asked
 
 
@@ -59,6 +64,58 @@ def test_it_halves_and_goes_on(
     theirs = weights(whole)
     for name, weight in weights(module).items():
         torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-4, msg=name)
+
+
+def make_sft(folder: Path, tokens: Any) -> SFTLightningModule:
+    return SFTLightningModule(
+        load_policy(PolicyConfig(checkpoint=str(folder))),
+        sft=SFTConfig(tokens_per_micro_batch=tokens),
+        optim=OptimConfig(lr=1e-3),
+        max_steps=4,
+    )
+
+
+def test_demonstrations_halve_too(
+    tiny_policy_folder: Path,
+    steps: Callable[..., Any],  # noqa: F811
+    package_log: pytest.LogCaptureFixture,
+) -> None:
+    whole = make_sft(tiny_policy_folder, "auto")
+    wanted = steps(whole, 2)
+    module = make_sft(tiny_policy_folder, "auto")
+    asked = small_memory(module, 30)
+    found = steps(module, 2)
+    assert asked[0] > 30 >= max(asked[-2:])
+    assert "the memory ran out in step 1: micro-batches have" in package_log.text
+    for one, other in zip(wanted, found, strict=True):
+        assert other["train/loss"] == pytest.approx(one["train/loss"], rel=1e-4)
+    theirs = weights(whole)
+    for name, weight in weights(module).items():
+        torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-4, msg=name)
+
+
+def test_demonstrations_name_their_phase(
+    tiny_policy_folder: Path,
+    steps: Callable[..., Any],  # noqa: F811
+) -> None:
+    module = make_sft(tiny_policy_folder, 8192)
+    small_memory(module, 10)
+    with pytest.raises(RuntimeError, match="can't allocate") as error:
+        steps(module, 1)
+    assert error.value.__notes__[0].startswith("in the imitation of step 1; lower sft.tokens_per")
+
+
+def test_a_step_of_the_optimiser_is_not_begun_again(
+    tiny_policy_folder: Path,
+    steps: Callable[..., Any],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some weights may have moved already."""
+    module = make_grpo(tiny_policy_folder, tokens_per_micro_batch="auto")
+    monkeypatch.setattr(torch.optim.AdamW, "_init_group", lambda *_: torch.empty(1 << 55))
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        steps(module, 1)
+    assert module.halvings == 0
 
 
 def test_a_number_is_kept_and_the_phase_is_named(
@@ -95,3 +152,7 @@ def test_the_configuration_takes_it(tmp_path: Path) -> None:
     for wrong in ("0", "-3", "large", "1.5"):
         with pytest.raises(ConfigError, match=r"grpo\.tokens_per_micro_batch"):
             load_config("rl4bio:pubmedqa_nano", [f"grpo.tokens_per_micro_batch={wrong}"])
+        with pytest.raises(ConfigError, match=r"sft\.tokens_per_micro_batch"):
+            load_config("rl4bio:pubmedqa_nano", [f"sft.tokens_per_micro_batch={wrong}"])
+    config = load_config("rl4bio:pubmedqa_nano", ["sft.tokens_per_micro_batch=auto"])
+    assert config.sft.micro_batch_tokens == 32768

@@ -1,4 +1,4 @@
-"""rl4bio.predictors.own_model: a model in ONNX as the predictor of a reward."""
+"""rl4bio.predictors.own_model: a model of one's own as the predictor of a reward."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rdkit.Chem import rdFingerprintGenerator
 from rl4bio.chem.features import MORGAN, feature_rows
 from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import DataError, MissingPackageError, ModelError
-from rl4bio.predictors import own_model
+from rl4bio.predictors import own_engines, own_model
 from rl4bio.predictors.own_model import save_own_model
 from rl4bio.predictors.storage import load_predictor, read_predictor
 from rl4bio.rewards.molecules.affinity import AffinityReward
@@ -134,9 +134,42 @@ def test_what_does_not_fit(
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    own_model._runtime.cache_clear()
+    own_engines._package.cache_clear()
     with pytest.raises(MissingPackageError, match=r"rl4bio\[onnx\]"):
         write(tmp_path / "mine", b"")
+
+
+def test_an_ensemble_says_how_far_it_disagrees(linear: tuple[Any, bytes], tmp_path: Path) -> None:
+    """Of the sum of n bits and of its negative: mean 0, standard deviation n."""
+    onnx, plus = linear
+    graph = onnx.load_from_string(plus)
+    weights = graph.graph.initializer[0]
+    weights.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weights), "w"))
+    folder = tmp_path / "mine"
+    save_own_model(
+        folder,
+        [plus, graph.SerializeToString()],
+        features=FEATURES,
+        training=SMILES,
+        values={"up": [1.0, 2, 3, 4, 5, 6]},
+    )
+    (found,) = load_predictor(str(folder)).targets["up"].predict([read_smiles("CCO")])
+    bits = float(feature_rows([read_smiles("CCO")], FEATURES).sum())
+    assert (found.affinity, found.spread) == (0.0, bits)
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "model.pkl", "model_0.joblib"])
+def test_other_files_are_not_read(linear: tuple[Any, bytes], tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path / "mine", linear[1])
+    path = folder / own_model.DESCRIPTION
+    path.write_text(path.read_text().replace('"model.onnx"', json.dumps(name)))
+    with pytest.raises(ModelError, match="is no name of a model"):
+        read_predictor(folder)
+
+
+def test_what_is_no_model() -> None:
+    with pytest.raises(ModelError, match="needs the bytes of an ONNX file"):
+        save_own_model("never", {}, features=FEATURES, training=["CCO"], values={"y": [1.0]})
 
 
 def test_scikit_learn_gives_its_own_numbers(tmp_path: Path) -> None:

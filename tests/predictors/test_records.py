@@ -47,8 +47,7 @@ def test_units_by_hand(unit: Any, text: str, value: float, tmp_path: Path) -> No
         ("C1CC,5", "p", r"t\.csv:3: 'C1CC' is no SMILES \(syntax\)"),
         (",5", "p", r"t\.csv:3: '' is no SMILES \(empty\)"),
         ("CC,high", "p", r"t\.csv:3: pic50 is 'high', no number"),
-        ("CC,", "p", r"t\.csv:3: pic50 is '', no number"),
-        ("CC,nan", "p", r"t\.csv:3: pic50 is nan.* is --unit p right"),
+        ("CC,6-7", "p", r"t\.csv:3: pic50 is '6-7', no number"),
         ("CC,350", "p", r"t\.csv:3: pic50 is 350, .* outside -2 to 20; is --unit p right"),
         ("CC,0", "nM", r"t\.csv:3: pic50 is 0, needs a nM above 0"),
         ("CC,-5", "nM", "needs a nM above 0"),
@@ -119,3 +118,49 @@ def test_a_counter_ion_is_no_drug_and_a_mixture_is_shown(tmp_path: Path) -> None
     assert [m.canonical for m in found.molecules] == ["CN1CCCN=C1C=Cc1cccs1", "Cc1ccccc1O"]
     assert len(found.mixtures) == 1
     assert "t.csv:3" in found.mixtures[0]
+
+
+@pytest.mark.parametrize("text", ["", "nan", "NA", "n.d.", "NT", "-", "#N/A"])
+def test_a_row_without_a_value_is_counted(text: str, tmp_path: Path) -> None:
+    found = read_measured(write(tmp_path, "CCO,5", f"CCN,{text}"), "pic50")
+    assert (found.values.tolist(), found.left_out) == ([5], {"without a value": 1})
+
+
+@pytest.mark.parametrize(
+    ("label", "unit", "message"),
+    [
+        ("logIC50", None, "'logic50' says logarithms of concentrations"),
+        ("log Ki (nM)", None, "says logarithms"),
+        ("IC50", None, "nothing says the unit of column 'ic50'; give it with --unit"),
+        ("Ki", None, "nothing says the unit"),
+        ("logIC50", "p", ""),
+        ("Ki", "nM", ""),
+        ("Ki [uM]", None, ""),
+        ("-log Ki", None, ""),
+        ("affinity", None, ""),
+    ],
+)
+def test_the_scale_must_be_known(label: str, unit: Any, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "CCO,5", header=f"smiles,{label}")
+    if not message:
+        assert len(read_measured(path, label, unit=unit).values) == 1
+        return
+    with pytest.raises(DataError, match=message):
+        read_measured(path, label, unit=unit)
+
+
+def test_an_export_of_pubchem(tmp_path: Path) -> None:
+    """Its standard value is in uM, whatever the other columns say; its first rows describe it."""
+    path = write(
+        tmp_path,
+        "RESULT_TYPE,,FLOAT,STRING,FLOAT,STRING",
+        "RESULT_UNIT,,MICROMOLAR,,,",
+        "1,CCO,0.1,=,100,nM",
+        "2,CCN,10,>,10000,nM",
+        header="PUBCHEM_RESULT_TAG,PUBCHEM_EXT_DATASOURCE_SMILES,PubChem Standard Value,"
+        "Standard Relation,Standard Value,Standard Units",
+    )
+    for label in ("PubChem Standard Value", "Standard Value"):
+        found = read_measured(path, label)
+        assert found.values.tolist() == [pytest.approx(7)]
+        assert found.left_out == {"that are bounds (column 'standard relation')": 1}

@@ -147,7 +147,7 @@ def test_grpo_from_dry_run_to_answers(
     assert "tuned: " in said
 
 
-@pytest.mark.parametrize("name", [*PUBMEDQA, *MEDICAL])
+@pytest.mark.parametrize("name", [name for name in [*PUBMEDQA, *MEDICAL] if name != "gemma3-270m"])
 def test_sft_and_its_resume(name: str, arguments: Arguments, tmp_path: Path) -> None:
     given = [
         *arguments(name),

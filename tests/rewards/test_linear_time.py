@@ -49,7 +49,7 @@ FORMS = (
 
 
 def seconds(unit: str, num_bytes: int, sample: Sample) -> float:
-    """The slowest form: all rewards and the lenient reader; the best of two tries each."""
+    """CPU time of the slowest form: all rewards and the lenient reader; the best of two tries."""
     names = [n for n in REWARDS.names() if not REWARDS.get(n).reads_molecules]
     rewards = [REWARDS.build(name) for name in names if name not in ("structure", "verdict")]
     rewards += [REWARDS.build("validity"), REWARDS.build("qed")]
@@ -62,19 +62,19 @@ def seconds(unit: str, num_bytes: int, sample: Sample) -> float:
             # Another text each time: the parsers remember what they have read.
             filling = unit * (num_bytes // len(unit.encode()) - attempt)
             text = form.format(filling)
-            start = time.perf_counter()
+            start = time.thread_time()
             for reward in rewards:
                 reward([text], [sample])
             lenient_verdict(text)
-            tries.append(time.perf_counter() - start)
+            tries.append(time.thread_time() - start)
         slowest = max(slowest, min(tries))
     return slowest
 
 
 @pytest.mark.parametrize("name", UNITS)
 def test_a_hundred_kilobytes_are_scored_at_once(name: str, sample: Sample) -> None:
-    # About 0.05 s on a free core; a quadratic reader of any of these needs many seconds.
-    assert seconds(UNITS[name], 100_000, sample) < 0.5
+    # About 0.05 s; a quadratic reader of any of these needs many seconds.
+    assert seconds(UNITS[name], 100_000, sample) < 1
 
 
 @pytest.mark.parametrize("name", ["combining marks", "line ends", "labels on lines", "decimals"])

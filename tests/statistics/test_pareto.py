@@ -66,9 +66,9 @@ def test_order_and_units_play_no_part() -> None:
 def test_two_objectives_of_many_items_take_no_square_of_them() -> None:
     """Every item is on the front here: pairs would be 4e10, which no time limit allows."""
     rising = np.arange(200_000.0)
-    start = time.monotonic()
+    start = time.thread_time()
     assert pareto_front(np.stack([rising, -rising], axis=1)).all()
-    assert time.monotonic() - start < 10
+    assert time.thread_time() - start < 10
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], np.empty((3, 0))])

@@ -30,6 +30,6 @@ def test_pieces_of_two_texts() -> None:
 
 
 def test_long_texts_take_no_long_time() -> None:
-    start = time.monotonic()
+    start = time.thread_time()
     assert shared_spans("a " * 200_000, ["a " * 200_000])
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,6 @@ from rl4bio.errors import MissingPackageError, StorageError
 from rl4bio.files.delimited import csv_text, written_rows
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import storage_errors, sync_file, write_atomic
-
-_LOG = logging.getLogger(__name__)
 
 
 class MetricsCSV(Logger):
@@ -44,14 +41,17 @@ class MetricsCSV(Logger):
 
     @property
     def name(self) -> str:
+        """As Lightning asks for one; no folder is named after it."""
         return "metrics"
 
     @property
     def version(self) -> str:
+        """None: there is one file."""
         return ""
 
     @property
     def save_dir(self) -> str:
+        """The run folder."""
         return str(self.path.parent)
 
     @rank_zero_only

@@ -6,15 +6,13 @@ import json
 import logging
 import netrc
 import os
-import queue
 import secrets
 import shlex
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -22,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from rl4bio.callbacks.loggers.masking import mask_text, masked
 from rl4bio.errors import ConfigError, MissingPackageError
+from rl4bio.files.deadline import within
 from rl4bio.sections import LoggingConfig
 from rl4bio.storage.files import write_json
 from rl4bio.text.redaction import mask_secrets
@@ -31,7 +30,6 @@ _LOG = logging.getLogger(__name__)
 ID_FILE = "wandb.json"
 LIMIT_S = 12.0
 """For each call of W&B; after the first that fails nothing more is sent."""
-T = TypeVar("T")
 
 
 def wandb_id(config: LoggingConfig, run_dir: Path) -> str:
@@ -104,11 +102,13 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Send a step that was not sent before."""
         if step is None or step > self.sent_to:
             self.attempt(super().log_metrics, metrics, step)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
+        """Close the run."""
         self.attempt(super().finalize, status)
 
     def attempt(self, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
@@ -123,30 +123,6 @@ class WandbRun(WandbLogger):
                 "W&B fails (%s); training goes on, metrics.csv has everything",
                 mask_secrets(str(error).partition("\n")[0] or type(error).__name__),
             )
-
-
-def within(seconds: float, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """The value of a call that may hang; a thread of its own is left behind where it does.
-
-    Raises:
-        TimeoutError: it took longer; or whatever it raises.
-    """
-    results: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            results.put((True, call(*arguments, **named)))
-        except BaseException as error:
-            results.put((False, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        good, value = results.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
-    if not good:
-        raise value
-    return value
 
 
 def _wandb_logger(**options: Any) -> WandbRun:

@@ -197,9 +197,11 @@ def _own_schema(names: list[str], source: MedicalSource) -> Schema:
     roles = {role: given.get(role, "") for role in ("label", "answer", "reasoning", "long_answer")}
     kind: Literal["open", "choice"] = "choice" if option_columns else "open"
     if kind == "choice" and not (roles["label"] or roles["answer"]):
-        raise DataError(f"{source.source}: columns has options, but neither label nor answer")
+        raise DataError(
+            f"{source.source}: columns has options, but neither label nor answer; add one"
+        )
     if kind == "open" and not (roles["answer"] or roles["long_answer"]):
-        raise DataError(f"{source.source}: columns has neither answer nor long_answer")
+        raise DataError(f"{source.source}: columns has neither answer nor long_answer; add one")
     return Schema(
         name="own columns",
         kind=kind,

@@ -20,7 +20,7 @@ from rl4bio.files.fields import (
     split_options,
     text_of,
 )
-from rl4bio.files.rows import Row, raise_problems
+from rl4bio.files.rows import BAD_ROWS, Row, raise_problems
 from rl4bio.text.redaction import shown
 from rl4bio.text.words import plain
 
@@ -103,11 +103,7 @@ def read_records(
     if hidden:
         log.warning("%s: %d of %d labels are hidden: left out", source.source, hidden, len(rows))
     if problems and bad_rows == "fail":
-        try:
-            raise_problems(problems)
-        except DataError as error:
-            advice = "correct the rows, or set data.options.bad_rows to drop to leave them out"
-            raise DataError(f"{error}; {advice}") from None
+        raise_problems(problems, advice=BAD_ROWS)
     if problems:
         first = "; ".join(problems[:MAX_SHOWN_PROBLEMS])
         log.warning(

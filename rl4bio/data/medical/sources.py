@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Sequence
@@ -10,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rl4bio.errors import DataError
-from rl4bio.files.folders import data_files, find_folder, is_saved, read_saved
-from rl4bio.files.hub import read_hub_rows
-from rl4bio.files.rows import SUFFIXES, Row, kind_of, read_rows
+from rl4bio.files.rows import SUFFIXES, Row
+from rl4bio.files.sources import files_of_one_kind, find_rows
 
 log = logging.getLogger("rl4bio")
 
@@ -64,28 +64,19 @@ def read_source(source: MedicalSource) -> list[Row]:
     Raises:
         DataError: there is no such thing, it does not read, or its split has to be named.
     """
-    path = Path(source.source).expanduser()
-    if path.is_file():
-        if source.split is not None:
-            raise DataError(f"{path}: is one file, so split {source.split!r} takes nothing out")
-        return read_rows(path)
-    if path.is_dir():
-        folder = find_folder(path)
-        saved = next((d for d in (folder / source.subset, folder) if is_saved(d)), None)
-        if saved is not None:
-            return _of_split(read_saved(saved), source)
-        return [row for file in _files(folder, source) for row in read_rows(file)]
-    plain = not source.source.startswith((".", "/", "~")) and kind_of(path) not in SUFFIXES
-    if not plain or source.source.count("/") != 1:
-        raise DataError(
-            f"data.options.sources: no file or folder at {path.absolute()}; give a "
-            f"{', '.join(SUFFIXES)} file, a folder of them, or a Hub id such as "
-            "FreedomIntelligence/medical-o1-reasoning-SFT"
-        )
-    rows = read_hub_rows(source.source, source.subset, source.revision)
-    if not rows:
-        raise DataError(f"{source.source}/{source.subset}: the data set has no rows")
-    return _of_split(rows, source)
+    if source.split is not None and Path(source.source).expanduser().is_file():
+        where = Path(source.source).expanduser()
+        raise DataError(f"{where}: is one file, so split {source.split!r} takes nothing out")
+    return find_rows(
+        source.source,
+        source.subset,
+        source.revision,
+        key="data.options.sources",
+        files=functools.partial(_files, source=source),
+        of_split=functools.partial(_of_split, source=source),
+        advice=f"give a {', '.join(SUFFIXES)} file, a folder of them, or a Hub id such as "
+        "FreedomIntelligence/medical-o1-reasoning-SFT",
+    )
 
 
 def _of_split(rows: Sequence[Row], source: MedicalSource) -> list[Row]:
@@ -101,14 +92,7 @@ def _files(folder: Path, source: MedicalSource) -> list[Path]:
     inner = next((d for d in (folder / source.subset, folder / "data") if d.is_dir()), folder)
     if source.subset != "default" and inner != folder / source.subset:
         raise DataError(f"{folder}: has no sub-folder {source.subset!r}; give the subset's file")
-    files = data_files(inner)
-    kinds = sorted({kind_of(p) for p in files})
-    if len(kinds) != 1:
-        found = f"has files of several kinds ({', '.join(kinds)})" if kinds else "has no file"
-        raise DataError(
-            f"{inner}: {found}; give one file, or a folder with files of one kind "
-            f"({', '.join(SUFFIXES)})"
-        )
+    files = files_of_one_kind(inner)
     split_of = {file: _split_name(file) for file in files}
     if source.split is not None or len({*split_of.values()}) > 1:
         wanted = _choose(sorted({*split_of.values()}), source)

@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from rl4bio.data.base import QuestionCorpus, Split, check_limits, stratified_subset
@@ -13,7 +14,8 @@ from rl4bio.data.pubmedqa.evidence import evidence_sentences
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
 from rl4bio.data.pubmedqa.records import Record, is_official_test, read_records
 from rl4bio.errors import DataError
-from rl4bio.files.sources import find_rows
+from rl4bio.files.folders import data_files
+from rl4bio.files.sources import files_of_one_kind, find_rows
 from rl4bio.text.sentences import chat, sentences
 from rl4bio.types import Prompt, Sample
 
@@ -76,7 +78,16 @@ class PubMedQACorpus(QuestionCorpus):
 
     def read(self) -> list[Record]:
         """All records of the source, normalised, in its order."""
-        return read_records(find_rows(self.source, self.subset, self.revision))
+        rows = find_rows(
+            self.source,
+            self.subset,
+            self.revision,
+            key="data.options.source",
+            files=lambda folder: _files(folder, self.subset),
+            advice="download ori_pqal.json from https://github.com/pubmedqa/pubmedqa (folder "
+            "data), or give a Hub id such as qiaojin/PubMedQA",
+        )
+        return read_records(rows)
 
     def to_sample(self, record: Record) -> Sample:
         """A record as text; one of the test half gets no demonstration."""
@@ -182,3 +193,13 @@ def _balanced(samples: list[Sample], *, seed: int) -> list[Sample]:
         rounds, rest = divmod(most - len(rows), len(rows))
         repeats += rows * rounds + random.Random(f"{seed}/{label}").sample(rows, rest)
     return samples + repeats
+
+
+def _files(folder: Path, subset: str) -> list[Path]:
+    """The files of a folder: the authors' file, or all of one kind."""
+    folder = folder / subset if (folder / subset).is_dir() else folder
+    authors = folder / "ori_pqal.json"
+    if authors.is_file():
+        return [authors]
+    inner = next((d for d in (folder, folder / "data") if d.is_dir() and data_files(d)), folder)
+    return files_of_one_kind(inner, instead="a folder with ori_pqal.json or one")

@@ -17,7 +17,7 @@ from rl4bio.chem.identity import canonical_scaffold
 from rl4bio.chem.randomize import randomized_smiles
 from rl4bio.chem.splits import Leaks
 from rl4bio.chem.tables import read_table
-from rl4bio.chem.tokens import END, split_smiles
+from rl4bio.chem.tokens import split_smiles, vocabulary_of
 from rl4bio.data.base import Corpus, Split, check_limits, check_shares
 from rl4bio.data.smiles.context import (
     START,
@@ -180,9 +180,8 @@ class SmilesCorpus(Corpus):
                 "data.options.source: a new model takes its tokens from the training molecules; "
                 "give a file, or name a stoi.json in policy.molgpt.vocabulary"
             )
-        found = {END}.union(*(row.tokens for row in self._of("train")))
-        found.update(split_smiles(self._fixed_scaffold))
-        return {token: index for index, token in enumerate(sorted(found))}
+        own = [row.tokens for row in self._of("train")]
+        return vocabulary_of([*own, split_smiles(self._fixed_scaffold)])
 
     def vary(self, sample: Sample, number: int) -> Sample:
         """With `randomize`, the sample with a random SMILES, fixed by seed and draw."""

@@ -79,13 +79,6 @@ def draw_entities(rng: random.Random, split: Split, *, distractors: int) -> Enti
     )
 
 
-def label_of(finding: Finding, asked: Literal["lower", "higher"]) -> Label:
-    """The verdict that a finding supports for a question about a change in the asked direction."""
-    if finding in ("lower", "higher"):
-        return "yes" if finding == asked else "no"
-    return "no" if finding == "null" else "maybe"
-
-
 def draw_finding(rng: random.Random, label: Label, asked: Literal["lower", "higher"]) -> Finding:
     """A finding that leads to the label."""
     other: Finding = "higher" if asked == "lower" else "lower"

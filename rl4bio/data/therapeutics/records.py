@@ -20,7 +20,7 @@ from rl4bio.data.therapeutics.tables import Columns, plain_label, read_letters, 
 from rl4bio.data.therapeutics.tasks import SplitWay, TherapeuticsTask
 from rl4bio.errors import DataError
 from rl4bio.files.fields import clean, is_missing
-from rl4bio.files.rows import Row, raise_problems
+from rl4bio.files.rows import BAD_ROWS, Row, raise_problems
 from rl4bio.text.redaction import shown
 
 UNUSABLE = "that cannot be used"
@@ -119,11 +119,7 @@ def read_entry(
         except ValueError as error:
             problems.append(f"{row.place}: {error}")
     if problems and bad_rows == "fail":
-        try:
-            raise_problems(problems)
-        except DataError as error:
-            advice = "correct the rows, or set data.options.bad_rows to drop to leave them out"
-            raise DataError(f"{error}; {advice}") from None
+        raise_problems(problems, advice=BAD_ROWS)
     left_out += Counter({UNUSABLE: len(problems)})
     if not records:
         others = ", ".join(why for why in left_out if why != "without a label")

@@ -77,5 +77,6 @@ class Merged:
             biases = [sibling.source.bias for sibling in siblings]
             self.bias = None if biases[0] is None else torch.cat(biases).to(dtype)
             self.weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat(folded), rows)
-        y = torch.ops.mkldnn._linear_pointwise(x.to(dtype), self.weight, self.bias, "none", [], "")
-        return y.split(self.sizes, dim=-1)
+        product = torch.ops.mkldnn._linear_pointwise
+        y: Tensor = product(x.to(dtype), self.weight, self.bias, "none", [], "")
+        return torch.split(y, self.sizes, dim=-1)

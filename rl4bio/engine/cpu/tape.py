@@ -49,7 +49,7 @@ class Tape(TorchDispatchMode):
     """
 
     def __init__(self, function: Callable[[], tuple[Tensor, ...]]) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self._calls: list[_Call] = []
         self._paused = False
         self.result = self._record(function)

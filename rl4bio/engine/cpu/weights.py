@@ -171,14 +171,14 @@ class _Forward:
         kept: tuple[Any, Tensor] | None = _FROZEN.get(weight) if self.keep else None
         if kept is not None and kept[0] == key:
             return kept[1]
-        packed = torch.ops.mkldnn._reorder_linear_weight(self.folded(), self.rows)
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.folded(), self.rows)
         if self.keep:
             _FROZEN[weight] = (key, packed)
         return packed
 
     def folded(self) -> Tensor:
         """W' = W + the active adapters' scaling * B A, [out, in], in the compute dtype."""
-        weight = self.source.weight.detach()
+        weight: Tensor = self.source.weight.detach()
         if isinstance(self.source, Conv1D):
             weight = weight.T
         with torch.autocast(self.device_type, enabled=False):

@@ -149,7 +149,9 @@ def _call(layer: nn.Module, *args: Any, **options: Any) -> Any:
 def _room_for_codes() -> contextlib.AbstractContextManager[Any]:
     import torch._dynamo as dynamo  # takes seconds to import
 
-    return dynamo.config.patch(recompile_limit=MAX_CODES, accumulated_recompile_limit=MAX_CODES)
+    limits = {"recompile_limit": MAX_CODES, "accumulated_recompile_limit": MAX_CODES}
+    patch: contextlib.AbstractContextManager[Any] = dynamo.config.patch(limits)
+    return patch
 
 
 def backend_on(device: torch.device) -> Any:

@@ -31,6 +31,7 @@ class Product(nn.Module):
         self.autocast = autocast
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] times the folded weight: [..., out]."""
         weight: Any = self.weight
         bias: Any = self.bias
         y = F.linear(x.to(weight.dtype), weight, bias)
@@ -61,7 +62,7 @@ def traceable(module: Any) -> nn.Module:
     for parameter in module.parameters(recurse=False):
         if type(parameter) is not nn.Parameter:
             raise CannotTrace(f"weights are {type(parameter).__name__}")
-    twin = copy.copy(module)
+    twin: nn.Module = copy.copy(module)
     vars(twin).pop("forward", None)
     twin._modules = {
         name: child if child is None else traceable(child)

@@ -20,12 +20,14 @@ from torch import Tensor
 
 from rl4bio.chem.tokens import END
 from rl4bio.errors import ConfigError, ModelError
-from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
+from rl4bio.modules.molgpt.layers import MolGPTConfig
+from rl4bio.modules.molgpt.model import MolGPTForCausalLM
 from rl4bio.modules.molgpt.new import checked_vocabulary
 from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
 
 MASK = ".attn.mask"
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
+AGAIN = "give the .pt file that MolGPT's training wrote"
 MAX_VOCABULARY_BYTES = 2**20
 
 
@@ -99,7 +101,9 @@ def _mask_size(state: Mapping[str, Tensor], source: str) -> int | None:
         return None
     size = min(sizes)
     if len(sizes) > 1 or len(size) != 4 or size != (1, 1, size[-1], size[-1]):
-        raise ModelError(f"{source}: its attn.mask buffers are {sorted(sizes)}, not one square")
+        raise ModelError(
+            f"{source}: its attn.mask buffers are {sorted(sizes)}, not one square; {AGAIN}"
+        )
     return size[-1]
 
 
@@ -129,17 +133,23 @@ def _check_weights(state: Mapping[str, Tensor], shape: MolGPTShape, source: str)
     given = {name: value for name, value in state.items() if not name.endswith(MASK)}
     missing = [name for name in expected if name not in given]
     if missing:
-        raise ModelError(f"{source}: {len(missing)} weights are missing, first {missing[0]}")
+        raise ModelError(
+            f"{source}: {len(missing)} weights are missing, first {missing[0]}; {AGAIN}"
+        )
     unknown = [name for name in given if name not in expected]
     if unknown:
-        raise ModelError(f"{source}: no MolGPT has {unknown[0]} ({len(unknown)} unknown weights)")
+        raise ModelError(
+            f"{source}: no MolGPT has {unknown[0]} ({len(unknown)} unknown weights); {AGAIN}"
+        )
     for name, value in given.items():
         if tuple(value.shape) != expected[name]:
             raise ModelError(
-                f"{source}: {name} is {list(value.shape)}, expected {list(expected[name])}"
+                f"{source}: {name} is {list(value.shape)}, expected {list(expected[name])}; {AGAIN}"
             )
         if not value.is_floating_point():
-            raise ModelError(f"{source}: {name} holds {value.dtype}, expected floating point")
+            raise ModelError(
+                f"{source}: {name} holds {value.dtype}, expected floating point; {AGAIN}"
+            )
         if not bool(torch.isfinite(value).all()):
             raise ModelError(f"{source}: {name} is not finite; use an earlier checkpoint")
 
@@ -218,7 +228,7 @@ def build_molgpt(
         eos_token_id=vocabulary[END],
         pad_token_id=vocabulary[END],
     )
-    model = MolGPTForCausalLM(config).eval()
+    model = MolGPTForCausalLM(config).train(False)
     weights = {name: value for name, value in state.items() if not name.endswith(MASK)}
     model.load_state_dict({name: value.detach().float() for name, value in weights.items()})
     tokenizer = SmilesTokenizer(vocabulary=vocabulary, bos_token=END if start_token else None)

@@ -109,7 +109,8 @@ class MolGPTAttention(nn.Module):
             scaling=self.head_size**-0.5,
             dropout=self.attention_dropout if self.training else 0.0,
         )
-        return self.resid_drop(self.proj(mixed.reshape(hidden.shape)))
+        output: Tensor = self.resid_drop(self.proj(mixed.reshape(hidden.shape)))
+        return output
 
 
 class MolGPTBlock(GradientCheckpointingLayer):
@@ -129,4 +130,5 @@ class MolGPTBlock(GradientCheckpointingLayer):
 
     def forward(self, hidden: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
         hidden = hidden + self.attn(self.ln1(hidden), mask, cache)
-        return hidden + self.mlp(self.ln2(hidden))
+        output: Tensor = hidden + self.mlp(self.ln2(hidden))
+        return output

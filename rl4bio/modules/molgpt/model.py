@@ -62,7 +62,7 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         self.ln_f = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         self.gradient_checkpointing = False
-        self.post_init()
+        PreTrainedModel.post_init(self)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.tok_emb
@@ -205,7 +205,8 @@ class MolGPTForCausalLM(MolGPTPreTrainedModel, GenerationMixin):
         device = hidden.device.type
         if torch.is_autocast_enabled(device):  # the residual stream in the fast type
             hidden = hidden.to(torch.get_autocast_dtype(device))
-        return self.drop(hidden)
+        dropped: Tensor = self.drop(hidden)
+        return dropped
 
     def _embed_packed(
         self,

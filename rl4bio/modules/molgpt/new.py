@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoModelForCausalLM
+
 from rl4bio.chem.tokens import END, TokenError, split_smiles
 from rl4bio.errors import ConfigError
 from rl4bio.modules.locate import locate
-from rl4bio.modules.molgpt import model as molgpt
+from rl4bio.modules.molgpt.layers import MolGPTConfig
 from rl4bio.modules.molgpt.tokenizer import VOCABULARY_FILE, SmilesTokenizer
 from rl4bio.sections import NewMolGPTConfig
 
@@ -30,7 +32,7 @@ def new_molgpt(
     tokenizer = SmilesTokenizer(
         vocabulary=vocabulary, bos_token=END if config.start_token else None
     )
-    shape = molgpt.MolGPTConfig(
+    shape = MolGPTConfig(
         vocab_size=len(vocabulary),
         block_size=config.block_size,
         width=config.width,
@@ -44,7 +46,7 @@ def new_molgpt(
         eos_token_id=vocabulary[END],
         pad_token_id=vocabulary[END],
     )
-    return tokenizer, molgpt.MolGPTForCausalLM._from_config(shape, attn_implementation=attention)
+    return tokenizer, AutoModelForCausalLM.from_config(shape, attn_implementation=attention)
 
 
 def read_vocabulary(config: NewMolGPTConfig, corpus: Vocabulary | None) -> dict[str, int]:

@@ -42,12 +42,13 @@ class SmilesTokenizer(PreTrainedTokenizer):
                 raise ValueError("SmilesTokenizer needs vocab_file or vocabulary")
             vocabulary = json.loads(Path(vocab_file).read_text("utf-8"))
         self.vocabulary = dict(vocabulary)
-        self._tokens = {index: token for token, index in self.vocabulary.items()}
+        self._tokens: dict[int, str] = {index: token for token, index in self.vocabulary.items()}
         if END not in self.vocabulary:
             raise ValueError(f"the vocabulary has no {END!r}, which ends and pads every string")
         for name in ("eos_token", "pad_token", "unk_token", "clean_up_tokenization_spaces"):
             kwargs.pop(name, None)
-        super().__init__(
+        PreTrainedTokenizer.__init__(
+            self,
             bos_token=bos_token,
             eos_token=END,
             pad_token=END,

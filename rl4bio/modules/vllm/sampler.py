@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from rl4bio.errors import ConfigError, MissingPackageError, StorageError
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.opening import whole_texts
 from rl4bio.modules.policy import Policy
+from rl4bio.modules.saving import write_adapter_files
 from rl4bio.modules.vllm.local import LocalEngine
 from rl4bio.modules.vllm.request import Sampled, SamplingRequest, check_temperature
 from rl4bio.modules.vllm.server import ServedEngine
@@ -235,7 +235,10 @@ def lora_rank(policy: Policy) -> int:
     for allowed in LORA_RANKS:
         if rank <= allowed:
             return allowed
-    raise ConfigError(f"policy.adapter.rank: is {rank}, and vLLM takes at most {LORA_RANKS[-1]}")
+    raise ConfigError(
+        f"policy.adapter.rank: is {rank}, and vLLM takes at most {LORA_RANKS[-1]}; lower it, or "
+        "set rollout.backend=engine"
+    )
 
 
 def save_adapter(policy: Policy, folder: Path) -> None:
@@ -244,15 +247,9 @@ def save_adapter(policy: Policy, folder: Path) -> None:
     Raises:
         StorageError: the folder cannot be written.
     """
-    model: Any = policy.model
     try:
-        model.save_pretrained(
-            folder,
-            safe_serialization=True,
-            save_embedding_layers=False,
-            selected_adapters=["default"],
-        )
-    except (OSError, SafetensorError) as error:
+        write_adapter_files(policy.model, folder)
+    except OSError as error:
         raise _cannot_write(folder, error) from error
 
 

@@ -11,15 +11,13 @@ import json
 import logging
 import math
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import ConfigError, ModelError
+from rl4bio.files.http import NoAnswerError, post
 from rl4bio.modules.vllm.request import Sampled, SamplingRequest
 from rl4bio.text.redaction import one_line
 
@@ -135,41 +133,37 @@ class ServedEngine:
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get("VLLM_API_KEY"):
             headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        url, data = self.url + path, json.dumps(body).encode()
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
-                return answer.read()
-        except urllib.error.HTTPError as error:
-            raise ModelError(
-                f"rollout.vllm.url: {self.url} answered {error.code} to {path}: "
-                f"{_error_text(error)}; {advice}"
-            ) from error
-        except (OSError, HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
-                raise ModelError(
-                    f"rollout.vllm.url: {self.url} did not answer {path} within "
-                    f"{self.timeout_s:g} s; see the server's log, or raise rollout.vllm.timeout_s"
-                ) from error
-            raise ModelError(
-                f"rollout.vllm.url: no answer from {self.url} ({one_line(str(reason), 200)}); "
-                f"start `{self.command}`, or correct the address"
-            ) from error
+            return post(url, data, headers, timeout_s=self.timeout_s)
+        except NoAnswerError as error:
+            where = f"rollout.vllm.url: {self.url}"
+            if error.status is not None:
+                what = (
+                    f"{where} answered {error.status} to {path}: {_message(str(error))}; {advice}"
+                )
+            elif error.late:
+                what = (
+                    f"{where} did not answer {path} within {self.timeout_s:g} s; see the server's "
+                    "log, or raise rollout.vllm.timeout_s"
+                )
+            else:
+                what = (
+                    f"rollout.vllm.url: no answer from {self.url} ({one_line(str(error), 200)}); "
+                    f"start `{self.command}`, or correct the address"
+                )
+            raise ModelError(what) from error
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _error_text(error: urllib.error.HTTPError) -> str:
+def _message(body: str) -> str:
     """What a server says about an error: vLLM's JSON message, or the body as it is."""
     try:
-        body = error.read().decode("utf-8", "replace")
-    except (OSError, HTTPException):
-        return str(error.reason)
-    try:
         found = json.loads(body)
-        body = str(found.get("error", found)["message"])
+        body = str(found.get("error", found)["message"]).strip() or body
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    return one_line(body.strip() or str(error.reason), 300)
+    return one_line(body, 300)

@@ -15,18 +15,7 @@ from rl4bio.reports.answers.verdict import verdict
 from rl4bio.reports.html import dot_plot as dots_of
 from rl4bio.reports.html import sorting
 from rl4bio.reports.html.dot_plot import Dot, dot_plot
-from rl4bio.reports.html.page import (
-    RESEARCH_USE,
-    block,
-    fact_list,
-    html_page,
-    html_table,
-    local_link,
-    marked,
-    pubmed_link,
-    reward_list,
-    text,
-)
+from rl4bio.reports.html.page import html, html_page
 from rl4bio.statistics.bootstrap import Estimate
 from rl4bio.statistics.compare import PairedComparison
 from rl4bio.text.shared import shared_spans
@@ -70,30 +59,27 @@ def html_report(
         from_base: mode -> base against tuned, where training did not begin with the base.
         training: where the page of the training is, seen from this one; "" for none.
     """
-    pubmed = facts.get("data", "").startswith("pubmedqa ")
     paired = paired_notes(comparisons, from_base or {}, before)
     paired += [reasoning_line(found, model) for model, found in (reasoning or {}).items()]
+    shown = [row for row in rows if row.mode == rows[0].mode]
+    main = [row for row in rows if row.mode in (rows[0].mode, "constant")]
     return html_page(
         title,
-        [
-            f"<h1>{text(title)}</h1>",
-            f'<p class="verdict">{text(verdict(rows, comparisons, before))}</p>',
-            _picture(rows),
-            RESEARCH_USE,
-            *([f"<p>{local_link(training, 'How it was trained')}</p>"] if training else []),
-            "<h2>Results</h2>",
-            _metric_table(rows),
-            f'<p class="note">{text(_how_to_read(rows))} {text(MODES_DIFFER)}</p>',
-            *_folded_list("Paired differences", paired),
-            *_folded_tables("Answers by label", rows),
-            "<h2>What was evaluated</h2>",
-            fact_list(facts),
-            f"<h2>Case by case ({len(cases)})</h2>",
-            case_table(cases, before),
-            *(_case(n, case, pubmed=pubmed) for n, case in enumerate(cases, start=1)),
-        ],
+        template="evaluation.html",
         style=STYLE + _molecule_style(cases),
         script=sorting.SCRIPT if cases else "",
+        verdict=verdict(rows, comparisons, before),
+        picture=html(_picture(rows)),
+        training=training,
+        main=_upright(main),
+        every=_upright(rows) if len(main) < len(rows) else [],
+        how_to_read=f"{_how_to_read(rows)} {MODES_DIFFER}",
+        paired=paired,
+        confusions=[row for row in shown if row.metrics.confusion],
+        facts=facts,
+        pubmed=facts.get("data", "").startswith("pubmedqa "),
+        table_of_cases=html(case_table(cases, before)),
+        cases=[_case(case) for case in cases],
     )
 
 
@@ -137,80 +123,29 @@ def _percent(share: Estimate) -> Estimate:
     return Estimate(value=100 * share.value, low=100 * share.low, high=100 * share.high)
 
 
-def _metric_table(rows: Sequence[ResultRow]) -> str:
-    """The main mode, and behind a fold all of them."""
-    main = [row for row in rows if row.mode in (rows[0].mode, "constant")]
-    found = html_table(_upright(main), heads=2, stacked=True)
-    if len(main) == len(rows):
-        return found
-    every = html_table(_upright(rows), heads=2, stacked=True)
-    return f"{found}<details><summary>All modes</summary>{every}</details>"
-
-
 def _upright(rows: Sequence[ResultRow]) -> list[list[str]]:
     """Metrics down, models and modes across."""
     header, body = table_cells(rows)
     return [[name, *(cells[n] for cells in body)] for n, name in enumerate(header)]
 
 
-def _confusion(row: ResultRow) -> str:
-    """Gold labels down, predictions across."""
-    counts = row.metrics.confusion
-    columns = list(next(iter(counts.values())))
-    head = "".join(f"<th>{text(column)}</th>" for column in columns)
-    lines = [
-        f'<tr><th scope="row">{text(gold)}</th>'
-        + "".join(f"<td>{found[column]}</td>" for column in columns)
-        + "</tr>"
-        for gold, found in counts.items()
-    ]
-    return (
-        f"<h3>{text(row.model)}: expert answer (down) by verdict (across)</h3>"
-        f'<div class="wide"><table class="metrics"><tr><th></th>{head}</tr>'
-        + "\n".join(lines)
-        + "</table></div>"
-    )
-
-
-def _folded_list(summary: str, lines: Sequence[str]) -> list[str]:
-    items = "".join(f"<li>{text(line)}</li>" for line in lines)
-    found = f"<details><summary>{summary}</summary><ul>{items}</ul></details>"
-    return [found] if lines else []
-
-
-def _folded_tables(summary: str, rows: Sequence[ResultRow]) -> list[str]:
-    """The confusion of each model in the main mode."""
-    shown = [row for row in rows if row.mode == rows[0].mode and row.metrics.confusion]
-    tables = "".join(map(_confusion, shown))
-    return [f"<details><summary>{summary}</summary>{tables}</details>"] if shown else []
-
-
-def _case(number: int, case: Case, *, pubmed: bool) -> str:
-    """One item; what a completion quotes of the context is marked in both."""
+def _case(case: Case) -> dict[str, object]:
+    """What is shown of one item; what a completion quotes of the context is marked in both."""
     sample = case.sample
     said = [reply.completion for reply in case.replies.values()]
-    quoted = [text for text in said if text]
     is_open = any(reply.answer.gold is None for reply in case.replies.values())
     chosen = sample.extra.get("options", {}).get(sample.target)
-    gold = f"{sample.target}. {chosen}" if chosen else sample.target
     context = sample.context or ""
-    replies = "".join(_reply(model, reply, case) for model, reply in case.replies.items())
-    name = pubmed_link(sample.uid) if pubmed else text(sample.uid)
-    evidence = marked(context, shared_spans(context, quoted))
-    return (
-        f'<section class="case" id="case-{number}">'
-        f"<h3>Case {number} ({name})</h3>"
-        f'<p class="question">{text(sample.question)}</p>'
-        + (_folded("Abstract, with what was quoted of it marked", evidence) if context else "")
-        + _asked(case)
-        + (f"<p>Expert answer: <strong>{text(gold)}</strong></p>" if gold else "")
-        + (_folded("Reference", block(sample.reference)) if is_open and sample.reference else "")
-        + f'<div class="pair">{replies}</div></section>'
-    )
-
-
-def _folded(summary: str, value: str) -> str:
-    return f"<details><summary>{summary}</summary>{value}</details>"
+    return {
+        "uid": sample.uid,
+        "question": sample.question,
+        "context": context,
+        "quoted": shared_spans(context, [text for text in said if text]),
+        "molecules": html(_asked(case)),
+        "gold": f"{sample.target}. {chosen}" if chosen else sample.target,
+        "reference": sample.reference if is_open else None,
+        "replies": [_reply(model, reply, case) for model, reply in case.replies.items()],
+    }
 
 
 def _molecule_style(cases: Sequence[Case]) -> str:
@@ -237,7 +172,8 @@ def _answered(reply: Reply, case: Case) -> str:
     return answered_molecules(reply, case.sample)
 
 
-def _reply(model: str, reply: Reply, case: Case) -> str:
+def _reply(model: str, reply: Reply, case: Case) -> dict[str, object]:
+    """What is shown of a model's reply."""
     answer, context = reply.answer, case.sample.context or ""
     judged = judgement(answer)
     style = "open" if answer.gold is None else "right" if answer.right else "wrong"
@@ -254,19 +190,14 @@ def _reply(model: str, reply: Reply, case: Case) -> str:
     if answer.truncated:
         share = f" ({answer.truncated:.0%} of the completions)" if reply.draws else ""
         notes.append(f"cut off at the length limit{share}")
-    return (
-        f'<div class="answer {style}"><h3>{text(model)}</h3>'
-        f'<p><span class="badge">{text(judged.capitalize() + said)}</span></p>'
-        + "".join(f'<p class="note">{text(note)}</p>' for note in notes)
-        + _answered(reply, case)
-        + marked(reply.completion, shared_spans(reply.completion, [context]))
-        + _draws(reply)
-        + reward_list(answer.rewards)
-        + "</div>"
-    )
-
-
-def _draws(reply: Reply) -> str:
-    """Every completion behind a majority verdict."""
-    texts = "".join(block(draw.completion) for draw in reply.draws)
-    return _folded(f"All {len(reply.draws)} completions", texts) if reply.draws else ""
+    return {
+        "model": model,
+        "style": style,
+        "badge": judged.capitalize() + said,
+        "notes": notes,
+        "molecules": html(_answered(reply, case)),
+        "completion": reply.completion,
+        "quoted": shared_spans(reply.completion, [context]),
+        "draws": [draw.completion for draw in reply.draws],
+        "rewards": answer.rewards,
+    }

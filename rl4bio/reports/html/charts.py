@@ -139,11 +139,13 @@ class Frame:
     high: float
 
     def x(self, step: float) -> float:
+        """Place of a step from the left."""
         width = self.right - self.left
         share = (step - self.left) / width if width else 0.5
         return LEFT + share * (RIGHT - LEFT)
 
     def y(self, value: float) -> float:
+        """Place of a value from the top."""
         return BOTTOM - (value - self.low) / (self.high - self.low) * (BOTTOM - TOP)
 
 

@@ -69,7 +69,9 @@ def density(values: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray
     spread = min(float(values.std()), float(quartiles[1] - quartiles[0]) / 1.34)
     width = max(0.9 * spread * len(values) ** -0.2, float(places[1] - places[0]) / 2)
     kernels = np.exp(-0.5 * ((places[:, None] - values[None, :]) / width) ** 2)
-    return kernels.sum(axis=1) / (len(values) * width * math.sqrt(2 * math.pi))
+    found: NDArray[np.float64] = kernels.sum(axis=1)
+    found /= len(values) * width * math.sqrt(2 * math.pi)
+    return found
 
 
 def has_values(values: Mapping[str, Sequence[float]]) -> bool:

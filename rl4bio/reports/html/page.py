@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -91,17 +91,17 @@ def text(value: object) -> str:
 
 def block(value: object) -> str:
     """Untrusted text with its own line breaks."""
-    return _part("block", value)
+    return part("block", value)
 
 
 def fact_list(facts: Mapping[str, object]) -> str:
     """Names with their values below."""
-    return _part("fact_list", facts)
+    return part("fact_list", facts)
 
 
 def reward_list(rewards: Mapping[str, float]) -> str:
     """One line a reward; NaN = not scored. Nothing where there is no reward."""
-    return _part("reward_list", rewards)
+    return part("reward_list", rewards)
 
 
 def html_table(
@@ -122,7 +122,7 @@ def html_table(
     """
     titles = [", ".join(filter(None, column)) for column in zip(*rows[:heads], strict=True)]
     style = " ".join(["metrics", *["stacked"] * stacked, *["sortable"] * sortable])
-    return _part("table", rows, titles if stacked else [], heads, style)
+    return part("table", rows, titles if stacked else [], heads, style)
 
 
 def marked(value: str, spans: Sequence[tuple[int, int]]) -> str:
@@ -131,14 +131,14 @@ def marked(value: str, spans: Sequence[tuple[int, int]]) -> str:
     for start, end in spans:
         pieces += [(value[last:start], False), (value[start:end], True)]
         last = end
-    return _part("marked", [*pieces, (value[last:], False)])
+    return part("marked", [*pieces, (value[last:], False)])
 
 
 def pubmed_link(uid: str) -> str:
     """A PubMed record by its number; what is no number is plain text."""
     if not (uid.isascii() and uid.isdigit() and len(uid) <= 8):
         return text(uid)
-    return _part("pubmed_link", uid)
+    return part("pubmed_link", uid)
 
 
 def local_link(place: str, words: object) -> str:
@@ -151,46 +151,59 @@ def local_link(place: str, words: object) -> str:
     """
     address = quote(place)
     address = address if address.startswith(".") else f"./{address}"
-    return _part("local_link", address, words)
+    return part("local_link", address, words)
 
 
 def html_page(
     title: str,
-    body: Sequence[str],
+    body: Sequence[str] = (),
     *,
+    template: str = "page.html",
     style: str = "",
     script: str = "",
     refresh_s: int = 0,
+    **values: object,
 ) -> str:
     """The whole page.
 
     Args:
         title: of the window, as plain text.
-        body: pieces of HTML, escaped already.
+        body: pieces of HTML, escaped already; of pages without a template of their own.
+        template: one of the folder `templates`, which extends page.html.
         style: rules of this page, added to the shared ones.
         refresh_s: seconds after which an open page reads itself again; 0 = never.
         script: of this page, which holds nothing of its data; "" for none.
+        values: that the template names; escaped there, unless `html` says that they are HTML.
     """
     rules = STYLE + style
     allowed = f"style-src '{_digest(rules)}'" + (
         f"; script-src '{_digest(script)}'" if script else ""
     )
     policy = f"default-src 'none'; {allowed}; img-src data:; base-uri 'none'; form-action 'none'"
-    page = _templates().get_template("page.html")
-    return page.render(
-        title=title,
-        policy=Markup(policy),
-        rules=Markup(rules),
-        body=[Markup(piece) for piece in body],
-        script=Markup(script),
-        refresh_s=refresh_s,
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            title=title,
+            policy=Markup(policy),
+            rules=Markup(rules),
+            body=[Markup(piece) for piece in body],
+            script=Markup(script),
+            refresh_s=refresh_s,
+            **values,
+        )
     )
+
+
+def html(pieces: str | Iterable[str]) -> Markup:
+    """What is HTML already, such as a chart, for a template."""
+    return Markup(pieces if isinstance(pieces, str) else "".join(pieces))
 
 
 @functools.cache
 def _templates() -> Environment:
     """The templates of this folder, which escape whatever they put between two tags."""
-    return Environment(
+    found = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         finalize=_told,
@@ -199,10 +212,18 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    parts = (block, fact_list, reward_list, html_table, marked, pubmed_link, local_link)
+    found.globals |= {part.__name__: _as_html(part) for part in parts}
+    found.globals["research_use"] = Markup(RESEARCH_USE)
+    return found
 
 
-def _part(name: str, *values: Any) -> str:
-    """A macro of parts.html."""
+def _as_html(part: Callable[..., str]) -> Callable[..., Markup]:
+    return lambda *values, **options: Markup(part(*values, **options))
+
+
+def part(name: str, *values: Any) -> str:
+    """A macro of parts.html with its values, which it escapes."""
     return str(getattr(_templates().get_template("parts.html").module, name)(*values))
 
 

@@ -54,4 +54,5 @@ def exponent_of(top: float) -> int:
 
 
 def power_text(exponent: int) -> str:
+    """A power of ten, such as 10⁶."""
     return "10" + str(exponent).translate(_SUPERSCRIPTS)

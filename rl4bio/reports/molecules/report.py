@@ -15,14 +15,7 @@ from rl4bio.reports.html import charts, pareto_chart, sorting
 from rl4bio.reports.html import structures as drawings
 from rl4bio.reports.html.charts import Chart, line_chart
 from rl4bio.reports.html.distributions import distribution_chart, has_values
-from rl4bio.reports.html.page import (
-    RESEARCH_USE,
-    fact_list,
-    html_page,
-    html_table,
-    local_link,
-    text,
-)
+from rl4bio.reports.html.page import html, html_page, text
 from rl4bio.reports.html.pareto_chart import pareto_section
 from rl4bio.reports.html.structures import molecule_grid
 from rl4bio.reports.molecules.front import front_grid
@@ -74,28 +67,19 @@ def molecule_report(
     best = top_records(own, LISTED)
     return html_page(
         title,
-        [
-            f"<h1>{text(title)}</h1>",
-            RESEARCH_USE,
-            *([f"<p>{local_link(training, 'How it was trained')}</p>"] if training else []),
-            '<p class="note">A research evaluation of models that write molecules. Scores are '
-            "computed from structures; no molecule here was made or tested.</p>",
-            "<h2>Results</h2>",
-            html_table(molecule_cells(summaries), stacked=True),
-            f'<p class="note">{text(NOTE)}</p>',
-            "<h2>Distributions</h2>",
-            f'<div class="charts">{"".join(figures)}</div>',
-            *tradeoff_sections(records),
-            *best_and_random(own, model=shown, seed=seed),
-            f"<h2>Top {len(best)} of {text(shown)}</h2>",
-            f"<p>As files: {local_link('top.csv', 'top.csv')}, {local_link('top.sdf', 'top.sdf')}, "
-            f"and all in {local_link('molecules.csv', 'molecules.csv')}.</p>",
-            top_table(best),
-            "<h2>What was evaluated</h2>",
-            fact_list(facts),
-        ],
+        template="molecules.html",
         style=STYLE,
         script=sorting.SCRIPT,
+        training=training,
+        results=molecule_cells(summaries),
+        note=NOTE,
+        figures=html(figures),
+        tradeoff=html(tradeoff_sections(records)),
+        grids=html(best_and_random(own, model=shown, seed=seed)),
+        shown=shown,
+        top=best,
+        top_rows=top_rows(best) if best else [],
+        facts=facts,
     )
 
 
@@ -186,10 +170,8 @@ def _caption(record: MoleculeRecord) -> str:
     return " · ".join(parts)
 
 
-def top_table(records: Sequence[MoleculeRecord]) -> str:
-    """Rank, SMILES, rewards, properties and log-probabilities of the records."""
-    if not records:
-        return '<p class="note">None.</p>'
+def top_rows(records: Sequence[MoleculeRecord]) -> list[list[str]]:
+    """Rank, SMILES, rewards, properties and log-probabilities of the records, below a header."""
     first = records[0]
     columns: dict[str, Callable[[MoleculeRecord], float]] = {"reward": lambda r: r.total}
     for part in first.rewards:
@@ -209,7 +191,7 @@ def top_table(records: Sequence[MoleculeRecord]) -> str:
         [str(rank), record.molecule.canonical, *(_value(of(record)) for of in kept.values())]
         for rank, record in enumerate(records, start=1)
     ]
-    return html_table([["", "SMILES", *kept], *rows], sortable=True)
+    return [["", "SMILES", *kept], *rows]
 
 
 def _value(number: float) -> str:

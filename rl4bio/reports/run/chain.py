@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl4bio.reports.html.page import RESEARCH_USE, html_page, html_table, local_link, text
+from rl4bio.reports.html.page import html, html_page
 from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.evaluations import evaluation_links
 from rl4bio.storage import write_atomic
@@ -45,22 +45,14 @@ def write_chain_report(
     for stage in stages:
         facts = [stage["task"], f"{stage['steps']:,}", f"{stage['seconds']:,.0f}"]
         rows.append([stage["name"], *facts, *(_change(stage, name) for name in names)])
-    links = "".join(
-        f"<li>{local_link(stage['folder'] + '/report.html', stage['name'])}</li>"
-        for stage in stages
+    page = html_page(
+        title,
+        template="chain.html",
+        evaluations=html(evaluation_links(evaluations)),
+        results=rows,
+        stages=stages,
     )
-    warned = [f"{stage['name']}: {w['message']}" for stage in stages for w in stage["warnings"]]
-    body = [
-        f"<h1>{text(title)}</h1>",
-        RESEARCH_USE,
-        *evaluation_links(evaluations),
-        '<p class="note">Each stage goes on from the weights of the one before. Numbers are means '
-        "over the first and over the last logged steps of a stage.</p>",
-        html_table(rows),
-        *(f'<p class="warning">{text(warning)}.</p>' for warning in warned),
-        f"<h2>Reports of the stages</h2><ul>{links}</ul>",
-    ]
-    write_atomic(path, html_page(title, body))
+    write_atomic(path, page)
 
 
 def _change(stage: Mapping[str, Any], name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rl4bio.reports.html import charts
 from rl4bio.reports.html.charts import Chart, Series, line_chart
-from rl4bio.reports.html.page import RESEARCH_USE, html_page, html_table, local_link, text
+from rl4bio.reports.html.page import html, html_page
 from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.known_metrics import KL, LOSS, ROLLOUT, Metric
 from rl4bio.reports.run.metrics import Row, points, run_metrics
@@ -162,36 +162,17 @@ def comparison_page(title: str, comparison: Comparison, links: Mapping[str, str]
         links: run -> where its report is, seen from the page.
     """
     names = [setting.name for setting in comparison.settings]
-    body = [
-        f"<h1>{text(title)}</h1>",
-        RESEARCH_USE,
-        html_table(comparison_rows(comparison), stacked=True),
-    ]
-    body.append(f'<p class="note">{text(NOTE)}</p>')
-    if comparison.paired:
-        lines = "".join(f"<li>{text(line)}</li>" for line in paired_lines(comparison.paired))
-        body += ["<h2>On the same items</h2>", f"<ul>{lines}</ul>"]
-    if comparison.differences:
-        rows = [["key", *names], *([key, *v] for key, v in comparison.differences.items())]
-        body += ["<h2>What differs</h2>", html_table(rows, stacked=True)]
-    figures = "".join(
-        line_chart(chart, number)
-        for number, chart in enumerate(comparison_charts(comparison.settings), start=1)
+    drawn = enumerate(comparison_charts(comparison.settings), start=1)
+    differ = [[key, *values] for key, values in comparison.differences.items()]
+    return html_page(
+        title,
+        template="comparison.html",
+        style=charts.STYLE,
+        results=comparison_rows(comparison),
+        note=NOTE,
+        paired=paired_lines(comparison.paired),
+        differences=[["key", *names], *differ] if differ else [],
+        figures=html(line_chart(chart, number) for number, chart in drawn),
+        settings=comparison.settings,
+        links=links,
     )
-    body += ["<h2>Curves</h2>", f'<div class="charts">{figures}</div>', "<h2>Runs</h2>"]
-    body.append(_run_list(comparison.settings, links))
-    return html_page(title, body, style=charts.STYLE)
-
-
-def _run_list(settings: Sequence[Setting], links: Mapping[str, str]) -> str:
-    items = "".join(
-        f"<li>{_link(run.name, links)} ({text(setting.name)}, "
-        f"seed {text(run.summary.get('seed'))}, {text(run.summary.get('steps'))} steps)</li>"
-        for setting in settings
-        for run in setting.runs
-    )
-    return f"<ul>{items}</ul>"
-
-
-def _link(name: str, links: Mapping[str, str]) -> str:
-    return local_link(links[name], name) if name in links else text(name)

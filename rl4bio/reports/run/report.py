@@ -11,7 +11,7 @@ import yaml
 from rl4bio.reports.html import charts, heat, sorting
 from rl4bio.reports.html.charts import line_chart
 from rl4bio.reports.html.figure_files import write_figures
-from rl4bio.reports.html.page import RESEARCH_USE, block, fact_list, html_page, text
+from rl4bio.reports.html.page import html, html_page
 from rl4bio.reports.html.ticks import number_text
 from rl4bio.reports.run.evaluations import evaluation_links
 from rl4bio.reports.run.known_metrics import Metric
@@ -42,44 +42,17 @@ _TASKS = {
 }
 
 
-def write_run_report(
-    path: Path,
-    *,
-    title: str,
-    config: dict[str, Any],
-    summary: dict[str, Any],
-    metrics: list[Row],
-    completions: Path,
-    molecules: Path | None = None,
-    evaluations: Sequence[str] = (),
-    refresh_s: int = 0,
-) -> None:
-    """Write the page in one piece, and its charts as files beside it.
+def write_run_report(path: Path, page: str, *, molecules: Path | None = None) -> None:
+    """Write a page in one piece, and beside it its charts and its molecules as files.
 
     Args:
         path: the file, `report.html` of the run folder.
-        title: heading.
-        config: the resolved configuration.
-        summary: what summary.json holds.
-        metrics: the rows of metrics.csv, each with its `step`.
-        completions: folder of the recorded completions.
-        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
-        evaluations: where the pages of its evaluation are, seen from this one.
-        refresh_s: seconds after which an open page reads itself again; 0 = never.
+        page: as `run_report` gives it.
+        molecules: as there.
 
     Raises:
-        StorageError: the page cannot be written, or a file of completions not be read.
+        StorageError: a file cannot be written.
     """
-    page = run_report(
-        title=title,
-        config=config,
-        summary=summary,
-        metrics=metrics,
-        completions=completions,
-        molecules=molecules,
-        evaluations=evaluations,
-        refresh_s=refresh_s,
-    )
     write_atomic(path, page)
     write_figures(path.parent, page)
     if molecules is not None and molecules.is_file():
@@ -99,31 +72,26 @@ def run_report(
     evaluations: Sequence[str] = (),
     refresh_s: int = 0,
 ) -> str:
-    """The page; arguments as in `write_run_report`."""
+    """The page.
+
+    Args:
+        title: heading.
+        config: the resolved configuration.
+        summary: what summary.json holds.
+        metrics: the rows of metrics.csv, each with its `step`.
+        completions: folder of the recorded completions.
+        molecules: the run's molecules.csv; where it exists, its molecules are shown instead.
+        evaluations: where the pages of its evaluation are, seen from this one.
+        refresh_s: seconds after which an open page reads itself again; 0 = never.
+
+    Raises:
+        StorageError: a file of completions or molecules cannot be read.
+    """
     shown = run_metrics(config, metrics)
     drawn = [*run_charts(shown, metrics), *calls_chart(metrics)]
     figures = [line_chart(chart, number) for number, chart in enumerate(drawn, start=1)]
     figures[1:1] = spread_figures(completions)
-    body = [
-        f"<h1>{text(title)}</h1>",
-        RESEARCH_USE,
-        *evaluation_links(evaluations),
-        *_warnings(summary),
-        fact_list(_facts(config, summary)),
-    ]
-    if metrics:
-        body += [
-            "<h2>Charts</h2>",
-            '<p class="note">Thin line: each logged step. Thick line: its moving mean. A break in '
-            "a line is a step without a finite number. Shades: the darker, the more of a step's "
-            "recorded completions earn that much.</p>",
-            f'<div class="charts">{"".join(figures)}</div>',
-            "<h2>What changed</h2>",
-            _change_table(shown, summary, metrics),
-            '<p class="note">Figures are of training batches, except those named validation. For '
-            "held-out figures run <code>rl4bio evaluate</code> on the run folder.</p>",
-        ]
-    style, script = STYLE, ""
+    style, script, written = STYLE, "", ""
     if molecules is not None and molecules.is_file():
         from rl4bio.reports.html.pareto_chart import STYLE as PARETO_STYLE
         from rl4bio.reports.html.structures import STYLE as MOLECULE_STYLE
@@ -132,29 +100,24 @@ def run_report(
 
         style += MOLECULE_STYLE + PARETO_STYLE + sorting.STYLE
         script = sorting.SCRIPT
-        body += [
-            "<h2>Molecules</h2>",
-            shown_links(),
-            *molecule_sections(read_run_molecules(molecules)),
-        ]
-    elif config.get("rewards"):
-        body += ["<h2>Sample completions</h2>", *sample_sections(completions)]
+        written = html([shown_links(), *molecule_sections(read_run_molecules(molecules))])
+    has_samples = not written and bool(config.get("rewards"))
     settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
-    body += [
-        "<h2>Configuration</h2>",
-        f"<details><summary>The resolved configuration</summary>{block(mask_secrets(settings))}"
-        "</details>",
-    ]
-    return html_page(title, body, style=style, script=script, refresh_s=refresh_s)
-
-
-def _warnings(summary: dict[str, Any]) -> list[str]:
-    """What the run had to say about its learning."""
-    return [
-        f'<p class="warning"><strong>Steps {w["from"]} to {w["to"]}:</strong> '
-        f"{text(w['message'])}.</p>"
-        for w in summary.get("warnings") or []
-    ]
+    return html_page(
+        title,
+        template="run.html",
+        style=style,
+        script=script,
+        refresh_s=refresh_s,
+        evaluations=html(evaluation_links(evaluations)),
+        warnings=summary.get("warnings") or [],
+        facts=_facts(config, summary),
+        figures=html(figures if metrics else []),
+        change=_change(shown, summary, metrics) if metrics else {},
+        molecules=written,
+        samples=html(sample_sections(completions) if has_samples else []),
+        settings=mask_secrets(settings),
+    )
 
 
 def _facts(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, object]:
@@ -182,23 +145,18 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _change_table(shown: Sequence[Metric], summary: dict[str, Any], rows: Sequence[Row]) -> str:
+def _change(
+    shown: Sequence[Metric], summary: dict[str, Any], rows: Sequence[Row]
+) -> dict[str, object]:
     """First against last steps; the means are those of the summary, so that all files agree."""
     window = summary["window_steps"]
     first, last = rows[:window], rows[-window:]
-    shared = last[0]["step"] <= first[-1]["step"]
-    overlap = " The run is so short that both share steps." if shared else ""
-    lines = [
-        _change_line(m, summary["first"].get(m.key), summary["last"].get(m.key)) for m in shown
-    ]
-    return (
-        '<div class="wide"><table class="changes"><thead><tr><th scope="col">metric</th>'
-        f'<th scope="col">{_span(first)}</th><th scope="col">{_span(last)}</th>'
-        '<th scope="col">change</th></tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-        f'<p class="note">Means over the steps named above.{overlap} A change '
-        "smaller than the scatter of single steps (the thin lines) says little.</p>"
-    )
+    means = [(summary["first"].get(m.key), summary["last"].get(m.key)) for m in shown]
+    return {
+        "head": ["metric", _span(first), _span(last), "change"],
+        "lines": [(m, _change_cells(m, *of)) for m, of in zip(shown, means, strict=True)],
+        "shared": last[0]["step"] <= first[-1]["step"],
+    }
 
 
 def _span(rows: Sequence[Row]) -> str:
@@ -206,16 +164,11 @@ def _span(rows: Sequence[Row]) -> str:
     return f"step {low:.0f}" if low == high else f"steps {low:.0f}–{high:.0f}"
 
 
-def _change_line(metric: Metric, first: float | None, last: float | None) -> str:
+def _change_cells(metric: Metric, first: float | None, last: float | None) -> list[str]:
     values = [None if value is None else value * metric.scale for value in (first, last)]
     cells = ["–" if value is None else number_text(value) for value in values]
     change = "–"
     if values[0] is not None and values[1] is not None:
         difference = values[1] - values[0]
         change = ("+" if difference > 0 else "") + number_text(difference)
-    unit = f' <span class="unit">{text(metric.unit)}</span>' if metric.unit else ""
-    return (
-        f'<tr><th scope="row">{text(metric.title)}{unit}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in (*cells, change))
-        + f'</tr><tr class="after"><td class="note" colspan="4">{text(metric.meaning)}</td></tr>'
-    )
+    return [*cells, change]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import StorageError
-from rl4bio.reports.html.page import block, reward_list, text
+from rl4bio.reports.html.page import part
 from rl4bio.storage.step_records import step_files
 
 Record = dict[str, Any]
@@ -53,25 +53,21 @@ def sample_sections(folder: Path) -> list[str]:
     sections = []
     for step in dict.fromkeys((min(steps), max(steps))):
         records = step_completions(steps[step])
-        cards = "".join(_card(name, record) for name, record in chosen(records).items())
-        none = '<p class="note">No completion of this step could be scored.</p>'
-        sections.append(
-            f"<h3>Step {step}: best, median and worst of {len(records)} recorded completions</h3>"
-            + (f'<div class="pair">{cards}</div>' if cards else none)
-        )
+        cards = [_card(name, record) for name, record in chosen(records).items()]
+        sections.append(part("sample_step", step, len(records), cards))
     return sections
 
 
-def _card(name: str, record: Record) -> str:
+def _card(name: str, record: Record) -> dict[str, object]:
     facts = [f"prompt {record['prompt']}", f"{record['tokens']} tokens"]
     if record["advantage"] is not None:
         facts.append(f"advantage {record['advantage']:+.2f}".replace("-", "−"))
     if record["truncated"]:
         facts.append("cut off at the length limit")
     rewards = {**record["rewards"], "total": record["total"]}
-    known = {part: math.nan if value is None else value for part, value in rewards.items()}
-    return (
-        f'<section class="case"><h4>{name.capitalize()}</h4>'
-        f'<p class="note">{text(" · ".join(facts))}</p>'
-        f"{block(record['completion'])}{reward_list(known)}</section>"
-    )
+    return {
+        "name": name.capitalize(),
+        "facts": " · ".join(facts),
+        "completion": record["completion"],
+        "rewards": {name: math.nan if value is None else value for name, value in rewards.items()},
+    }

@@ -69,7 +69,10 @@ class ScoreCache:
                 data = stream.read()
         except OSError as error:
             reason = error.strerror or error
-            raise DataError(f"{self.path}: cannot be read ({reason}); it is option cache") from None
+            raise DataError(
+                f"{self.path}: cannot be read ({reason}); remove it, or name another "
+                "in option cache"
+            ) from None
         whole = data.rfind(b"\n") + 1  # the rest is being written, or torn
         self._offset += whole
         spoilt = sum(not self._take(line) for line in data[:whole].split(b"\n") if line)

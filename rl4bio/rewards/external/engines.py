@@ -115,6 +115,7 @@ class CommandEngine(_LineEngine):
             return process
 
     def close(self) -> None:
+        """End idle processes, and those that still answer."""
         with self._lock:
             idle, self._idle = self._idle, []
             busy = list(self._busy)

@@ -75,6 +75,7 @@ class LineProcess:
 
     @property
     def running(self) -> bool:
+        """Whether it is there still."""
         return not self._closed and self._process.poll() is None
 
     def exchange(

@@ -45,6 +45,7 @@ class AnswerReader:
 
     @property
     def complete(self) -> bool:
+        """Whether every request has its answer."""
         return len(self.found) == len(self._ids)
 
     def read_line(self, line: bytes) -> bool:

@@ -148,7 +148,8 @@ def _check(source: str, head: Head, model: Any, report: Any, tokenizer: Any) -> 
     if missing or report["mismatched_keys"]:
         raise ModelError(
             f"model: {source} is no {_LOADERS[head]}: {len(missing)} weights are not in its files, "
-            f"first {(missing or ['one of another shape'])[0]!r}; they would be random"
+            f"first {(missing or ['one of another shape'])[0]!r}; they would be random; "
+            "name a model that was trained for it"
         )
     if head == "pair" and model.config.num_labels != 1:
         raise ModelError(

@@ -198,7 +198,8 @@ def _rows(tokenizer: Any, context: str, text: str, *, window: int, owner: int) -
     longer than the window, of which the context's end takes half at most."""
 
     def encode(piece: str) -> list[int]:
-        return tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
+        ids: list[int] = tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
 
     starts = (tokenizer.bos_token_id, tokenizer.cls_token_id, tokenizer.eos_token_id)
     lead = [token for token in starts if token is not None][:1]

@@ -72,7 +72,7 @@ class AffinityReward(TransformedReward):
         try:
             self._find_target()
         except ModelError as error:
-            raise ModelError(f"reward affinity, option predictor: {error}") from None
+            raise ModelError(f"predictor: {error}") from None
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> list[float]:
         self.predictions(self.molecules(completions, samples))

@@ -35,6 +35,7 @@ class Filter:
 
     @property
     def key(self) -> str:
+        """What tells it from other filters of its name."""
         return self.label or self.name
 
 

@@ -50,7 +50,8 @@ class NoveltyReward(MoleculeReward):
         for index, molecule in enumerate(found):
             if not molecule.valid:
                 raise ConfigError(
-                    f"smiles[{index}]: {molecule.text[:80]!r} is no SMILES ({molecule.reason})"
+                    f"smiles[{index}]: {molecule.text[:80]!r} is no SMILES ({molecule.reason}); "
+                    "correct or remove it"
                 )
         self._listed = frozenset(self._key(molecule) for molecule in found)
 

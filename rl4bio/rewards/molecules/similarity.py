@@ -51,7 +51,8 @@ class SimilarityReward(TransformedReward):
         self._reference = None if self.reference is None else read_smiles(self.reference)
         if self._reference is not None and not self._reference.valid:
             raise ConfigError(
-                f"reference: {self._reference.text[:80]!r} is no SMILES ({self._reference.reason})"
+                f"reference: {self._reference.text[:80]!r} is no SMILES "
+                f"({self._reference.reason}); correct it"
             )
 
     @property

@@ -20,7 +20,7 @@ Transform: TypeAlias = Callable[[float], float]
 
 def sigmoid(h: float) -> float:
     """1 / (1 + 10^-h), without overflow."""
-    small = 10.0 ** -abs(h)
+    small: float = 10.0 ** -abs(h)
     return 1 / (1 + small) if h >= 0 else small / (1 + small)
 
 

@@ -67,6 +67,7 @@ class Worker:
             return "ended"
 
     def end(self) -> None:
+        """Kill the process and all that it has started."""
         watcher.signal_group(self.pid, signal.SIGKILL)
         with contextlib.suppress(OSError):
             os.kill(self.pid, signal.SIGKILL)

@@ -16,7 +16,6 @@ from rl4bio.data.synthetic.trials import (
     WordingName,
     draw_entities,
     draw_finding,
-    label_of,
 )
 from rl4bio.data.synthetic.trials_words import COMPARATORS, INTERVENTIONS, WORDINGS, Finding
 from rl4bio.errors import ConfigError
@@ -130,6 +129,13 @@ def test_place_of_the_evidence_tells_nothing(samples: list[Sample]) -> None:
     )
     assert 0.15 < last / len(samples) < 0.35
     assert 0.15 < first / len(samples) < 0.35
+
+
+def label_of(finding: Finding, asked: str) -> str:
+    """The verdict that a finding supports for a question about a change in the asked direction."""
+    if finding in ("lower", "higher"):
+        return "yes" if finding == asked else "no"
+    return "no" if finding == "null" else "maybe"
 
 
 @pytest.mark.parametrize("asked", ["lower", "higher"])

@@ -274,7 +274,7 @@ def attending_anything(model: nn.Module) -> Iterator[None]:
     from rl4bio.engine.hook import attending
 
     class Layout:
-        def attend(self, layer: int, query: Any, key: Any, value: Any, **options: Any) -> Any:
+        def attend(self, layer: int, query: Any, key: Any, value: Any, how: Any) -> Any:
             return query
 
     with attending(model, Layout()):  # type: ignore[arg-type]

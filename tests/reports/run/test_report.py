@@ -353,26 +353,18 @@ def test_the_page_is_written_with_real_completions(shared_data: Path, tmp_path: 
     record_step(tmp_path, 1, completion)
     rows = [row(1), row(2)]
     path = tmp_path / "report.html"
-    write_run_report(
-        path,
+    page = run_report(
         title="real",
         config=CONFIG,
         summary=summary_of(rows),
         metrics=rows,
         completions=tmp_path,
     )
+    write_run_report(path, page)
     shown = "".join(Page(path.read_text(encoding="utf-8")).text_of("pre"))
     assert all(f"{k}: {completion}" in shown for k in range(3))
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    rows = [row(1)]
     with pytest.raises(StorageError, match=r"missing/report\.html: cannot be written"):
-        write_run_report(
-            tmp_path / "missing" / "report.html",
-            title="t",
-            config=CONFIG,
-            summary=summary_of(rows),
-            metrics=rows,
-            completions=tmp_path,
-        )
+        write_run_report(tmp_path / "missing" / "report.html", "<p>a page</p>")

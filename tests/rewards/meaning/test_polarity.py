@@ -161,6 +161,6 @@ def test_long_texts_are_read_in_part_and_at_once() -> None:
     assert len(statements("Zinc works well. " * 1000)) == MAX_SENTENCES
     assert len(statements("zinc " * 1000)[0].units) == MAX_WORDS
     hostile = " ".join(f"a{n % 7} b{n % 5} not" for n in range(3000))
-    start = time.perf_counter()
+    start = time.thread_time()
     agreement(f"{hostile}. " * 5, f"{hostile[::-1]}. {hostile}.")
-    assert time.perf_counter() - start < 5  # a hang, not a speed
+    assert time.thread_time() - start < 5  # a hang, not a speed

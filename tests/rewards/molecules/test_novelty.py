@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rl4bio.chem.reading import canonical_smiles
+from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import ConfigError, DataError
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.combine import WeightedRewards
@@ -106,5 +106,5 @@ def test_real_molecules_are_known_in_any_spelling(
     shared_data: Path, moses_rows: list[dict[str, str]], rewards_of: Callable[..., list[float]]
 ) -> None:
     smiles = [row["smiles"] for row in moses_rows]
-    found = rewards_of("novelty", smiles, smiles=[canonical_smiles(s) for s in smiles[:100]])
+    found = rewards_of("novelty", smiles, smiles=[read_smiles(s).canonical for s in smiles[:100]])
     assert found == [0] * 100 + [1] * 100

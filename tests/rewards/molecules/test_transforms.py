@@ -123,7 +123,7 @@ def test_every_value_is_a_score(kind: str, x: float) -> None:
         ({"kind": 3}, "transform.kind: unknown transform 3"),
         ({"kind": "sigmoid", "low": 1}, "transform.high: this option is required"),
         ({"kind": "step", "low": 1, "hihg": 2}, "transform.hihg: unknown.*did you mean 'high'"),
-        ({"kind": "step", "low": "x", "high": 2}, "transform.low: Value 'x'"),
+        ({"kind": "step", "low": "x", "high": 2}, "transform.low: got 'x', needs a number"),
         ({"kind": "step", "low": 3, "high": 2}, "low must not be above high"),
         ({"kind": "step", "low": math.nan, "high": 2}, "low: got nan, needs a finite number"),
         ({"kind": "linear", "low": 2, "high": 2}, "low must be below high"),

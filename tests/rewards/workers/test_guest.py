@@ -301,6 +301,9 @@ class TestWhere:
         assert needs_process(RewardConfig(name="qed", isolation="process"))
         assert needs_process(RewardConfig(name="qed", on_error="skip"))
         assert needs_process(RewardConfig(name="smarts", options={"present": ["[#6]"]}))
+        rules = {"rules": {"alerts": ["[#6]"]}}
+        assert needs_process(RewardConfig(name="qed", options=rules))
+        assert not needs_process(RewardConfig(name="qed", options={"rules": "standard"}))
         parts = [{"name": "qed"}, {"name": "smarts", "options": {"present": ["[#6]"]}}]
         assert needs_process(RewardConfig(name="combined", options={"parts": parts}))
 
