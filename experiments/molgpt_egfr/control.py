@@ -34,7 +34,7 @@ def mean_predictions(folder: Path, forest: Any) -> dict[str, float]:
     """base and tuned -> mean prediction over the valid distinct molecules inside the domain."""
     with (folder / "molecules.csv").open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["state"] == "valid"]
-    inside = [row for row in rows if float(row["raw_combined.affinity_domain"]) > 0]
+    inside = [row for row in rows if float(row["raw_combined.affinity_domain"] or 0) > 0]
     found = {}
     for model in ("base", "tuned"):
         texts = [row["smiles"] for row in inside if row["model"] == model]

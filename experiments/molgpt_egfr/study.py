@@ -39,6 +39,7 @@ ROWS = {
     "SA": ("properties", "sa", "value"),
     "IntDiv": ("internal_diversity",),
     "hits: pIC50 >= 7 inside, SA <= 4": ("hits", "value"),
+    "refused by the rules (alerts)": ("refused", "any", "value"),
     "validity": ("validity", "value"),
     "unique@1k": ("unique",),
     "QED": ("properties", "qed", "value"),
@@ -68,11 +69,16 @@ def models_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "summary.json").read_text("utf-8"))["models"])
 
 
+def number(cell: str) -> float:
+    """Of a cell; NaN where it is empty, as of molecules that the rules refuse."""
+    return float(cell or "nan")
+
+
 def inside_values(folder: Path, model: str) -> np.ndarray[Any, Any]:
     """Predictions of a model's distinct valid molecules inside the domain."""
     with (folder / "molecules.csv").open(encoding="utf-8", newline="") as stream:
         rows = [r for r in csv.DictReader(stream) if (r["model"], r["state"]) == (model, "valid")]
-    inside = [row for row in rows if float(row[f"raw_{AFFINITY}_domain"]) > 0]
+    inside = [row for row in rows if number(row[f"raw_{AFFINITY}_domain"]) > 0]
     return np.array([float(row[f"raw_{AFFINITY}"]) for row in inside])
 
 
@@ -95,7 +101,7 @@ def known_share(folder: Path) -> float:
     """Share of the tuned model's distinct molecules with the fingerprint of a training molecule."""
     with (folder / "molecules.csv").open(encoding="utf-8", newline="") as stream:
         rows = [r for r in csv.DictReader(stream) if (r["model"], r["state"]) == ("tuned", "valid")]
-    return statistics.fmean(float(r[f"raw_{AFFINITY}_similarity"]) > 0.9999 for r in rows)
+    return statistics.fmean(number(r[f"raw_{AFFINITY}_similarity"]) > 0.9999 for r in rows)
 
 
 def table(folders: Sequence[Path]) -> str:

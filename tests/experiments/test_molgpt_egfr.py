@@ -94,6 +94,7 @@ def test_numbers_of_the_study_by_hand(tmp_path: Path) -> None:
         "tuned,duplicate,7,0.6,1",
         "tuned,invalid,,,",
         "tuned,valid,8,1,1",
+        "base,valid,,,",  # refused by the rules: valid, without values
     ]
     (tmp_path / "molecules.csv").write_text("\n".join(lines) + "\n")
     assert inside_values(tmp_path, "base").tolist() == [5, 6]
