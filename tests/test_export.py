@@ -204,6 +204,7 @@ def test_refusals(tiny_folder, tmp_path: Path, capsys) -> None:
     save_small(tmp_path / "model")
     model, out = ["--model", str(tmp_path / "model")], str(tmp_path / "out")
     gemma = ["--model", str(tiny_folder("gemma3"))]
+    capsys.readouterr()  # of the folder's making
     cases = [
         ([*gemma, "--output", out, "--format", "molgpt"], 4, "the model is a gemma3_text; use"),
         ([*model, "--output", f"{out}.pt", "--format", "huggingface"], 2, "names a file"),

@@ -319,7 +319,7 @@ def test_a_folder_that_is_not_there(
     assert main(["--model", str(smiles_model), "--output", str(output), *PLAIN]) == 7
     assert "error[storage]" in capsys.readouterr().err.splitlines()[-1]
     assert main(["--model", str(tmp_path / "nothing"), *PLAIN]) == 4
-    assert main(["--run", str(tmp_path), *PLAIN]) == 4
+    assert main(["--run", str(tmp_path), *PLAIN]) == 2
 
 
 def test_a_run_and_a_configuration_are_sources(

@@ -42,7 +42,8 @@ class Halving:
     @property
     def micro_batch_tokens(self) -> int:
         """Tokens of a micro-batch, after what `auto` has learnt of the memory."""
-        return max(1, self.limits.micro_batch_tokens >> self.halvings)
+        tokens: int = self.limits.micro_batch_tokens
+        return max(1, tokens >> self.halvings)
 
     def while_memory_lasts(self, run: Callable[[], None], count: Callable[[], int]) -> None:
         """Do something in micro-batches; with `auto` again in smaller ones if the memory runs out.
