@@ -11,6 +11,7 @@ import pytest
 from rl4bio.errors import DataError, ModelError, Rl4bioError
 from rl4bio.files import deadline
 from rl4bio.files.deadline import within
+from rl4bio.files.folders import data_files
 from rl4bio.files.sources import find_rows
 from rl4bio.modules.locate import locate
 from rl4bio.rewards.meaning.frozen import load_frozen
@@ -54,7 +55,7 @@ DOORS: dict[str, tuple[Callable[[str], object], type[Rl4bioError], str]] = {
         r"somebody/thing.*no answer within 0\.5 s",
     ),
     "data": (
-        lambda name: find_rows(name, "default"),
+        lambda name: find_rows(name, "default", files=data_files, key="data.source", advice=""),
         DataError,
         r"the Hub does not answer for 'somebody/thing'.*HF_HUB_OFFLINE=1",
     ),
