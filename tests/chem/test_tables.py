@@ -90,7 +90,7 @@ def test_the_column_of_the_molecules(tmp_path: Path) -> None:
         ("x.csv", b"smiles,Smiles\nC,C\n", r"x\.csv:1: two columns are called 'smiles'; rename"),
         ("x.csv", b"smiles,a\nC,1\nC,1,2\n", r"x\.csv:3: 3 columns, the header has 2; a cell wit"),
         ("x.csv", b"smiles,a\nC,1\n\nC\n", r"x\.csv:4: 1 columns, the header has 2"),
-        ("x.csv", b'smiles\n"C\n', r"x\.csv:\d: unexpected end of data"),
+        ("x.csv", b'smiles\n"C\n', r"x\.csv:\d: not CSV \(unexpected end of data\); correct"),
         ("x.csv", b"smiles\n", "holds no molecule, at most a header; fetch it again"),
         ("x.csv", b",,\n", "holds no molecule"),
         ("x.smi", b"smiles\n", "holds no molecule"),

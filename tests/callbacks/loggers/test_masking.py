@@ -26,7 +26,7 @@ def test_texts_lose_what_the_configuration_calls_secret(monkeypatch: pytest.Monk
     monkeypatch.setenv("MY_API_KEY", "of-the-environment")
     config = {
         "name": "shown-name",
-        "data": {"options": {"hub_token": "planted-1", "passwords": ["shown-too"]}},
+        "data": {"options": {"hub_token": "planted-1", "passages": ["shown-too"]}},
         "rewards": [{"options": {"password": ["planted-2"]}}],
     }
     text = "shown-name planted-1 planted-2 of-the-environment shown-too"
