@@ -104,7 +104,7 @@ TOPICS: dict[str, tuple[str, Callable[[], dict[str, str]]]] = {
     "policies": ("policy: {checkpoint: ...}", lambda: POLICIES),
     "losses": ("grpo: {loss: ...}", lambda: LOSSES),
     "configs": ("rl4bio fit NAME", configs),
-    "assets": ("policy.checkpoint, or the predictor of reward affinity", assets),
+    "assets": ("policy.checkpoint, --run, or the predictor of reward affinity", assets),
 }
 """Topic -> (where its names go, name -> one line)."""
 
