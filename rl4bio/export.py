@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError, StorageError
@@ -14,9 +13,7 @@ from rl4bio.exports.hub import check_push, push
 from rl4bio.exports.merge import merge
 from rl4bio.exports.published import stoi_path, write_published
 from rl4bio.exports.source import find_source, load_source, stored_dtype
-
-if TYPE_CHECKING:
-    pass
+from rl4bio.runs.log import leave_out_noise
 
 FORMATS = ("molgpt", "huggingface", "adapter")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -74,6 +71,7 @@ def export(arguments: argparse.Namespace) -> None:
     """Find the model, merge its adapter, write it, say where it is, and push it if asked to."""
     from rl4bio.storage.folders import check_target
 
+    leave_out_noise()
     target, form = find_format(arguments)
     weights, vocabulary = target, stoi_path(target)
     if form != "molgpt":

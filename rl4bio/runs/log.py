@@ -82,10 +82,6 @@ def set_up_logging() -> None:
     log.handlers = [terminal, kept]
     logging.getLogger().addHandler(kept)
     logging.captureWarnings(True)
-    # Lightning's import, which comes later, sets the level of "lightning.pytorch" itself.
-    tips = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
-    for name in (*tips, "lightning_utilities.core.rank_zero", "bitsandbytes"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     leave_out_noise()
 
 
@@ -100,6 +96,10 @@ def leave_out_noise() -> None:
         ".*functional.all_gather.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+    # Lightning's import, which comes later, sets the level of "lightning.pytorch" itself.
+    tips = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+    for name in (*tips, "lightning_utilities.core.rank_zero", "bitsandbytes"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def quiet_libraries() -> None:

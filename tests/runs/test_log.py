@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,14 @@ def test_a_full_disk_is_no_traceback(written: Path, capsys: pytest.CaptureFixtur
     logging.getLogger("lightning").warning("nowhere to write this")
     run_log.close_logging()
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_traces")
+@pytest.mark.parametrize("begin", ["set_up_logging", "show_progress", "leave_out_noise"])
+def test_what_libraries_say_of_others_is_not_shown(begin: str) -> None:
+    getattr(run_log, begin)()
+    assert not logging.getLogger("bitsandbytes.functional").isEnabledFor(logging.WARNING)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.warn("`is_gradient_checkpointing` is deprecated", FutureWarning, stacklevel=1)
+    assert not seen
+    run_log.close_logging()
