@@ -117,10 +117,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def _link(arguments: argparse.Namespace, folders: Sequence[Path]) -> None:
     """Let the page of the run lead to those of the evaluation."""
-    if arguments.run is not None and not is_asset(arguments.run):
+    run = own_run(arguments)
+    if run is not None:
         from rl4bio.runs.pages import link_evaluation
 
-        link_evaluation(Path(arguments.run), [folder / "report.html" for folder in folders])
+        link_evaluation(run, [folder / "report.html" for folder in folders])
 
 
 def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:
@@ -151,12 +152,19 @@ def find_stages(config: RunConfig, tuned: Path | None) -> dict[str, Path]:
     return {"start": start, **earlier, "tuned": tuned}
 
 
+def own_run(arguments: argparse.Namespace) -> Path | None:
+    """The folder of `--run`, which is the user's to write into; None where the run ships."""
+    named = arguments.run
+    return None if named is None or is_asset(named) else Path(named)
+
+
 def output_folder(arguments: argparse.Namespace, config: RunConfig) -> Path:
     """`--output`; else evaluation/ in the run, or a folder of its own beside the runs."""
     if arguments.output is not None:
         return Path(arguments.output)
-    if arguments.run is not None and not is_asset(arguments.run):
-        return Path(arguments.run) / "evaluation"
+    run = own_run(arguments)
+    if run is not None:
+        return run / "evaluation"
     return Path(config.output_dir) / f"{config.name}-evaluation"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
@@ -11,6 +12,8 @@ from rl4bio.modules.phases import ran_out
 from rl4bio.sections import GRPOConfig, SFTConfig
 
 log = logging.getLogger("rl4bio")
+
+T = TypeVar("T")
 
 
 class Halving:
@@ -45,12 +48,15 @@ class Halving:
         tokens: int = self.limits.micro_batch_tokens
         return max(1, tokens >> self.halvings)
 
-    def while_memory_lasts(self, run: Callable[[], None], count: Callable[[], int]) -> None:
+    def while_memory_lasts(self, run: Callable[[], T], count: Callable[[], int]) -> T:
         """Do something in micro-batches; with `auto` again in smaller ones if the memory runs out.
 
         Args:
             run: may be begun several times; what it has done of a try counts for nothing.
             count: how many micro-batches it makes at the present limit.
+
+        Returns:
+            What `run` gives in the end.
         """
         while True:
             try:

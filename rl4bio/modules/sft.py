@@ -159,15 +159,11 @@ class SFTLightningModule(PolicyModule):
         def count() -> int:
             return len(self.pieces(rows))
 
-        first, before = rows, 0.0
-
-        def measure() -> None:
-            nonlocal first, before
+        def measure() -> tuple[Demonstrations, float]:
             first = self.pieces(rows)[0]
-            before = self._likelihood(first)
+            return first, self._likelihood(first)
 
-        if self.rate_is_new:
-            self.while_memory_lasts(measure, count)
+        first, before = self.while_memory_lasts(measure, count) if self.rate_is_new else (rows, 0.0)
         self.while_memory_lasts(one_pass, count)
         if self.rate_is_new:
             after = self._likelihood(first)
@@ -179,14 +175,13 @@ class SFTLightningModule(PolicyModule):
         rows = self._encode(batch)
         if not rows.counts:
             return
-        loss, packed = 0.0, self.packs(rows)
+        packed = self.packs(rows)
 
-        def measure() -> None:
-            nonlocal loss
+        def measure() -> float:
             pieces = self.pieces(rows)
-            loss = sum(float(demonstration_loss(self.model, p, packed=packed)) for p in pieces)
+            return sum(float(demonstration_loss(self.model, p, packed=packed)) for p in pieces)
 
-        self.while_memory_lasts(measure, lambda: len(self.pieces(rows)))
+        loss = self.while_memory_lasts(measure, lambda: len(self.pieces(rows)))
         self._validation.append((loss, float(rows.weights.sum())))
 
     def on_validation_epoch_start(self) -> None:
