@@ -144,6 +144,16 @@ def open_form(model: Any) -> tuple[bytes, dict[str, Any]]:
     return bytes(persistence.dumps(model)), {}
 
 
+def check_features(features: str) -> None:
+    """Refuse a set of features that nothing makes.
+
+    Raises:
+        ModelError: its name is unknown.
+    """
+    if features not in FEATURE_SETS:
+        raise ModelError(f"features: unknown {features!r}; known: {', '.join(FEATURE_SETS)}")
+
+
 def read_member(
     kind: str, model: bytes, features: str, output: str | None, shape: Mapping[str, Any]
 ) -> Member:
@@ -155,8 +165,7 @@ def read_member(
     """
     if kind == "safetensors":
         return ChempropMember(model, shape)
-    if features not in FEATURE_SETS:
-        raise ModelError(f"features: unknown {features!r}; known: {', '.join(FEATURE_SETS)}")
+    check_features(features)
     made: Callable[..., Member] = {"onnx": OnnxMember, "skops": SklearnMember}[kind]
     return made(model, features, output)
 

@@ -23,7 +23,14 @@ from rl4bio.chem.features import FEATURE_SETS, RDKIT_VERSION, domain_bits
 from rl4bio.chem.identity import parent_molecule
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import DataError, MissingPackageError, ModelError
-from rl4bio.predictors.own_engines import Member, kind_of, open_form, read_member, together
+from rl4bio.predictors.own_engines import (
+    Member,
+    check_features,
+    kind_of,
+    open_form,
+    read_member,
+    together,
+)
 from rl4bio.predictors.predictor import Prediction, Predictor, nearest_tanimoto
 from rl4bio.storage.folders import new_folder
 from rl4bio.text.redaction import one_line
@@ -101,8 +108,8 @@ def save_own_model(
     if not models:
         raise ModelError("model: is an empty list")
     kinds = [kind_of(one) for one in models]
-    if features not in FEATURE_SETS and set(kinds) != {"safetensors"}:
-        raise ModelError(f"features: unknown {features!r}; known: {', '.join(FEATURE_SETS)}")
+    if set(kinds) != {"safetensors"}:
+        check_features(features)
     forms = [open_form(one) for one in models]
     names = [
         f"model_{k}.{kind}" if len(kinds) > 1 else f"model.{kind}" for k, kind in enumerate(kinds)
@@ -118,14 +125,7 @@ def save_own_model(
         "output": output,
         "unit": unit,
         "probes": list(PROBES),
-        "targets": {
-            name: {
-                "column": number if columns is None else columns[name],
-                "low": float(min(own)),
-                "high": float(max(own)),
-            }
-            for number, (name, own) in enumerate(values.items())
-        },
+        "targets": _ranges(values, columns),
     }
     domain = domain_bits([parent_molecule(molecule) for molecule in molecules])
     try:
@@ -146,6 +146,20 @@ def save_own_model(
             (building / name).write_bytes(data)
         (building / DOMAIN).write_bytes(save({"domain": domain}))
         (building / DESCRIPTION).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def _ranges(
+    values: Mapping[str, Sequence[float]], columns: Mapping[str, int] | None
+) -> dict[str, dict[str, Any]]:
+    """Target -> its column of the output and the range that was trained on."""
+    return {
+        name: {
+            "column": number if columns is None else columns[name],
+            "low": float(min(own)),
+            "high": float(max(own)),
+        }
+        for number, (name, own) in enumerate(values.items())
+    }
 
 
 def _training_molecules(
