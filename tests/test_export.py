@@ -53,6 +53,7 @@ def train_adapter(base: Path, folder: Path) -> Any:
 
 def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int) -> str:
     """The one line that a command ends with."""
+    capsys.readouterr()  # of what was made before, such as a model folder
     assert rl4bio(["export", *arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -204,7 +205,6 @@ def test_refusals(tiny_folder, tmp_path: Path, capsys) -> None:
     save_small(tmp_path / "model")
     model, out = ["--model", str(tmp_path / "model")], str(tmp_path / "out")
     gemma = ["--model", str(tiny_folder("gemma3"))]
-    capsys.readouterr()  # of the folder's making
     cases = [
         ([*gemma, "--output", out, "--format", "molgpt"], 4, "the model is a gemma3_text; use"),
         ([*model, "--output", f"{out}.pt", "--format", "huggingface"], 2, "names a file"),
@@ -233,7 +233,6 @@ def test_files_are_replaced_by_force_alone(tmp_path: Path, capsys) -> None:
         assert (tmp_path / name).read_bytes() != b"mine"
         for written in ("m.pt", "m_stoi.json"):
             (tmp_path / written).unlink()
-        capsys.readouterr()
 
 
 def test_damaged_adapters(tiny_folder, tmp_path: Path, capsys) -> None:
@@ -376,7 +375,6 @@ def test_a_base_that_has_moved(
     assert rl4bio(["export", *part]) == 0
     stored = json.loads((tmp_path / "part" / "adapter_config.json").read_text())
     assert stored["base_model_name_or_path"] == place
-    capsys.readouterr()
     again = [*what, "--output", str(tmp_path / "x")]
     assert "said twice" in refusal(capsys, [*again, "--base", place, f"{KEY}={place}"], 2)
     assert "policy.checkpoint=PLACE alone" in refusal(capsys, [*again, "grpo.kl_coef=1"], 2)
@@ -413,7 +411,6 @@ def test_a_sum_that_is_another_model_is_refused(
     assert rl4bio(["export", *arguments]) == 0
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["tie_word_embeddings"] is False
-    capsys.readouterr()
     plain = LoraLinear.get_delta_weight
     monkeypatch.setattr(LoraLinear, "get_delta_weight", lambda *a: 2 * plain(*a))
     assert "merged into its base it is another model" in refusal(capsys, [*arguments, "--force"], 4)
