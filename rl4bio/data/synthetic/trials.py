@@ -37,10 +37,20 @@ from rl4bio.data.synthetic.trials_words import (
     Finding,
 )
 from rl4bio.text.sentences import chat
-from rl4bio.types import Sample
+from rl4bio.types import Extra, Sample
 
 Label = Literal["yes", "no", "maybe"]
 WordingName = Literal["plain", "varied", "transfer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trial(Extra):
+    """How the abstract of a trial was made."""
+
+    wording: str
+    evidence: str
+    """The sentence that decides the label."""
+
 
 NUMBERS_ONLY = "{a} with {d} and {b} with {k} (p {p})"
 
@@ -196,7 +206,7 @@ def make_trial(
             f"{asked_outcome}."
         ),
         demonstration=f"<thought>{evidence}</thought><answer>{label}</answer>",
-        extra={"wording": wording, "evidence": evidence},
+        extra=Trial(wording=wording, evidence=evidence),
     )
 
 
