@@ -24,6 +24,7 @@ from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import require_trainable
 from rl4bio.sections import OptimConfig
+from rl4bio.types import Scorer
 
 T = TypeVar("T")
 
@@ -62,6 +63,14 @@ class PolicyModule(Halving, L.LightningModule):
         self._held = Level()
         self.warnings: list[dict[str, Any]] = []
         """What callbacks have to say about the run's learning; for its summary and report."""
+
+    scorer: Scorer | None = None
+    """The rewards; None for a module that has none."""
+
+    @property
+    def memories(self) -> dict[str, Any]:
+        """What checkpoints hold beside weights, optimiser and counters, by name; of all ranks."""
+        return {}
 
     @property
     def updates_per_step(self) -> int:

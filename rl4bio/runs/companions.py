@@ -197,7 +197,7 @@ def together(
             plain = isinstance(error, Rl4bioError) and not isinstance(error, RankError)
             first = _company.first_failure(
                 exit_code_of(error),
-                getattr(error, "kind", "internal"),
+                error.kind if isinstance(error, Rl4bioError) else "internal",
                 mask_secrets(str(error)) or type(error).__name__,
                 plain=plain or stopped_by(error) is not None,
             )

@@ -131,17 +131,20 @@ def log_kernel(policy: Policy, device: torch.device) -> None:
 
 def bind_corpus(corpus: Corpus, policy: Policy) -> None:
     """Tell a corpus what the policy can read: its tokens, its positions, its conditions."""
+    from rl4bio.modules.conditions import Conditioning
+
     if begun := begun_answer(corpus, policy):
         log.info("%s", begun)
     start = policy.tokenizer.bos_token_id is not None
     positions = policy.max_positions
-    if scaffold_tokens := getattr(policy.model.config, "scaffold_length", 0):
-        corpus.scaffold_limit = scaffold_tokens
+    asked = Conditioning.of(policy.model.config)
+    if asked.scaffold_length:
+        corpus.scaffold_limit = asked.scaffold_length
     corpus.bind(
         policy.tokenizer.get_vocab(),
         max_tokens=None if positions is None else positions - start,
     )
-    wanted = getattr(policy.model.config, "property_names", None)
+    wanted = asked.property_names
     given = corpus.conditions
     if wanted and given is not None and [name.lower() for name in wanted] != given:
         raise DataError(
@@ -197,7 +200,7 @@ def scores_molecules(module: PolicyModule) -> bool:
     """Whether the rewards of a run read its completions as molecules."""
     from rl4bio.rewards.repeats import RepeatGuard
 
-    return isinstance(getattr(module, "scorer", None), RepeatGuard)
+    return isinstance(module.scorer, RepeatGuard)
 
 
 def check_callbacks(config: RunConfig) -> list[Any]:
