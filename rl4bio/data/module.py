@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -87,24 +87,38 @@ def fit_prompts(
     return kept
 
 
-def draw(seed: int, size: int, number: int) -> int:
-    """Row of the n-th draw: a fresh shuffle of all rows in every pass, fixed by the seed."""
-    epoch, place = divmod(number, size)
-    return _shuffled(seed, epoch, size)[place]
+def pass_order(seed: int, epoch: int, strata: tuple[str, ...]) -> list[int]:
+    """Rows in the order of one pass: shuffled, then every stratum spread evenly over the pass.
 
+    The k-th of a stratum's n rows comes at (k + 1/2) / n of the pass, ties in random order. So L
+    strata of one size come in rounds of L rows that hold one of each, and a batch of a multiple of
+    L rows as many of each. With one stratum it is the shuffle alone.
 
-@functools.lru_cache(maxsize=4)
-def _shuffled(seed: int, epoch: int, size: int) -> list[int]:
-    order = list(range(size))
-    random.Random(f"{seed}/{epoch}").shuffle(order)
-    return order
+    Args:
+        seed: of the shuffle.
+        epoch: number of the pass.
+        strata: of every row; of one size where batches shall be balanced.
+    """
+    rng = random.Random(f"{seed}/{epoch}")
+    order = list(range(len(strata)))
+    rng.shuffle(order)
+    sizes = Counter(strata)
+    if len(sizes) == 1:
+        return order
+    met: Counter[str] = Counter()
+    places: dict[int, tuple[float, float]] = {}
+    for row in order:
+        stratum = strata[row]
+        places[row] = ((met[stratum] + 0.5) / sizes[stratum], rng.random())
+        met[stratum] += 1
+    return sorted(order, key=places.__getitem__)
 
 
 class PromptStream(IterableDataset[PromptBatch]):
     """Batches without end; the global batch of a step is the same for any number of ranks.
 
-    Step k takes draws k*B*W to (k+1)*B*W of the shuffled corpus, and rank r its r-th slice of B.
-    With a length window of L, the draws of L steps are sorted by the length of their
+    Step k takes draws k*B*W to (k+1)*B*W of the shuffled corpus (`pass_order`), and rank r its r-th
+    slice of B. With a length window of L, the draws of L steps are sorted by the length of their
     demonstrations, cut into L global batches and these shuffled, so that a batch holds samples of
     like length and the same draws are used up after every window.
 
@@ -117,6 +131,7 @@ class PromptStream(IterableDataset[PromptBatch]):
         start: draws that an earlier run has used up.
         length_window: L, steps whose samples are sorted together; 1 leaves the order as drawn.
         vary: what a draw shows of its sample; see `Corpus.vary`.
+        stratum: what is spread evenly over a pass; see `Corpus.stratum`.
     """
 
     def __init__(
@@ -130,6 +145,7 @@ class PromptStream(IterableDataset[PromptBatch]):
         start: int = 0,
         length_window: int = 1,
         vary: Callable[[Sample, int], Sample] | None = None,
+        stratum: Callable[[Sample], str] = lambda sample: "",
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
@@ -139,6 +155,8 @@ class PromptStream(IterableDataset[PromptBatch]):
         self.start = start
         self.length_window = length_window
         self.vary = vary
+        self._strata = tuple(stratum(sample) for sample in samples)
+        self._orders: dict[int, list[int]] = {}
         self._window: tuple[int, list[int]] = (-1, [])
 
     def __iter__(self) -> Iterator[PromptBatch]:
@@ -154,7 +172,11 @@ class PromptStream(IterableDataset[PromptBatch]):
         return sample if self.vary is None else self.vary(sample, number)
 
     def _row(self, number: int) -> Sample:
-        return self.samples[draw(self.seed, len(self.samples), number)]
+        epoch, place = divmod(number, len(self.samples))
+        if epoch not in self._orders:  # a window may lie in two passes
+            self._orders.pop(epoch - 2, None)
+            self._orders[epoch] = pass_order(self.seed, epoch, self._strata)
+        return self.samples[self._orders[epoch][place]]
 
     def _draw_at(self, place: int) -> int:
         """Number of the draw at a place of the stream; the place itself without a window."""
@@ -261,6 +283,7 @@ class PromptDataModule(L.LightningDataModule):
             start=self.draws,
             length_window=self.length_window,
             vary=self.corpus.vary,
+            stratum=self.corpus.stratum,
         )
         return DataLoader(stream, batch_size=None)
 

@@ -53,7 +53,8 @@ class PubMedQACorpus(QuestionCorpus):
     max_test: int | None = None
     """Seeded subsets that keep the label mix; None = all."""
     balance_labels: bool = False
-    """Repeat records of rarer labels in train until all labels are equally common."""
+    """Repeat records of rarer labels in train until all labels are equally common, in every step
+    too where its prompts are a multiple of three."""
     seed: int = 0
     """Of the held-out part and of the subsets; the official test half does not depend on it."""
 
@@ -155,6 +156,9 @@ class PubMedQACorpus(QuestionCorpus):
             context=context,
             demonstration=demonstration,
         )
+
+    def stratum(self, sample: Sample) -> str:
+        return str(sample.target) if self.balance_labels else ""
 
     def _divide(self, samples: list[Sample]) -> dict[Split, list[Sample]]:
         test = [s for s in samples if PubMedQAItem.of(s).official_test]

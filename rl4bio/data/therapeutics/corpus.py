@@ -72,7 +72,7 @@ class TherapeuticsCorpus(QuestionCorpus):
     """Shares held out; of a table with given splits only where it has no such rows."""
     balance: bool = False
     """Of tasks with options, show training items of the rarer letter again, so that both letters
-    come equally often."""
+    come equally often, in every step too where one task has an even number of prompts."""
     bad_rows: Literal["fail", "drop"] = "fail"
     """Rows that cannot be used (a SMILES that RDKit does not read, an empty input): refuse the
     file, or leave them out and count them. Rows without a label are always left out."""
@@ -112,6 +112,12 @@ class TherapeuticsCorpus(QuestionCorpus):
         if self._splits is None:
             self._splits = self._read()
         return self._splits[split]
+
+    def stratum(self, sample: Sample) -> str:
+        if not self.balance:
+            return ""
+        option = sample.extra.get("kind") == "option"
+        return f"{sample.extra.get('task')}/{sample.target if option else ''}"
 
     def _templates(self) -> list[Template]:
         """The template of every entry of `tasks`.
