@@ -23,6 +23,7 @@ from rl4bio.cli import add_config_arguments, exit_code_of, run_command, set_run_
 from rl4bio.config.load import config_dict, load_config, stage_configs, to_yaml
 from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
+from rl4bio.process.signals import ENDING, LISTENER, stopped_by
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_config
 from rl4bio.runs.companions import part_company, together
@@ -40,7 +41,6 @@ from rl4bio.runs.parts import (
 from rl4bio.runs.screen import lasting_output
 from rl4bio.runs.slurm import leave_out_foreign_checkpoints, started_again
 from rl4bio.sections import RunConfig
-from rl4bio.signals import ENDING, LISTENER, stopped_by
 from rl4bio.storage import RunFolder, load_checkpoint_folder
 from rl4bio.text.redaction import mask_secrets
 from rl4bio.types import RememberingScorer

@@ -21,7 +21,7 @@ from rl4bio.callbacks.checkpoint_state import (
 from rl4bio.callbacks.loggers.build import MetricsCSV
 from rl4bio.callbacks.outputs import say
 from rl4bio.errors import Rl4bioError
-from rl4bio.signals import ENDING, LISTENER
+from rl4bio.process.signals import ENDING, LISTENER
 from rl4bio.storage import load_checkpoint_folder, save_checkpoint_folder, unflatten_state
 
 

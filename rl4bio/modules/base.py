@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from rl4bio.errors import ConfigError, NonFiniteError
-from rl4bio.host_memory import Level
 from rl4bio.modules.bad_numbers import (
     FIRST_STEPS,
     bad_gradient,
@@ -23,6 +22,7 @@ from rl4bio.modules.halving import Halving
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import require_trainable
+from rl4bio.process.memory import Level
 from rl4bio.sections import OptimConfig
 from rl4bio.types import Scorer
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import EXIT_RANK_FAILURE, RankError, Rl4bioError
-from rl4bio.signals import stopped_by
+from rl4bio.process.signals import stopped_by
 from rl4bio.text.redaction import mask_secrets
 
 LOOK_S = 1.0
