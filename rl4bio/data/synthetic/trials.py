@@ -23,6 +23,7 @@ from typing import ClassVar, Literal
 
 from rl4bio.data.base import QuestionCorpus, Split
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
+from rl4bio.data.synthetic.trials_wordings import WORDINGS, Finding
 from rl4bio.data.synthetic.trials_words import (
     COMPARATORS,
     CONDITIONS,
@@ -33,8 +34,6 @@ from rl4bio.data.synthetic.trials_words import (
     HIGHER_BETTER,
     INTERVENTIONS,
     LOWER_BETTER,
-    WORDINGS,
-    Finding,
 )
 from rl4bio.sections.checks import at_least
 from rl4bio.text.sentences import chat
