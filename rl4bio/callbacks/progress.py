@@ -40,12 +40,15 @@ class RewardProgressBar(ProgressBar):
 
     @property
     def is_enabled(self) -> bool:
+        """Whether lines are drawn."""
         return self._enabled
 
     def enable(self) -> None:
+        """Lightning's hook: the first process draws."""
         self._enabled = True
 
     def disable(self) -> None:
+        """Lightning's hook: the others do not."""
         self._enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:

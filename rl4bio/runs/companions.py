@@ -71,6 +71,7 @@ class Companions(threading.Thread):
         self._number = 0
 
     def run(self) -> None:
+        """Look at the others until one has failed or this process is done, then end it."""
         while not self.finished.wait(LOOK_S):
             failure = self.look()
             if failure is not None:

@@ -135,17 +135,13 @@ def bind_corpus(corpus: Corpus, policy: Policy) -> None:
 
     if begun := begun_answer(corpus, policy):
         log.info("%s", begun)
-    start = policy.tokenizer.bos_token_id is not None
-    positions = policy.max_positions
+    start, positions = policy.tokenizer.bos_token_id is not None, policy.max_positions
     asked = Conditioning.of(policy.model.config)
     if asked.scaffold_length:
         corpus.scaffold_limit = asked.scaffold_length
-    corpus.bind(
-        policy.tokenizer.get_vocab(),
-        max_tokens=None if positions is None else positions - start,
-    )
-    wanted = asked.property_names
-    given = corpus.conditions
+    longest = None if positions is None else positions - start
+    corpus.bind(policy.tokenizer.get_vocab(), max_tokens=longest)
+    wanted, given = asked.property_names, corpus.conditions
     if wanted and given is not None and [name.lower() for name in wanted] != given:
         raise DataError(
             f"data.options.properties: the model is conditioned on {', '.join(wanted)}, in this "
