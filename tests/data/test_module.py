@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from rl4bio.data.base import Corpus, Split
-from rl4bio.data.module import PromptDataModule, PromptStream, fit_prompts, pass_order
+from rl4bio.data.module import PromptDataModule, fit_prompts
+from rl4bio.data.streams import PromptStream, pass_order
 from rl4bio.errors import DataError
 from rl4bio.types import Prompt, PromptBatch, Sample
 

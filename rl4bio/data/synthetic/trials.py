@@ -242,13 +242,19 @@ class TrialsCorpus(QuestionCorpus):
         low_high = self.distractors
         if len(low_high) != 2 or not 0 <= low_high[0] <= low_high[1] <= 8:
             raise ValueError(f"distractors: got {low_high}, needs [smallest, largest] within 0..8")
+        self._made: dict[Split, list[Sample]] = {}
 
     @property
     def begins(self) -> str:
         return "<thought>" if self.form == "tags" else ""
 
     def samples(self, split: Split) -> Sequence[Sample]:
-        """The trials of a split, the same at every call."""
+        """The trials of a split, the same at every call; made once."""
+        if split not in self._made:
+            self._made[split] = self._make(split)
+        return self._made[split]
+
+    def _make(self, split: Split) -> list[Sample]:
         count = {"train": self.num_train, "val": self.num_val, "test": self.num_test}[split]
         names = self.test_wordings if split == "test" else self.wordings
         return [self._sample(split, index, names) for index in range(count)]
