@@ -59,7 +59,7 @@ WATCHED = """
 import json, sys
 from rl4bio import fit
 from rl4bio.runs import memory, preflight
-from rl4bio.host_memory import resident_bytes, settle_memory
+from rl4bio.process.memory import resident_bytes, settle_memory
 
 settle_memory()  # as the command does, before torch is imported below
 estimate, found = memory.estimate_memory, {"peaks": []}

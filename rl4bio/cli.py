@@ -24,8 +24,8 @@ from rl4bio.errors import (
     Rl4bioError,
     StorageError,
 )
-from rl4bio.host_memory import settle_memory
-from rl4bio.signals import LISTENER, stopped_by
+from rl4bio.process.memory import settle_memory
+from rl4bio.process.signals import LISTENER, stopped_by
 from rl4bio.text.redaction import mask_secrets, one_line
 
 Main = Callable[[argparse.Namespace], int | None]

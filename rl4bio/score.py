@@ -29,6 +29,7 @@ from rl4bio.text.redaction import mask_secrets, one_line
 
 
 def command_parser() -> argparse.ArgumentParser:
+    """The options of `rl4bio score`."""
     parser = argparse.ArgumentParser(
         prog="rl4bio score",
         description="Apply the rewards of a configuration to completions in a file.",
@@ -63,6 +64,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
     return run_command(score, command_parser(), argv)
 
 

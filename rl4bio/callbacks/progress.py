@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.callbacks.progress_line import LinePart, ProgressLine, clock
+from rl4bio.sections.checks import at_least
 from rl4bio.types import Rollout, Scores
 
 
@@ -29,8 +30,7 @@ class RewardProgressBar(ProgressBar):
 
     def __post_init__(self) -> None:
         super().__init__()
-        if self.every < 1:
-            raise ValueError(f"every: got {self.every}, needs at least 1")
+        at_least(1, every=self.every)
         self._enabled = True
         self._screen = ProgressLine()
         self._started = 0.0
@@ -40,12 +40,15 @@ class RewardProgressBar(ProgressBar):
 
     @property
     def is_enabled(self) -> bool:
+        """Whether lines are drawn."""
         return self._enabled
 
     def enable(self) -> None:
+        """Lightning's hook: the first process draws."""
         self._enabled = True
 
     def disable(self) -> None:
+        """Lightning's hook: the others do not."""
         self._enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:

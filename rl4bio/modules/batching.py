@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rl4bio.host_memory import MAPPED_FROM
 from rl4bio.modules.conditions import pick_conditions
+from rl4bio.process.memory import MAPPED_FROM
 from rl4bio.types import Rollout, Scores
 
 Found = TypeVar("Found", Rollout, Scores)

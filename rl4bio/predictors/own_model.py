@@ -101,8 +101,6 @@ def save_own_model(
         ModelError: the model does not run on the features, or does not give such an output.
         MissingPackageError: what runs the model is not installed.
     """
-    from safetensors.numpy import save
-
     molecules = _training_molecules(training, values)
     models = list(model) if isinstance(model, list | tuple) else [model]
     if not models:
@@ -128,8 +126,20 @@ def save_own_model(
         "targets": _ranges(values, columns),
     }
     domain = domain_bits([parent_molecule(molecule) for molecule in molecules])
+    _probe(document, [data for data, _ in forms], domain)
+    _write(Path(folder), document, [data for data, _ in forms], domain)
+
+
+def _probe(document: dict[str, Any], files: Sequence[bytes], domain: Any) -> None:
+    """Keep what the models say of the probes, by which a later reader checks that they run alike.
+
+    Raises:
+        ModelError: they do not run on the features.
+        MissingPackageError: what runs them is not installed.
+    """
+    features = document["features"]
     try:
-        members = _members(document, [data for data, _ in forms])
+        members = _members(document, files)
         for name, target in _targets(document, members, domain).items():
             found = [one.affinity for one in target.predict([read_smiles(p) for p in PROBES])]
             document["targets"][name]["probe_values"] = found
@@ -141,8 +151,14 @@ def save_own_model(
             f"the model does not run on {features or 'molecules'}{width} or has no such output: "
             f"{_said(error)}"
         ) from error
-    with new_folder(Path(folder)) as building:
-        for name, (data, _) in zip(names, forms, strict=True):
+
+
+def _write(folder: Path, document: dict[str, Any], files: Sequence[bytes], domain: Any) -> None:
+    """A folder of a predictor: the models, the training molecules and their description."""
+    from safetensors.numpy import save
+
+    with new_folder(folder) as building:
+        for name, data in zip(document["models"], files, strict=True):
             (building / name).write_bytes(data)
         (building / DOMAIN).write_bytes(save({"domain": domain}))
         (building / DESCRIPTION).write_text(json.dumps(document, indent=2) + "\n", "utf-8")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.bins import bin_of, bin_text
 from rl4bio.answers.forms import TAGS
 from rl4bio.answers.kinds import KINDS
@@ -116,8 +117,8 @@ class TherapeuticsCorpus(QuestionCorpus):
     def stratum(self, sample: Sample) -> str:
         if not self.balance:
             return ""
-        option = sample.extra.get("kind") == "option"
-        return f"{sample.extra.get('task')}/{sample.target if option else ''}"
+        asked = Asked.of(sample)
+        return f"{asked.task}/{sample.target if asked.kind == 'option' else ''}"
 
     def _templates(self) -> list[Template]:
         """The template of every entry of `tasks`.
@@ -223,13 +224,11 @@ class TherapeuticsCorpus(QuestionCorpus):
         """An item as text; one of the test split gets no demonstration.
 
         Args:
-            record: of any task.
+            record: of any task, in the split.
             facts: of the task's training items.
-            split: of the item.
         """
         template = record.template
-        target: str | None = record.answer
-        answer = record.answer
+        target: str | None = (answer := record.answer)
         special: dict[str, Any] = {}
         if template.kind == "option":
             special = {"options": template.options, "class_share": facts.class_share}

@@ -177,6 +177,7 @@ def words(name: str, error: BaseException, place: str) -> str:
 
 
 def trace(error: BaseException) -> str:
+    """The end of a traceback, as the run's folder keeps it."""
     return "".join(traceback.format_exception(error))[-TRACE_CHARACTERS:]
 
 
