@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rl4bio.answers.design import Begun
 from rl4bio.chem.identity import canonical_scaffold
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.states import batch_states, same_key
@@ -47,9 +48,11 @@ class MoleculeRow:
 def write_molecules(policy: Policy, arguments: argparse.Namespace) -> None:
     """Sample, read and write batch by batch; the closing line comes also after Ctrl-C."""
     config: Any = policy.model.config
-    sample = Sample(uid="molecule", prompt=read_context(policy, arguments.context))
-    sample.extra["properties"] = read_properties(config, arguments.property)
-    sample.extra["scaffold"] = read_scaffold(policy, arguments.scaffold)
+    begun = Begun(
+        properties=read_properties(config, arguments.property),
+        scaffold=read_scaffold(policy, arguments.scaffold),
+    )
+    sample = Sample(uid="molecule", prompt=read_context(policy, arguments.context), extra=begun)
     num = arguments.num or (1 if arguments.temperature == 0 else 1000)
     progress, counts = Progress(num, "molecules"), {"valid": 0, "invalid": 0, "duplicate": 0}
     left_out = {"invalid"} if arguments.valid_only else set()

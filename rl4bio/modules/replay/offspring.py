@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Any
 
+from rl4bio.answers.asked import Asked
+from rl4bio.answers.design import Begun
 from rl4bio.errors import ConfigError, DataError
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.replay.memory import Entry
@@ -99,7 +100,7 @@ def check_prompts(samples: Sequence[Sample]) -> None:
     Raises:
         ConfigError: the policy answers in another form.
     """
-    if any(not isinstance(s.prompt, str) or "answer_form" in s.extra for s in samples):
+    if any(not isinstance(s.prompt, str) or Asked.of(s).answer_form is not None for s in samples):
         raise ConfigError(
             "molecules.offspring, molecules.inception: need a policy whose completions are SMILES "
             "(data smiles), so that it can learn what others have found; leave them out here"
@@ -108,8 +109,7 @@ def check_prompts(samples: Sequence[Sample]) -> None:
 
 def _bare(sample: Sample) -> Sample:
     """The sample without the start of a SMILES that its prompt holds: a child is whole."""
-    extra = {key: value for key, value in sample.extra.items() if key != "prefix"}
-    return dataclasses.replace(sample, extra=extra)
+    return sample.with_extra(prefix="") if Begun.of(sample).prefix else sample
 
 
 def _entry(
@@ -126,7 +126,7 @@ def _entry(
         limit: tokens of a completion.
     """
     prompt = policy.encode_prompt(sample.prompt, sample.opening)
-    prefix = str(sample.extra.get("prefix", ""))
+    prefix = Begun.of(sample).prefix
     completion: list[int] = []
     if smiles.startswith(prefix):
         try:
