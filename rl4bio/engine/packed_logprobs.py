@@ -117,4 +117,5 @@ def packed_logprobs(
         top_k=top_k,
         softcap=parts.softcap,
         tokens=parts.tokens,
+        extremes=packed.extremes,
     )
