@@ -25,7 +25,7 @@ from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
 from rl4bio.process.signals import ENDING, LISTENER, stopped_by
 from rl4bio.runs.begun_answers import write_out
-from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_config
+from rl4bio.runs.claim import find_moved, nothing_to_do, stored_config
 from rl4bio.runs.companions import part_company, together
 from rl4bio.runs.endings import next_commands, say_stopped, say_where
 from rl4bio.runs.launch import find_task
@@ -38,6 +38,7 @@ from rl4bio.runs.parts import (
     prepare,
     scores_molecules,
 )
+from rl4bio.runs.room import check_room, trained_at_least
 from rl4bio.runs.screen import lasting_output
 from rl4bio.runs.slurm import leave_out_foreign_checkpoints, started_again
 from rl4bio.sections import RunConfig
@@ -135,9 +136,10 @@ def fit(arguments: argparse.Namespace) -> int:
 
         open_folder(config, resume=arguments.resume)
         return fit_chain(config, arguments)
+    check_room(config, trained_at_least(config))
     policy, data, precision, scorer = prepare(config)
     warn_of_memory(config, policy, data)
-    check_room(config, policy)
+    check_room(config, sum(p.numel() for p in policy.trainable_parameters()))
     module = build_module(config, policy, scorer)
     folder = open_folder(config, resume=arguments.resume)
     try:

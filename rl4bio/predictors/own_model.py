@@ -23,6 +23,7 @@ from rl4bio.chem.features import FEATURE_SETS, RDKIT_VERSION, domain_bits
 from rl4bio.chem.identity import parent_molecule
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import DataError, MissingPackageError, ModelError
+from rl4bio.files.text_files import bounded_bytes
 from rl4bio.predictors.own_engines import (
     Member,
     check_features,
@@ -207,7 +208,7 @@ def read_own_model(folder: Path, *, name: str) -> Predictor:
     from safetensors.numpy import load
 
     try:
-        files = {file: (folder / file).read_bytes() for file in (DESCRIPTION, DOMAIN)}
+        files = {file: bounded_bytes(folder / file, MAX_BYTES) for file in (DESCRIPTION, DOMAIN)}
         document = json.loads(files[DESCRIPTION])
         if (document["format"], document["version"]) != (FORMAT, VERSION):
             raise ValueError(f"is of another format than {FORMAT} {VERSION}")
@@ -237,9 +238,7 @@ def read_own_model(folder: Path, *, name: str) -> Predictor:
 def _model_bytes(folder: Path, name: str) -> bytes:
     if _MODEL_NAME.fullmatch(name) is None:
         raise ValueError(f"models: {name!r} is no name of a model")
-    if (folder / name).stat().st_size > MAX_BYTES:
-        raise ValueError(f"{name} has more than {MAX_BYTES:,} bytes")
-    return (folder / name).read_bytes()
+    return bounded_bytes(folder / name, MAX_BYTES)
 
 
 def _members(document: Mapping[str, Any], models: Sequence[bytes]) -> list[Member]:

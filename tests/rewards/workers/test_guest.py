@@ -25,7 +25,9 @@ PLUGIN = '''
 import ctypes
 import os
 import random
+import re
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -59,6 +61,12 @@ class Guest(Reward):
                 pass
         if word == "sleep":
             time.sleep(10_000)
+        if word == "regex":  # in C, which holds the interpreter
+            re.match(r"(a+)+$", "a" * 60 + "b")
+        if word == "socket":
+            socket.create_server(("127.0.0.1", 0)).accept()
+        if word == "child":
+            subprocess.run(["sleep", "5000"])
         if word == "segfault":
             ctypes.string_at(0)
         if word == "exit":
