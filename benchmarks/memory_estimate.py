@@ -22,7 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 QA = "configs/pubmedqa_gemma3.yaml"
 FULL = ("policy.adapter=null", "grpo.monitor_kl=false")
 SMALL = ("data.options.batch_size=2", "grpo.group_size=4", "rollout.max_completion_tokens=32")
-ALWAYS = ("evaluation.side_by_side=0", "trainer.accelerator=cpu", "trainer.save_every_steps=1000")
+ALWAYS = (
+    "evaluation.side_by_side=0",
+    "trainer.accelerator=cpu",
+    "trainer.save_every_steps=1000",
+    "stages=[]",
+)
 
 SETTINGS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "nano": ("", "configs/pubmedqa_nano.yaml", ()),
