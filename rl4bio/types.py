@@ -42,11 +42,13 @@ class Extra(Mapping[str, Any]):
 
     @classmethod
     def of(cls, sample: Sample) -> Self:
-        """A sample's own, or the same fields of any other mapping; those it lacks have defaults."""
-        extra = sample.extra
-        if isinstance(extra, cls):
-            return extra
-        return cls(**{each.name: extra[each.name] for each in fields(cls) if each.name in extra})
+        """A sample's own, or the same fields of any other mapping."""
+        return sample.extra if isinstance(sample.extra, cls) else cls.taken(sample.extra)
+
+    @classmethod
+    def taken(cls, given: Mapping[str, Any]) -> Self:
+        """Its fields of a mapping; those that it lacks have defaults."""
+        return cls(**{each.name: given[each.name] for each in fields(cls) if each.name in given})
 
     def __getitem__(self, name: str) -> Any:
         if name not in iter(self):

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.callbacks.progress_line import LinePart, ProgressLine, clock
 from rl4bio.sections.checks import at_least
-from rl4bio.types import Rollout, Scores
+from rl4bio.types import Experience, Rollout, Scores
 
 
 @dataclass(eq=False)
@@ -110,7 +110,8 @@ class RewardProgressBar(ProgressBar):
         if "rollout" in outputs:
             reward, *rest = rollout_summary(outputs["rollout"], outputs["scores"])
             found.append(LinePart(reward, bold=True))
-            if getattr(outputs.get("experience"), "ref_logprobs", None) is not None:
+            experience: Experience | None = outputs.get("experience")
+            if experience is not None and experience.ref_logprobs is not None:
                 found.append(LinePart(f"kl {float(outputs['loss_terms'].kl):.4f}", drop=3))
             found += [LinePart(rest[0], rest[0].replace("tokens", "tok"), drop=2)]
             found += [LinePart(rest[1], rest[1].removesuffix(" groups"), drop=1)]

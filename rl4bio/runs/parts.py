@@ -244,8 +244,7 @@ def build_callbacks(
         deadline_s=config.trainer.stop_deadline_s,
         run=folder.identity,
     )
-    chosen = check_callbacks(config)
-    named = {part.name for part in config.callbacks}
+    chosen, named = check_callbacks(config), {part.name for part in config.callbacks}
     usual: dict[str, dict[str, Any]] = {"learning_check": {}}
     keep = {"keep_steps": config.logging.keep_steps}
     if molecules:

@@ -227,35 +227,34 @@ class TherapeuticsCorpus(QuestionCorpus):
             record: of any task, in the split.
             facts: of the task's training items.
         """
-        template = record.template
-        target: str | None = (answer := record.answer)
-        special: dict[str, Any] = {}
-        if template.kind == "option":
-            special = {"options": template.options, "class_share": facts.class_share}
-            answer = f"({target})"
-        elif template.kind == "bin":
-            target = answer = bin_text(bin_of(record.value, **facts.scale))
-            special = {"label": record.value, "scale": facts.scale, "constant": facts.constant}
-        elif template.kind == "design":
-            target = None
-        imitated = split != "test" and answer
+        template, kind, target = record.template, KINDS[record.template.kind], record.answer
+        if template.kind == "bin":
+            target = bin_text(bin_of(record.value, **facts.scale))
+        known = {
+            "task": template.task,
+            "kind": template.kind,
+            "answer_form": "tags" if self.form == "tags" else "plain",
+            "inputs": record.inputs,
+            "input": record.input,
+            "options": template.options,
+            "class_share": facts.class_share,
+            "label": record.value,
+            "scale": facts.scale,
+            "constant": facts.constant,
+        }
+        imitated = split != "test" and target
         return Sample(
             uid=record.uid,
             prompt=self._prompt(template, record.inputs),
-            target=target,
+            target=None if kind.is_design else target,
             question=_question(record),
             opening=self.opening,
             demonstration=(
-                demonstrate(answer, self.form, reasoning=record.reasoning) if imitated else ""
+                demonstrate(kind.said(target), self.form, reasoning=record.reasoning)
+                if imitated
+                else ""
             ),
-            extra=KINDS[template.kind].asked(
-                task=template.task,
-                kind=template.kind,
-                answer_form="tags" if self.form == "tags" else "plain",
-                inputs=record.inputs,
-                input=record.input,
-                **special,
-            ),
+            extra=kind.asked.taken(known),
         )
 
     def _prompt(self, template: Template, inputs: Mapping[str, str]) -> Prompt:
