@@ -99,7 +99,8 @@ def check_prompts(samples: Sequence[Sample]) -> None:
     Raises:
         ConfigError: the policy answers in another form.
     """
-    if any(not isinstance(s.prompt, str) or "answer_form" in s.extra for s in samples):
+    others = ("answer_form", "decorate")
+    if any(not isinstance(s.prompt, str) or any(k in s.extra for k in others) for s in samples):
         raise ConfigError(
             "molecules.offspring, molecules.inception: need a policy whose completions are SMILES "
             "(data smiles), so that it can learn what others have found; leave them out here"
