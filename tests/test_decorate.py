@@ -32,7 +32,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optim: {{lr: 0.02}}
         data:
           name: decoration
-          options: {{source: {folder}/anisole.smi, batch_size: 8, val_fraction: 0, test_fraction: 0}}
+          options:
+            {{source: {folder}/anisole.smi, batch_size: 8, val_fraction: 0, test_fraction: 0}}
         trainer: {{max_steps: 60}}
         evaluation: {{num_molecules: 8, bootstrap: 20}}
         """
