@@ -25,6 +25,7 @@ CUTS = {1: 7, 2: 7, 3: 4, 4: 2}
 TRIES = 10
 MIN_ATOMS = 3
 """Heavy atoms in each part of a scaffold that a molecule is cut into."""
+_POINT = Chem.MolFromSmarts("[#0]")
 _HETERO = [frozenset(pair) for pair in ((6, 7), (6, 8), (6, 16), (7, 16))]
 """Atomic numbers at the ends of bonds that are cut off a ring, too."""
 
@@ -42,7 +43,7 @@ def read_points(text: str) -> str:
         raise ValueError(f"{text[:80]!r} is no molecule ({molecule.reason})")
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(text)
-    points = [atom for atom in mol.GetAtoms() if not atom.GetAtomicNum()]
+    points = _points(mol)
     if not points:
         raise ValueError(
             f"{text[:80]!r} has no attachment point; write [*:1] where something is to be "
@@ -97,8 +98,7 @@ def joined(scaffold: str, pieces: str) -> str:
     with rdBase.BlockLogs():
         own, core = _scaffold(scaffold)
         added = Chem.MolFromSmiles(pieces)
-        points = [atom for atom in added.GetAtoms() if not atom.GetAtomicNum()]
-        if _numbers(added) != _numbers(own) or not all(map(_is_end, points)):
+        if _numbers(added) != _numbers(own) or not all(map(_is_end, _points(added))):
             return ""
         try:
             text = str(Chem.MolToSmiles(Chem.molzip(Chem.CombineMols(own, added))))
@@ -114,7 +114,7 @@ def joined(scaffold: str, pieces: str) -> str:
 def _scaffold(text: str) -> tuple[Any, Any]:
     """A scaffold with its points, and without: one atom of a link may stand at two of them."""
     mol = Chem.MolFromSmiles(text)
-    return mol, Chem.DeleteSubstructs(mol, Chem.MolFromSmarts("[#0]"))
+    return mol, Chem.DeleteSubstructs(mol, _POINT)
 
 
 def cut(text: str, noise: random.Random) -> tuple[str, str] | None:
@@ -162,15 +162,15 @@ def _sides(mol: Any, bonds: Sequence[int]) -> list[list[Any]]:
     labels = [(number, number) for number in range(1, len(bonds) + 1)]
     parts = Chem.GetMolFrags(Chem.FragmentOnBonds(mol, bonds, dummyLabels=labels), asMols=True)
     for part in parts:
-        for atom in part.GetAtoms():
-            if not atom.GetAtomicNum():
-                atom.SetAtomMapNum(atom.GetIsotope())
-                atom.SetIsotope(0)
+        for point in _points(part):
+            point.SetAtomMapNum(point.GetIsotope())
+            point.SetIsotope(0)
+    numbers = list(map(_numbers, parts))
     side, reached = {0: 0}, [0]
     while reached:  # the parts are a tree, so that every one is reached on one way
         here = reached.pop()
-        for other, part in enumerate(parts):
-            if other not in side and _numbers(part) & _numbers(parts[here]):
+        for other in range(len(parts)):
+            if other not in side and numbers[other] & numbers[here]:
                 side[other] = 1 - side[here]
                 reached.append(other)
     return [[part for n, part in enumerate(parts) if side[n] == which] for which in (0, 1)]
@@ -183,7 +183,11 @@ def _is_scaffold(parts: Sequence[Any]) -> bool:
 
 def _numbers(mol: Any) -> Counter[int]:
     """The numbers of its points, and how often each comes."""
-    return Counter(a.GetAtomMapNum() for a in mol.GetAtoms() if not a.GetAtomicNum())
+    return Counter(point.GetAtomMapNum() for point in _points(mol))
+
+
+def _points(mol: Any) -> list[Any]:
+    return [mol.GetAtomWithIdx(index) for (index,) in mol.GetSubstructMatches(_POINT)]
 
 
 def _is_end(point: Any) -> bool:
@@ -195,9 +199,6 @@ def _is_end(point: Any) -> bool:
 
 def _written(parts: Sequence[Any]) -> str:
     """Parts as SMILES, each from its lowest point on, in the order of these."""
-    roots = [
-        min((a.GetAtomMapNum(), a.GetIdx()) for a in part.GetAtoms() if not a.GetAtomicNum())
-        for part in parts
-    ]
+    roots = [min((p.GetAtomMapNum(), p.GetIdx()) for p in _points(part)) for part in parts]
     order = sorted(range(len(parts)), key=lambda n: roots[n][0])
     return ".".join(str(Chem.MolToSmiles(parts[n], rootedAtAtom=roots[n][1])) for n in order)
