@@ -92,8 +92,9 @@ class RolloutUpdate(RewardValidation):
 
         The first pass is on-policy by construction: its own log-probabilities are the old ones,
         and are kept for the passes after it. Groups without an advantage are left out where there
-        is no reference: their gradient is 0. What is logged is then a mean over the others. Rows
-        from memory (`rl4bio.functional.replay`) join them under the same denominators.
+        is no reference and no entropy term: their gradient is 0. What is logged is then a mean over
+        the others. Rows from memory (`rl4bio.functional.replay`) join them under the same
+        denominators.
         """
         config = self.grpo
         sampled = self._part(experience)
@@ -120,7 +121,12 @@ class RolloutUpdate(RewardValidation):
             part, numbers = batch
             rows = cut(part.experience.rollout, numbers)
             here = (numbers, slice(rows.width))
-            logprobs, entropy = row_logprobs(self.policy, rows, **self.distribution)
+            logprobs, entropy = row_logprobs(
+                self.policy,
+                rows,
+                **self.distribution,
+                entropy_gradient=config.entropy_coef > 0,
+            )
             with weight_named(self.model):
                 where = f"the policy in {self.place}"
                 rollout = part.experience.rollout
@@ -194,7 +200,7 @@ class RolloutUpdate(RewardValidation):
 
     def groups_to_learn_from(self, experience: Experience) -> list[int] | None:
         """Groups with an advantage, at least one so that every rank has a backward; None = all."""
-        if self.reference is not None:
+        if self.reference is not None or self.grpo.entropy_coef > 0:
             return None
         size = self.grpo.group_size
         telling = (experience.advantages != 0).view(-1, size).any(-1)
