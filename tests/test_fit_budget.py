@@ -40,7 +40,7 @@ trainer: {{accelerator: cpu, precision: 32-true, max_steps: 50, save_every_steps
 
 
 REPLAY = (
-    "grpo.replay={size: 10, rows: 4, max_alike: 3}",
+    "grpo.replay={size: 10, rows: 4, max_alike: 3, randomize: true}",
     "molecules.offspring={children: 3, brood: 2, parents: 6}",
     "molecules.max_calls=40",
 )
