@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rl4bio.answers.asked import Asked
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError, DataError, StorageError
@@ -87,7 +88,7 @@ def score(arguments: argparse.Namespace) -> None:
             ids, table, map(of_molecule, molecules, row_states(molecules, samples))
         )
         lines = molecule_summary(results)
-    elif any("kind" in sample.extra for sample in samples):
+    elif any(Asked.of(sample).kind for sample in samples):
         results = result_rows(ids, table, map(of_answer, completions, samples))
         lines = answer_summary(results)
     else:

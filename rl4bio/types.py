@@ -7,9 +7,9 @@ V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +32,34 @@ valid: neither. Their totals may have been lowered, which leaves the parts as th
 sample asks for no molecule."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Extra(Mapping[str, Any]):
+    """What only some samples have. Each subclass is a dataclass whose fields say what that is.
+
+    As a mapping it holds the fields that are not None, so that it equals the dict that a corpus of
+    one's own may give in its place.
+    """
+
+    @classmethod
+    def of(cls, sample: Sample) -> Self:
+        """A sample's own, or the same fields of any other mapping; those it lacks have defaults."""
+        extra = sample.extra
+        if isinstance(extra, cls):
+            return extra
+        return cls(**{each.name: extra[each.name] for each in fields(cls) if each.name in extra})
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in iter(self):
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (each.name for each in fields(self) if getattr(self, each.name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @dataclass(slots=True, kw_only=True)
 class Sample:
     """One corpus row, as text."""
@@ -51,8 +79,20 @@ class Sample:
     opening: str = ""
     """What the assistant's turn begins with: prompts in tokens end with it, and completions as text
     begin with it. "" leaves the whole turn to the model."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """What only one task needs (template family, scaffold, property targets, ...)."""
+    extra: Extra | dict[str, Any] = field(default_factory=dict)
+    """What only one kind of sample has, typed; or a dict of a corpus of one's own, which may name
+    the same fields and any others that its own rewards read."""
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields, of which another process can make it again; `extra` as a dict."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**own, "extra": dict(self.extra)}
+
+    def with_extra(self, **changed: Any) -> Sample:
+        """The sample with other values of some fields of `extra`."""
+        if isinstance(self.extra, Extra):
+            return replace(self, extra=replace(self.extra, **changed))
+        return replace(self, extra={**self.extra, **changed})
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rl4bio.answers.answer import NumberAnswer
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.forms import Form
 from rl4bio.answers.kind import Constant, Kind
 from rl4bio.answers.tags import body, last_block
@@ -86,14 +87,23 @@ class Scale:
         return value_of_bin(number, self.low, self.high)
 
 
-class Bin(Kind):
-    """A number, told as a bin of the scale of the training labels.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AskedBin(Asked):
+    """A question for a number; an item whose answer is not known has no label and no scale."""
 
-    In `extra`: `label`, in its own unit; `scale`, its low and high; `constant`, of the training
-    bins the median (`bin`) and the mean distance from it (`mae`).
-    """
+    label: float | None = None
+    """In its own unit."""
+    scale: Mapping[str, float] | None = None
+    """low and high: the labels of bin 000 and of bin 1000."""
+    constant: Mapping[str, float] | None = None
+    """Of the training bins: their median (`bin`) and the mean distance from it (`mae`)."""
+
+
+class Bin(Kind):
+    """A number, told as a bin of the scale of the training labels."""
 
     name = "bin"
+    asked = AskedBin
     is_therapeutic = True
     rank = 2
     vote = "median"
@@ -106,19 +116,25 @@ class Bin(Kind):
 
     def scale(self, sample: Sample) -> Scale:
         """Of the training labels of the sample's task."""
-        return Scale(**sample.extra["scale"])
+        return Scale(**(AskedBin.of(sample).scale or {}))
 
     def label(self, sample: Sample) -> float:
-        """In its own unit."""
-        return float(sample.extra["label"])
+        """In its own unit; NaN where it is not known."""
+        label = AskedBin.of(sample).label
+        return math.nan if label is None else float(label)
 
     def spread(self, sample: Sample) -> float:
         """Mean distance of the training bins from their median; 0 where it is not known."""
-        return float(sample.extra.get("constant", {}).get("mae", 0.0))
+        return float((AskedBin.of(sample).constant or {}).get("mae", 0.0))
+
+    def median(self, sample: Sample) -> float:
+        """The label of the median of the training bins."""
+        return self.scale(sample).value_of((AskedBin.of(sample).constant or {})["bin"])
 
     def is_labelled(self, sample: Sample) -> bool:
         """Whether a sample has what a number is compared with."""
-        return "label" in sample.extra and "scale" in sample.extra
+        asked = AskedBin.of(sample)
+        return asked.label is not None and asked.scale is not None
 
     def read(self, answer: str, sample: Sample) -> str | None:
         return None if read_bin(answer) is None else answer.strip()
@@ -131,7 +147,7 @@ class Bin(Kind):
         return NumberAnswer(
             label=self.label(sample),
             said=math.nan if said is None else scale.value_of(said),
-            constant=scale.value_of(sample.extra["constant"]["bin"]),
+            constant=self.median(sample),
         )
 
     def constants(
@@ -142,8 +158,7 @@ class Bin(Kind):
         The median is that of the training bins, which also stands for an answer that cannot be
         read.
         """
-        first = samples[0]
-        found = {"training median": self.scale(first).value_of(first.extra["constant"]["bin"])}
+        found = {"training median": self.median(samples[0])}
         if train:
             found["training mean"] = statistics.fmean(map(self.label, train))
         return {
@@ -161,14 +176,14 @@ class Bin(Kind):
         Raises:
             DataError: it is one.
         """
-        extra = sample.extra
-        label, scale = extra.get("label"), extra.get("scale", {})
+        asked = AskedBin.of(sample)
+        label, scale = asked.label, asked.scale or {}
         if (
             not isinstance(label, int | float)
             or not math.isfinite(label)
             or read_bin(sample.target) is None
             or not scale.get("low", math.nan) < scale.get("high", math.nan)
-            or "bin" not in extra.get("constant", {})
+            or "bin" not in (asked.constant or {})
         ):
             raise DataError(
                 f"test item {sample.uid} has the label {label!r}, the target {sample.target!r} and "

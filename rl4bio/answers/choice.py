@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.forms import Form, loose_answer
 from rl4bio.answers.kind import Kind
 from rl4bio.answers.tags import body, last_block
@@ -176,11 +178,20 @@ def _with_reason(claim: str, options: Mapping[str, str]) -> str | None:
     return None if names_another(behind, letter.lower(), letters) else letter
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AskedChoice(Asked):
+    """A question with options."""
+
+    options: Mapping[str, str] | None = None
+    """Letter -> text."""
+
+
 class Choice(Kind):
-    """One of several options, each with a letter: `extra["options"]`, letter -> text."""
+    """One of several options, each with a letter."""
 
     name = "choice"
     rank = 1
+    asked = AskedChoice
     reads = (
         "strict: exactly <reasoning>...</reasoning><answer>...</answer> (or the form of the "
         "prompt) whose answer chooses one option; lenient: as a benevolent reader finds it"
@@ -201,8 +212,7 @@ class Choice(Kind):
         return lenient_choice(completion, self.choices(sample))
 
     def choices(self, sample: Sample) -> Mapping[str, str]:
-        options: Mapping[str, str] = sample.extra.get("options") or {}
-        return options
+        return AskedChoice.of(sample).options or {}
 
     def written(self, sample: Sample, way: str, *, begun: bool) -> dict[str, str]:
         options = self.choices(sample)

@@ -2,18 +2,16 @@
 
 `loose_answer` finds it also where the form is not kept, for rewards that pay a little for that.
 
-What data, rewards and evaluation of therapeutic tasks share. A sample says in
-`extra["answer_form"]` how its completions are written: `tags` is
-`<reasoning>...</reasoning><answer>...</answer>`, `plain` the answer alone.
+What data, rewards and evaluation of therapeutic tasks share.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Literal
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.tags import Parsed, has_content, scan_tags, strict_parse, strip_terminators
 from rl4bio.types import Sample
 
@@ -33,9 +31,9 @@ def answer_of(completion: str, sample: Sample) -> str | None:
 
     Args:
         completion: generated text alone; untrusted.
-        sample: its `extra["answer_form"]` is `tags` or `plain`; `plain` where it says nothing.
+        sample: its `Asked.answer_form` is `tags` or `plain`; `plain` where it says nothing.
     """
-    if sample.extra.get("answer_form") != "tags":
+    if Asked.of(sample).answer_form != "tags":
         return strip_terminators(completion).strip()
     parsed = strict_parse(completion, TAGS)
     return None if parsed is None else parsed.answer
@@ -122,9 +120,7 @@ def opening(tags: tuple[str, str], answer: str = "") -> str:
 def plain_samples(samples: Sequence[Sample]) -> list[Sample]:
     """The samples as if their prompts asked for the answer alone, as rewards then read it."""
     return [
-        dataclasses.replace(sample, extra=sample.extra | {"answer_form": "plain"})
-        if "answer_form" in sample.extra
-        else sample
+        sample if Asked.of(sample).answer_form is None else sample.with_extra(answer_form="plain")
         for sample in samples
     ]
 

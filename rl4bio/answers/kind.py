@@ -2,7 +2,7 @@
 
 Each kind is one class in one file, and one line in the table of `rl4bio.answers.kinds`. A kind has
 no state: what belongs to one question stands in its `Sample`, and what only a kind needs of it in
-`Sample.extra`, which the kind alone reads.
+`Sample.extra`, in the kind's own `Asked`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rl4bio.answers.answer import NumberAnswer
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.forms import TAGS, Form, answer_of, parse_completion
 from rl4bio.errors import DataError
 from rl4bio.types import Sample
@@ -38,6 +39,8 @@ class Kind(ABC):
     name: ClassVar[str]
     rank: ClassVar[int]
     """Place among the kinds in a report."""
+    asked: ClassVar[type[Asked]] = Asked
+    """What `Sample.extra` is for questions of the kind."""
     tags: ClassVar[tuple[str, str]] = TAGS
     """Names of the two blocks of the form `tags`."""
     vote: ClassVar[str] = "majority"
@@ -48,6 +51,8 @@ class Kind(ABC):
     """Whether only rewards can tell how good an answer is."""
     is_design: ClassVar[bool] = False
     """Whether the answer is a molecule that molecule rewards judge."""
+    is_molecules: ClassVar[bool] = False
+    """Whether the answer is SMILES, which reports draw."""
     reads: ClassVar[str]
     """How completions are read, for a report."""
     compares: ClassVar[str] = ""
@@ -76,7 +81,7 @@ class Kind(ABC):
             sample: that it answers.
             form: what the prompt asks the completion to look like.
         """
-        if "answer_form" in sample.extra:
+        if Asked.of(sample).answer_form is not None:
             answer = answer_of(completion, sample)
         else:
             parsed = parse_completion(completion, form)

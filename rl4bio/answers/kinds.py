@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.bins import Bin
-from rl4bio.answers.choice import Choice
+from rl4bio.answers.choice import AskedChoice, Choice
 from rl4bio.answers.design import Design
 from rl4bio.answers.kind import Kind
 from rl4bio.answers.open import Open
@@ -21,10 +22,9 @@ KINDS: dict[str, Kind] = {
 
 
 def own_kind(sample: Sample) -> Kind | None:
-    """The kind that a sample names in `extra["kind"]`, or whose options make it a choice."""
-    if sample.extra.get("kind") in KINDS:
-        return KINDS[sample.extra["kind"]]
-    return KINDS["choice"] if sample.extra.get("options") else None
+    """The kind that a sample names, or whose options make it a choice."""
+    found = KINDS.get(Asked.of(sample).kind or "")
+    return found or (KINDS["choice"] if AskedChoice.of(sample).options else None)
 
 
 def kinds_of(samples: Sequence[Sample]) -> list[Kind]:
@@ -52,5 +52,5 @@ def answer_lead(sample: Sample) -> str:
 
 def asks_for_molecule(sample: Sample) -> bool:
     """Whether molecule rewards are for this sample: a design prompt, or no therapeutic task."""
-    kind = sample.extra.get("kind")
+    kind = Asked.of(sample).kind
     return kind is None or (kind in KINDS and KINDS[kind].is_design)

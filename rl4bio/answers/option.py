@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
-from rl4bio.answers.choice import LETTER_WAY, Choice
+from rl4bio.answers.choice import LETTER_WAY, AskedChoice, Choice
 from rl4bio.types import Sample
 
 POSITIVE = "B"
@@ -15,10 +16,19 @@ _CERTAIN = 1e-6
 """The least chance of a class that training lacks."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AskedOption(AskedChoice):
+    """A question with two options, and what training has of each."""
+
+    class_share: Mapping[str, float] | None = None
+    """Letter -> share of the training split."""
+
+
 class Option(Choice):
-    """A letter in brackets; `extra["class_share"]` is each letter's share of the training split."""
+    """A letter in brackets."""
 
     name = "option"
+    asked = AskedOption
     is_therapeutic = True
     compares = (
         "sum over the tokens of '(A)' and '(B)': behind the direct or predict prompt; and, of a "
@@ -37,10 +47,9 @@ class Option(Choice):
     def positive(self, sample: Sample) -> str | None:
         return POSITIVE
 
-    def shares(self, sample: Sample) -> dict[str, float]:
+    def shares(self, sample: Sample) -> Mapping[str, float]:
         """Letter -> share of the training split; {} where it is not known."""
-        found: dict[str, float] = sample.extra.get("class_share") or {}
-        return found
+        return AskedOption.of(sample).class_share or {}
 
     def constant_odds(self, samples: Sequence[Sample]) -> float:
         """Those of the positive option's share of the training split: AUROC 1/2 by definition."""

@@ -11,6 +11,7 @@ class Reactants(Open):
 
     name = "reactants"
     is_therapeutic = True
+    is_molecules = True
 
     def measures(self, answer: str | None, sample: Sample) -> dict[str, float]:
         """Whether an answer is exactly the set of reactants, and how much alike the two are."""

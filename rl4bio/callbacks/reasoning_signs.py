@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.forms import TAGS, answer_behind, opening, plain_samples
 from rl4bio.answers.kinds import answer_lead
 from rl4bio.answers.reasoning import corrects_itself, count_words, reasoning_of
@@ -63,7 +64,7 @@ class ReasoningSigns(StepCallback):
     ) -> None:
         """Answer the batch's prompts that ask for reasoning without any, and score the answers."""
         module: Any = pl_module
-        samples = [s for s in batch.samples if s.extra.get("answer_form") == "tags"]
+        samples = [s for s in batch.samples if Asked.of(s).answer_form == "tags"]
         if not samples or not self._names(module):
             return
         answers = self._answers(module, samples)

@@ -90,6 +90,10 @@ class Corpus:
         """The sample as a training draw shows it, fixed by the draw's number; itself by default."""
         return sample
 
+    def stratum(self, sample: Sample) -> str:
+        """Of a training sample: what is spread evenly over the steps; one for all by default."""
+        return ""
+
 
 class QuestionCorpus(Corpus):
     """Questions whose subclass has the options `form` and `open_block`."""

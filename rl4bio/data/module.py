@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import lightning as L
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from rl4bio.data.base import Corpus, CountTokens
+from rl4bio.data.streams import BatchStream, PromptStream
 from rl4bio.errors import DataError, about_sample
 from rl4bio.types import PromptBatch, Sample
 
@@ -25,6 +25,7 @@ def fit_prompts(
     limit: int,
     policy: Literal["fail", "drop", "shorten"],
     count_tokens: CountTokens,
+    lengths: list[int] | None = None,
 ) -> list[Sample]:
     """The samples whose prompts have at most `limit` tokens, after the policy for longer ones.
 
@@ -34,23 +35,29 @@ def fit_prompts(
         limit: tokens of a prompt, `rollout.max_prompt_tokens`.
         policy: fail with the record ids, drop the samples, or shorten their context.
         count_tokens: length of a prompt, and of the opening behind it, in the policy's tokens.
+        lengths: is given the tokens of every kept sample's prompt, in their order.
 
     Raises:
         DataError: a prompt is too long under "fail", or nothing is left.
     """
 
     counted: dict[str, int] = {}  # thousands of molecules share a handful of prompts
+    measured: dict[int, int] = {}  # by id: those that are kept live on
 
     def fits(sample: Sample) -> bool:
+        measured[id(sample)] = count(sample)
+        return measured[id(sample)] <= limit
+
+    def count(sample: Sample) -> int:
         prompt = sample.prompt
         with about_sample(sample.uid):
             if sample.opening:
-                return count_tokens(prompt, sample.opening) <= limit
+                return count_tokens(prompt, sample.opening)
             if not isinstance(prompt, str):
-                return count_tokens(prompt) <= limit
+                return count_tokens(prompt)
             if prompt not in counted:
                 counted[prompt] = count_tokens(prompt)
-        return counted[prompt] <= limit
+        return counted[prompt]
 
     kept: list[Sample] = []
     shortened, dropped = 0, []
@@ -84,110 +91,9 @@ def fit_prompts(
             len(dropped),
             len(samples),
         )
+    if lengths is not None:
+        lengths += [measured[id(sample)] for sample in kept]
     return kept
-
-
-def draw(seed: int, size: int, number: int) -> int:
-    """Row of the n-th draw: a fresh shuffle of all rows in every pass, fixed by the seed."""
-    epoch, place = divmod(number, size)
-    return _shuffled(seed, epoch, size)[place]
-
-
-@functools.lru_cache(maxsize=4)
-def _shuffled(seed: int, epoch: int, size: int) -> list[int]:
-    order = list(range(size))
-    random.Random(f"{seed}/{epoch}").shuffle(order)
-    return order
-
-
-class PromptStream(IterableDataset[PromptBatch]):
-    """Batches without end; the global batch of a step is the same for any number of ranks.
-
-    Step k takes draws k*B*W to (k+1)*B*W of the shuffled corpus, and rank r its r-th slice of B.
-    With a length window of L, the draws of L steps are sorted by the length of their
-    demonstrations, cut into L global batches and these shuffled, so that a batch holds samples of
-    like length and the same draws are used up after every window.
-
-    Args:
-        samples: the training split.
-        batch_size: B, prompts per rank.
-        seed: of the shuffles.
-        rank: of this process.
-        world_size: W.
-        start: draws that an earlier run has used up.
-        length_window: L, steps whose samples are sorted together; 1 leaves the order as drawn.
-        vary: what a draw shows of its sample; see `Corpus.vary`.
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        *,
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        start: int = 0,
-        length_window: int = 1,
-        vary: Callable[[Sample, int], Sample] | None = None,
-    ) -> None:
-        self.samples = samples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.start = start
-        self.length_window = length_window
-        self.vary = vary
-        self._window: tuple[int, list[int]] = (-1, [])
-
-    def __iter__(self) -> Iterator[PromptBatch]:
-        place = self.start + self.rank * self.batch_size
-        while True:
-            places = range(place, place + self.batch_size)
-            samples = [self._sample(self._draw_at(n)) for n in places]
-            yield PromptBatch(samples=samples, indices=list(places))
-            place += self.batch_size * self.world_size
-
-    def _sample(self, number: int) -> Sample:
-        sample = self._row(number)
-        return sample if self.vary is None else self.vary(sample, number)
-
-    def _row(self, number: int) -> Sample:
-        return self.samples[draw(self.seed, len(self.samples), number)]
-
-    def _draw_at(self, place: int) -> int:
-        """Number of the draw at a place of the stream; the place itself without a window."""
-        if self.length_window == 1:
-            return place
-        size = self.length_window * self.batch_size * self.world_size
-        window, offset = divmod(place, size)
-        if self._window[0] != window:
-            self._window = (window, self._sorted(window, size))
-        return self._window[1][offset]
-
-    def _sorted(self, window: int, size: int) -> list[int]:
-        """The draws of a window in the order of the stream."""
-        rng = random.Random(f"{self.seed}/window/{window}")
-        keys = {
-            number: (len(self._row(number).demonstration), rng.random())
-            for number in range(window * size, (window + 1) * size)
-        }
-        numbers = sorted(keys, key=keys.__getitem__)
-        step = self.batch_size * self.world_size
-        batches = [numbers[start : start + step] for start in range(0, size, step)]
-        rng.shuffle(batches)
-        return [number for batch in batches for number in batch]
-
-
-class BatchStream(IterableDataset[PromptBatch]):
-    """Given batches in order. Iterable, so that no Trainer spreads them over ranks once more."""
-
-    def __init__(self, batches: Iterable[PromptBatch]) -> None:
-        self.batches = list(batches)
-
-    def __iter__(self) -> Iterator[PromptBatch]:
-        return iter(self.batches)
 
 
 class PromptDataModule(L.LightningDataModule):
@@ -226,12 +132,15 @@ class PromptDataModule(L.LightningDataModule):
         """Samples of a split whose demonstration is too long, once it is read."""
         self.draws = 0
         """Training prompts that all ranks have used up; set it to resume."""
+        self.longest: dict[str, tuple[int, Sample]] = {}
+        """Of a split that was read and measured: tokens of its longest prompt, and its sample."""
         self._splits: dict[str, list[Sample]] = {}
 
     def samples(self, split: Literal["train", "val", "test"]) -> list[Sample]:
         """The samples of a split that fit the limits of tokens; read once."""
         if split not in self._splits:
             samples = list(self.corpus.samples(split))
+            lengths: list[int] = []
             if self.count_tokens is not None and samples:
                 samples = fit_prompts(
                     self.corpus,
@@ -239,6 +148,10 @@ class PromptDataModule(L.LightningDataModule):
                     limit=self.max_prompt_tokens,
                     policy=self.overlong_prompts,
                     count_tokens=self.count_tokens,
+                    lengths=lengths,
+                )
+                self.longest[split] = max(
+                    zip(lengths, samples, strict=True), key=lambda pair: pair[0]
                 )
             given = len(samples)
             if self.fit_demonstrations is not None:
@@ -261,6 +174,7 @@ class PromptDataModule(L.LightningDataModule):
             start=self.draws,
             length_window=self.length_window,
             vary=self.corpus.vary,
+            stratum=self.corpus.stratum,
         )
         return DataLoader(stream, batch_size=None)
 

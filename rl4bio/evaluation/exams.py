@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rl4bio.answers.asked import Asked
 from rl4bio.data import CORPORA, Corpus
 from rl4bio.errors import ConfigError, ModelError
 from rl4bio.evaluation.facts import DIRECT_TOKENS
@@ -163,7 +164,7 @@ def bare(
 
     questions = exam.questions
     is_open = questions.kind.needs_rewards
-    if is_open and "answer_form" not in questions.samples[0].extra:
+    if is_open and Asked.of(questions.samples[0]).answer_form is None:
         return []
     asked = without_reasoning(questions)
     judges = scorer if is_open else None

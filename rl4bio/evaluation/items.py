@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.kind import Kind
 from rl4bio.answers.kinds import kinds_of
 from rl4bio.data import Corpus
@@ -41,7 +42,7 @@ class Items:
 
 def task_of(sample: Sample) -> str:
     """The task of a sample; "" where its corpus has none."""
-    return str(sample.extra.get("task", ""))
+    return Asked.of(sample).task or ""
 
 
 def constant_answers(items: Items) -> dict[str, list[Answer]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.forms import (
     Form,
     answer_behind,
@@ -52,7 +53,7 @@ class Questions:
         """Of the prompt, as modes are called."""
         named = {"tags": "tagged", "think": "think", "direct": "direct"}[self.form]
         first = self.samples[0] if self.samples else None
-        if first is not None and "answer_form" in first.extra and isinstance(first.prompt, str):
+        if first is not None and Asked.of(first).answer_form and isinstance(first.prompt, str):
             named = "predict"
         return f"{named} prompt"
 
@@ -73,7 +74,7 @@ def form_of(samples: Sequence[Sample], asked: str | None) -> Form:
         samples: may say so themselves.
         asked: of their corpus (`Corpus.prompt_form`).
     """
-    said = samples[0].extra.get("answer_form", asked) if samples else asked
+    said = (Asked.of(samples[0]).answer_form if samples else None) or asked
     if said in ("think", "direct", "predict", "plain"):
         return "think" if said == "think" else "direct"
     return "tags"
@@ -141,7 +142,7 @@ def make_reply(
 
 def _measures(kind: Kind, text: str | None, sample: Sample, *, reasons: bool) -> dict[str, float]:
     """What is counted in a completion of a therapeutic task, or in a thought about a context."""
-    if "answer_form" not in sample.extra:
+    if Asked.of(sample).answer_form is None:
         return _signs_of_hacking(text or "", sample) if reasons and sample.context.strip() else {}
     found = kind.measures(None if text is None else answer_of(text, sample), sample)
     if reasons:

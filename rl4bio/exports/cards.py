@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rl4bio.answers.design import Begun
 from rl4bio.exports.card_code import Loading, is_hub_id, molgpt_code, text_code
 from rl4bio.exports.source import Source
 from rl4bio.sections import RunConfig
@@ -49,8 +50,9 @@ def prompt_facts(policy: Policy, sample: Sample | None, config: RunConfig) -> di
     if not config.logging.completions:
         return facts
     if policy.family == "molgpt":
-        names = [name for name in ("properties", "scaffold") if sample.extra.get(name)]
-        facts["conditions"] = {name: sample.extra[name] for name in names}
+        begun = Begun.of(sample)
+        wanted = {"properties": begun.properties, "scaffold": begun.scaffold}
+        facts["conditions"] = {name: value for name, value in wanted.items() if value}
         facts["text"] = sample.prompt
     else:
         facts |= shorten(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rl4bio.errors import ConfigError
 from rl4bio.generation.options import sampling_of
-from rl4bio.generation.prompts import encode_prompts
+from rl4bio.generation.prompts import PromptRow, encode_prompts
 from rl4bio.generation.streams import opened_output
 from rl4bio.sections import RunConfig
 from rl4bio.types import Sample
@@ -55,7 +55,7 @@ def write_completions(
             asked = [samples[row] for row in rows for _ in range(num)]
             lines = [
                 {
-                    "id": sample.extra.get("id", sample.uid),
+                    "id": sample.uid if (uid := PromptRow.of(sample).id) is None else uid,
                     "prompt": sample.prompt,
                     "completion": text,
                     "truncated": is_cut,

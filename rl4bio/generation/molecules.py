@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl4bio.answers.design import written_smiles
+from rl4bio.answers.design import Begun, written_smiles
 from rl4bio.chem.attachments import SEPARATOR, read_points
 from rl4bio.chem.identity import canonical_scaffold
 from rl4bio.chem.reading import read_smiles
@@ -77,12 +77,12 @@ def asked_sample(policy: Policy, arguments: argparse.Namespace) -> Sample:
     properties = read_properties(config, arguments.property)
     if config.decorates:
         points = read_attachments(policy, arguments.scaffold, arguments.context)
-        extra = {"properties": properties, "decorate": points, "scaffold": ""}
-        return Sample(uid="molecule", prompt=f"{points}{SEPARATOR}", extra=extra)
+        begun = Begun(properties=properties, decorate=points, scaffold="")
+        return Sample(uid="molecule", prompt=f"{points}{SEPARATOR}", extra=begun)
     prompt = read_context(policy, arguments.context)
-    sample = Sample(uid="molecule", prompt=prompt, extra={"properties": properties})
-    sample.extra |= {"prefix": prompt, "scaffold": read_scaffold(policy, arguments.scaffold)}
-    return sample
+    scaffold = read_scaffold(policy, arguments.scaffold)
+    begun = Begun(prefix=prompt, properties=properties, scaffold=scaffold)
+    return Sample(uid="molecule", prompt=prompt, extra=begun)
 
 
 def sample_molecules(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,22 @@ from rl4bio.files.cells import spelled_out
 from rl4bio.files.rows import Row, raise_problems, read_rows
 from rl4bio.text.redaction import shown
 from rl4bio.text.sentences import chat
-from rl4bio.types import Message, Prompt, Sample
+from rl4bio.types import Extra, Message, Prompt, Sample
 
 if TYPE_CHECKING:
     from rl4bio.modules.policy import Policy
 
 ROLES = ("system", "user", "assistant")
 _KEYS = ("role", "content")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PromptRow(Extra):
+    """Where a prompt of a file stands."""
+
+    id: str | int | None = None
+    """As the file has it; a sample's `uid` is a text."""
+    place: str | None = None
 
 
 def read_prompts(arguments: argparse.Namespace) -> list[Sample]:
@@ -58,7 +68,7 @@ def prompt_sample(row: Row, number: int) -> Sample:
         raise DataError(f"{row.place}: id is {shown(uid)}; expected a text or an integer")
     if (prompt is None) == (messages is None):
         raise DataError(f"{row.place}: expected either prompt (a text) or messages (chat turns)")
-    extra = {"id": uid, "place": row.place}
+    extra = PromptRow(id=uid, place=row.place)
     if messages is not None:
         return Sample(uid=str(uid), prompt=_turns(row, messages), extra=extra)
     if not isinstance(prompt, str):
@@ -105,7 +115,7 @@ def encode_prompts(policy: Policy, samples: Sequence[Sample]) -> list[list[int]]
         try:
             found.append(policy.encode_prompt(sample.prompt, sample.opening))
         except DataError as error:
-            place = sample.extra.get("place")
+            place = PromptRow.of(sample).place
             named = f"{place} (id {sample.uid})" if place else "--prompt"
             problems.append(f"{named}: {error}")
     raise_problems(problems)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.answers.design import Begun
 from rl4bio.errors import DataError
 from rl4bio.types import Sample
 
@@ -19,7 +20,7 @@ def condition_tensors(config: Any, tokenizer: Any, samples: Sequence[Sample]) ->
     Args:
         config: of the model; `num_properties` and `scaffold_length` say what it is conditioned on.
         tokenizer: of the scaffolds.
-        samples: B of them; `extra` holds "properties" (numbers) and "scaffold" (a SMILES).
+        samples: B of them; see `Begun`.
 
     Returns:
         properties float [B, k] and scaffold_ids int [B, S], those that the model takes.
@@ -61,7 +62,7 @@ def pick_conditions(conditions: Mapping[str, Tensor], rows: Tensor | slice) -> d
 
 
 def _properties(sample: Sample, size: int, names: Sequence[str]) -> list[float]:
-    values = sample.extra.get("properties")
+    values = Begun.of(sample).properties
     wanted = f"the model is conditioned on {', '.join(names)}"
     if values is None:
         raise DataError(
@@ -77,7 +78,7 @@ def _properties(sample: Sample, size: int, names: Sequence[str]) -> list[float]:
 
 
 def _scaffold(sample: Sample, tokenizer: Any, length: int) -> list[int]:
-    text = sample.extra.get("scaffold")
+    text = Begun.of(sample).scaffold
     if text is None:
         raise DataError(
             f"sample {sample.uid}: the model is conditioned on a scaffold, and the sample has "

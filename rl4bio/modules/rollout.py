@@ -42,14 +42,28 @@ def check_positions(policy: Policy, samples: Sequence[Sample], limits: RolloutCo
     for sample in [*raw.values(), *chats]:
         with about_sample(sample.uid):
             tokens = policy.count_tokens(sample.prompt, sample.opening)
-            measured.append((tokens, sample.uid))
-    prompt, uid = max(measured, key=lambda pair: pair[0])
+            measured.append((tokens, sample))
+    check_room(policy, *max(measured, key=lambda pair: pair[0]), limits)
+
+
+def check_room(policy: Policy, prompt: int, sample: Sample, limits: RolloutConfig) -> None:
+    """Refuse completion limits that the model has no positions for behind its longest prompt.
+
+    Args:
+        policy: that completes.
+        prompt: tokens of the longest.
+        sample: whose prompt it is.
+        limits: of completions.
+
+    Raises:
+        ConfigError: the prompt and a full completion do not fit.
+    """
     room = policy.completion_room(prompt)
     if room is not None and limits.max_completion_tokens > room:
         raise ConfigError(
             f"rollout.max_completion_tokens: got {limits.max_completion_tokens}, but the model has "
             f"{policy.max_positions} positions{policy.position_note} and the longest prompt "
-            f"({uid}) takes {prompt}; set it to at most {max(room, 1)}, or lower "
+            f"({sample.uid}) takes {prompt}; set it to at most {max(room, 1)}, or lower "
             "rollout.max_prompt_tokens"
         )
 

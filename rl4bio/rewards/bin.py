@@ -17,7 +17,7 @@ from rl4bio.types import Sample
 class BinReward(Reward):
     """1 - |predicted - target| / mae in [floor, 1], where mae is what the best constant gets.
 
-    Bins are 000 to 1000; `extra["constant"]["mae"]` is the mean absolute difference of the training
+    Bins are 000 to 1000; `AskedBin.constant` has mae, the mean absolute difference of the training
     bins from their median. So an exact answer earns 1, and the median throughout earns 0 on average
     over the training bins before the floor, a little more behind it. An answer that is not exactly
     three digits or 1000 earns what the bin furthest from the target would: never more than any

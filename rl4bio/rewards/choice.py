@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from rl4bio.answers.choice import loose_choice, read_choice
+from rl4bio.answers.choice import AskedChoice, loose_choice, read_choice
 from rl4bio.answers.tags import check_names, strict_parse
 from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.verdict import MAX_WRONG_CREDIT
@@ -22,7 +22,7 @@ class ChoiceReward(Reward):
     for the same option in it, so that a model that does not keep the form yet has something to
     learn from (`loose_choice`).
 
-    The sample's options stand in `extra["options"]` (letter -> text), its target is the letter. NaN
+    The sample's options stand in its `AskedChoice`, its target is the letter. NaN
     for a sample without target or without options, such as an open question of the same corpus.
     """
 
@@ -41,7 +41,7 @@ class ChoiceReward(Reward):
         check_range("wrong_credit", self.wrong_credit, MAX_WRONG_CREDIT)
 
     def score(self, completion: str, sample: Sample) -> float:
-        options = sample.extra.get("options")
+        options = AskedChoice.of(sample).options
         if sample.target is None or not options:
             return math.nan
         target = sample.target.strip().upper()

@@ -20,7 +20,7 @@ class OptionReward(Reward):
     """The weight of its class for the right letter, in (0, 1]; 0 for a wrong one or none.
 
     With `balance`, a right answer of class c is worth min(share) / share_c, shares of the training
-    split (`extra["class_share"]`): 1 for the rarest class. Answering one letter throughout then
+    split (`AskedOption.class_share`): 1 for the rarest class. Answering one letter throughout then
     earns the same on average whatever the letter, where plain accuracy pays for the common one. A
     class that training lacks is worth 1. NaN for a sample of another task.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.forms import answer_of
 from rl4bio.answers.kinds import own_kind
 from rl4bio.answers.reactants import Reactants
@@ -23,7 +24,7 @@ class ReactantsReward(Reward):
     """1 for exactly the reactants of the target, partial credit for similar ones; in [0, 1].
 
     Otherwise partial * max(0, (s - s0) / (1 - s0)): s is the `reactant_similarity` of the answer to
-    the target, s0 the most that copies of the product (`extra["input"]`) reach, because a product
+    the target, s0 the most that copies of the product (`Asked.input`) reach, because a product
     resembles its reactants. So repeating the product earns 0, also where it is the target, and a
     molecule like it next to nothing. The order of the reactants, their spelling and atom map
     numbers do not count. An answer that is no SMILES earns 0; a sample of another task gets NaN.
@@ -42,7 +43,7 @@ class ReactantsReward(Reward):
         target = read_reactants(sample.target)
         if not target:
             raise ValueError(f"sample {sample.uid}: target {sample.target[:80]!r} is no SMILES")
-        product = read_reactants(sample.extra.get("input", ""))
+        product = read_reactants(Asked.of(sample).input or "")
         answer = read_reactants(answer_of(completion, sample) or "")
         if not answer or same_reactants(answer, product):
             return 0.0

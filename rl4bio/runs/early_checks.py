@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+from collections.abc import Sequence
 
 from rl4bio.data import Corpus
 from rl4bio.data.base import Split
@@ -58,10 +59,11 @@ def check_splits(config: RunConfig, corpus: Corpus) -> None:
     Raises:
         DataError, ConfigError: nothing to train on, or to compare.
     """
-    if not corpus.samples("train"):
+    train = corpus.samples("train")
+    if not train:
         raise DataError("data: the train split is empty; check data.options")
     check_validation(config, corpus)
-    warn_of_twins(corpus)
+    warn_of_twins(corpus, train)
 
 
 def check_validation(config: RunConfig, corpus: Corpus) -> None:
@@ -83,7 +85,7 @@ def check_validation(config: RunConfig, corpus: Corpus) -> None:
         )
 
 
-def warn_of_twins(corpus: Corpus) -> None:
+def warn_of_twins(corpus: Corpus, train: Sequence[Sample]) -> None:
     """Say which training questions are nearly held-out ones, where the corpus leaves that open.
 
     Other case, marks and blanks make no difference; near is as in `rl4bio.text.near`. The time is
@@ -96,7 +98,6 @@ def warn_of_twins(corpus: Corpus) -> None:
         with contextlib.suppress(Exception):  # of a split that this run may not need
             held += corpus.samples(split)
     known = NearIndex(shingles(_whole(sample)) for sample in held)
-    train = corpus.samples("train")
     found = [(s.uid, n) for s in train if (n := known.near(shingles(_whole(s)))) is not None]
     if found:
         first = ", ".join(f"{shown(uid)} and {shown(held[n].uid)}" for uid, n in found[:3])

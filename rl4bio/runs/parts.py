@@ -76,12 +76,14 @@ def prepare(config: RunConfig) -> Prepared:
     if corpus.decorates:
         settle_decoration(policy, learns=config.task == "sft")
     data = build_data(config, corpus, policy)
-    samples = data.samples("train")  # measures the prompts
-    validated = data.samples("val") if config.trainer.val_every_steps else []
+    data.samples("train")  # measures the prompts
+    if config.trainer.val_every_steps:
+        data.samples("val")
     if config.task == "grpo":
-        from rl4bio.modules.rollout import check_positions
+        from rl4bio.modules.rollout import check_room
 
-        check_positions(policy, [*samples, *validated], config.rollout)
+        for prompt, sample in data.longest.values():
+            check_room(policy, prompt, sample, config.rollout)
     quiet_libraries()
     return Prepared(policy, data, precision, scorer)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.forms import answer_of
 from rl4bio.answers.tags import strict_parse
 from rl4bio.answers.verdict import lenient_verdict, strict_verdict
@@ -51,7 +52,7 @@ def of_verdict(completion: str) -> Result:
 
 def of_answer(completion: str, sample: Sample) -> Result:
     """What is read of an answer to a therapeutic question."""
-    return {"kind": sample.extra["kind"], "answer": answer_of(completion, sample) or None}
+    return {"kind": Asked.of(sample).kind, "answer": answer_of(completion, sample) or None}
 
 
 def of_molecule(molecule: Molecule, state: MoleculeState) -> Result:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.answers import kinds
+from rl4bio.answers.design import Begun
 from rl4bio.answers.verdict import LABELS
 from rl4bio.errors import DataError
 from rl4bio.files.rows import Row, raise_problems, read_rows
@@ -122,7 +123,7 @@ def molecule_sample(row: Row) -> tuple[Sample, str]:
     if "completion" not in row.fields and "smiles" in row.fields:
         return Sample(uid=_uid(row), prompt=""), _text(row, "smiles")
     prefix = _text(row, "prefix") if row.fields.get("prefix") is not None else ""
-    return Sample(uid=_uid(row), prompt="", extra={"prefix": prefix}), _text(row, "completion")
+    return Sample(uid=_uid(row), prompt="", extra=Begun(prefix=prefix)), _text(row, "completion")
 
 
 def therapeutic_sample(row: Row) -> tuple[Sample, str]:
@@ -137,15 +138,17 @@ def therapeutic_sample(row: Row) -> tuple[Sample, str]:
     fields = row.fields
     if fields.get("kind") not in KINDS:
         raise DataError(f"{row.place}: kind is {_given(row, 'kind')}; expected {', '.join(KINDS)}")
-    extra: dict[str, Any] = {"kind": fields["kind"], "answer_form": "plain", "input": ""}
+    given: dict[str, Any] = {"kind": fields["kind"], "answer_form": "plain", "input": ""}
     for name, (fits, expected) in _THERAPEUTIC.items():
         if fields.get(name) is None:
             continue
         if not fits(fields[name]):
             raise DataError(f"{row.place}: {name} is {_given(row, name)}; expected {expected}")
-        extra[name] = fields[name]
+        given[name] = fields[name]
     target = _text(row, "target") if fields.get("target") is not None else None
-    return Sample(uid=_uid(row), prompt="", target=target, extra=extra), _text(row, "completion")
+    sample = Sample(uid=_uid(row), prompt="", target=target, extra=given)
+    sample.extra = kinds.KINDS[fields["kind"]].asked.of(sample)
+    return sample, _text(row, "completion")
 
 
 def _is_text(value: Any) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rl4bio.types import Extra
 
 REACH = 10
 """Words at the start of a sentence that say what it is for."""
@@ -36,6 +39,14 @@ _BEFORE_WORDS = """
     OBJECTIVES PURPOSE PURPOSES RATIONALE
 """
 _BEFORE = frozenset(_BEFORE_WORDS.split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Abstract(Extra):
+    """Of a sample whose context is the abstract of a paper."""
+
+    section_labels: Sequence[str] | None = None
+    """Of each line of the context ("METHODS"); None or empty where they are not known."""
 
 
 def holds_findings(label: str) -> bool:

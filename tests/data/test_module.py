@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from rl4bio.data.base import Corpus, Split
-from rl4bio.data.module import PromptDataModule, PromptStream, fit_prompts
+from rl4bio.data.module import PromptDataModule, fit_prompts
+from rl4bio.data.streams import PromptStream, pass_order
 from rl4bio.errors import DataError
 from rl4bio.types import Prompt, PromptBatch, Sample
 
@@ -93,6 +94,53 @@ class TestStream:
             len(batch.samples) == 8
             and set(Counter(s.uid for s in batch.samples).values()) == {3, 2}
         )
+
+
+class TestStrata:
+    """Three labels, equally common, in batches of six."""
+
+    ROWS = tuple(Sample(uid=f"s{n}", prompt="", target=c) for n, c in enumerate("abc" * 7))
+
+    def batches(self, count: int, **options: Any) -> list[list[Sample]]:
+        chosen: dict[str, Any] = {
+            "batch_size": 6,
+            "seed": 3,
+            "stratum": lambda sample: sample.target,
+            **options,
+        }
+        rows = iter(PromptStream(self.ROWS, **chosen))
+        return [batch.samples for batch in itertools.islice(rows, count)]
+
+    def test_every_batch_holds_as_many_of_each(self) -> None:
+        """In every pass, and where a batch lies in two; without strata it is left to chance."""
+        counts = [Counter(s.target for s in batch) for batch in self.batches(14)]
+        assert all(count == {"a": 2, "b": 2, "c": 2} for count in counts)
+        by_chance = self.batches(14, stratum=lambda sample: "")
+        assert len({tuple(sorted(Counter(s.target for s in b).items())) for b in by_chance}) > 3
+
+    def test_it_is_a_shuffle_of_every_row(self) -> None:
+        rows = [s.uid for batch in self.batches(14) for s in batch]
+        passes = [rows[n : n + 21] for n in (0, 21, 42, 63)]
+        assert all(sorted(one) == sorted(s.uid for s in self.ROWS) for one in passes)
+        firsts = {tuple(s.target for s in batch) for batch in self.batches(14)}
+        assert len({tuple(one) for one in passes}) == 4
+        assert len(firsts) > 5  # the order inside a round is random, too
+
+    def test_resuming_and_ranks(self) -> None:
+        whole = [s.uid for batch in self.batches(8) for s in batch]
+        later = [s.uid for batch in self.batches(4, start=24) for s in batch]
+        assert later == whole[24:]
+        ranks = [self.batches(8, batch_size=3, rank=rank, world_size=2) for rank in (0, 1)]
+        both = [s.uid for pair in zip(*ranks, strict=True) for batch in pair for s in batch]
+        assert both == whole
+
+    def test_rare_strata_are_spread_over_the_pass(self) -> None:
+        order = pass_order(1, 0, ("a",) * 4 + ("b",) * 36)
+        places = sorted(order.index(row) for row in range(4))
+        assert [place // 10 for place in places] == [0, 1, 2, 3]
+
+    def test_one_stratum_is_the_shuffle_alone(self) -> None:
+        assert pass_order(5, 2, ("",) * 9) == pass_order(5, 2, ("x",) * 9)
 
 
 LONG = [

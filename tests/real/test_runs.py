@@ -1,4 +1,4 @@
-"""The first hour with a real checkpoint: dry run, GRPO, resume, evaluation, export, chat, SFT."""
+"""The first hour with a real checkpoint: dry run, GRPO, resume, evaluation, chat, SFT."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from rl4bio.evaluate import main as evaluate
-from rl4bio.export import main as export
 from rl4bio.fit import main as fit
 from rl4bio.generate import main as generate
 
@@ -94,9 +91,17 @@ def rows(run: Path) -> list[dict[str, str]]:
         ]
 
 
-def logits(model: Any) -> torch.Tensor:
-    with torch.no_grad():
-        return model(input_ids=torch.arange(100, 130)[None]).logits
+def weights(run: Path) -> bytes:
+    return (run / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def check_resume(given: list[str], whole: Path) -> None:
+    """Stopped after its first of two steps and continued, a run is the whole one."""
+    again = whole.with_name("again")
+    assert fit([*given, "name=again", "trainer.max_steps=1"]) == 0
+    assert fit([*given, "name=again", "trainer.max_steps=2", "--resume"]) == 0
+    assert rows(whole) == rows(again)
+    assert weights(whole) == weights(again)
 
 
 @pytest.mark.parametrize("name", [*PUBMEDQA, *MEDICAL])
@@ -107,32 +112,18 @@ def test_grpo_from_dry_run_to_answers(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
     given = arguments(name)
     assert fit([*given, "--dry-run"]) == 0
     assert "memory: about" in capsys.readouterr().out
 
-    run, again = tmp_path / "trial", tmp_path / "again"
+    run = tmp_path / "trial"
     assert fit([*given, "trainer.max_steps=2"]) == 0
-    assert fit([*given, "name=again", "trainer.max_steps=1"]) == 0
-    assert fit([*given, "name=again", "trainer.max_steps=2", "--resume"]) == 0
     assert len(rows(run)) == 2
-    assert rows(run) == rows(again)
-    weights = "adapter/adapter_model.safetensors"
-    assert (run / weights).read_bytes() == (again / weights).read_bytes()
+    if name in PUBMEDQA:
+        check_resume(given, run)
 
     assert evaluate(["--run", str(run), "evaluation.max_items=2", "evaluation.modes=[greedy]"]) == 0
     assert (run / "evaluation" / "report.html").is_file()
-
-    merged = tmp_path / "merged"
-    assert export(["--run", str(run), "--output", str(merged), "--dtype", "float32"]) == 0
-    checkpoint = next(a for a in given if a.startswith("policy.checkpoint=")).split("=", 1)[1]
-    base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-    tuned = logits(PeftModel.from_pretrained(base, str(run / "adapter")).eval())
-    plain = logits(AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).eval())
-    torch.testing.assert_close(plain, tuned, rtol=1e-4, atol=1e-3)
 
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text(json.dumps({"id": "a", "prompt": "Does aspirin thin the blood?"}) + "\n")
@@ -147,7 +138,7 @@ def test_grpo_from_dry_run_to_answers(
     assert "tuned: " in said
 
 
-@pytest.mark.parametrize("name", [name for name in [*PUBMEDQA, *MEDICAL] if name != "gemma3-270m"])
+@pytest.mark.parametrize("name", ["tiny-gemma3-1b-it", *MEDICAL])
 def test_sft_and_its_resume(name: str, arguments: Arguments, tmp_path: Path) -> None:
     given = [
         *arguments(name),
@@ -158,9 +149,6 @@ def test_sft_and_its_resume(name: str, arguments: Arguments, tmp_path: Path) -> 
     if name in MEDICAL:
         given.append("data.options.form=direct")
     assert fit([*given, "trainer.max_steps=2"]) == 0
-    assert fit([*given, "name=again", "trainer.max_steps=1"]) == 0
-    assert fit([*given, "name=again", "trainer.max_steps=2", "--resume"]) == 0
-    assert rows(tmp_path / "trial") == rows(tmp_path / "again")
-    weights = "adapter/adapter_model.safetensors"
-    trial, again = (tmp_path / run / weights for run in ("trial", "again"))
-    assert trial.read_bytes() == again.read_bytes()
+    assert len(rows(tmp_path / "trial")) == 2
+    if name == "smollm2-135m-instruct":
+        check_resume(given, tmp_path / "trial")

@@ -106,10 +106,10 @@ def test_a_twin_among_held_out_questions_is_said(
     monkeypatch.setattr(logging.getLogger("rl4bio"), "propagate", True)
     others = [(f"Is x{n} of use?", f"One cohort number {n} had y{n} and z{n}.") for n in range(9)]
     corpus = Questions(train=[*others, twin], val=[("Does zinc help in asthma?", "")])
-    warn_of_twins(corpus)
+    warn_of_twins(corpus, corpus.samples("train"))
     assert caplog.text == ""
     corpus.val = [("Does zinc help in asthma?", ABOUT_ZINC)]
-    warn_of_twins(corpus)
+    warn_of_twins(corpus, corpus.samples("train"))
     assert "1 of 10 training questions are nearly held-out ones ('train9' and 'val" in caplog.text
 
 
@@ -124,5 +124,6 @@ def test_questions_of_one_wording_are_no_twins(
             ("iron", "anaemia", "We asked in a cohort of nurses what", "no change of ferritin"),
         )
     )
-    warn_of_twins(Questions(train=[for_zinc], val=[for_iron]))
+    corpus = Questions(train=[for_zinc], val=[for_iron])
+    warn_of_twins(corpus, corpus.samples("train"))
     assert caplog.text == ""

@@ -12,7 +12,7 @@ from rl4bio.answers.forms import Form, write_completion
 from rl4bio.data.base import QuestionCorpus, Split, check_limits, check_shares
 from rl4bio.data.medical.overlap import KnownQuestions, merge_duplicates
 from rl4bio.data.medical.prompts import BEGINS, instruction, question_text
-from rl4bio.data.medical.records import MedicalRecord, read_records
+from rl4bio.data.medical.records import MedicalItem, MedicalRecord, read_records
 from rl4bio.data.medical.sources import MedicalSource, read_source
 from rl4bio.errors import DataError
 from rl4bio.registry import build_dataclass
@@ -94,9 +94,6 @@ class MedicalReasoningCorpus(QuestionCorpus):
         if not record.options and record.long_answer:
             task = "long"
         question = question_text(record.question, record.options)
-        extra: dict[str, Any] = {"source": record.source, "source_id": record.source_id}
-        if record.options:
-            extra |= {"options": record.options, "letter": record.letter}
         imitated = split != "test" and (bool(record.reasoning) or self.form == "direct")
         return Sample(
             uid=record.uid,
@@ -108,7 +105,12 @@ class MedicalReasoningCorpus(QuestionCorpus):
             demonstration=(
                 write_completion(record.reasoning, record.gold, self.form) if imitated else ""
             ),
-            extra=extra,
+            extra=MedicalItem(
+                source=record.source,
+                source_id=record.source_id,
+                options=record.options or None,
+                letter=record.letter if record.options else None,
+            ),
         )
 
     def _divide(self) -> dict[Split, list[MedicalRecord]]:

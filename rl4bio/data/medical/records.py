@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rl4bio.answers.choice import AskedChoice
 from rl4bio.answers.forms import Form, read_completion, write_completion
 from rl4bio.data.medical.columns import LETTERS, Schema, find_label_base, find_schema
 from rl4bio.data.medical.sources import MedicalSource
@@ -27,6 +28,17 @@ from rl4bio.text.words import plain
 log = logging.getLogger("rl4bio")
 
 MAX_SHOWN_PROBLEMS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MedicalItem(AskedChoice):
+    """What a sample says of the table that it comes from; an open question has no options."""
+
+    source: str
+    source_id: str
+    """What the table calls the row; "" where it has no such column."""
+    letter: str | None = None
+    """Of the right option."""
 
 
 @dataclass(slots=True, kw_only=True)

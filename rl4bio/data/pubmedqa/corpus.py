@@ -12,10 +12,11 @@ from typing import Literal
 from rl4bio.data.base import QuestionCorpus, Split, check_limits, stratified_subset
 from rl4bio.data.pubmedqa.evidence import evidence_sentences
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
-from rl4bio.data.pubmedqa.records import Record, is_official_test, read_records
+from rl4bio.data.pubmedqa.records import PubMedQAItem, Record, is_official_test, read_records
 from rl4bio.errors import DataError
 from rl4bio.files.folders import data_files
 from rl4bio.files.sources import files_of_one_kind, find_rows
+from rl4bio.text.abstracts import Abstract
 from rl4bio.text.sentences import chat, sentences
 from rl4bio.types import Prompt, Sample
 
@@ -51,7 +52,8 @@ class PubMedQACorpus(QuestionCorpus):
     max_test: int | None = None
     """Seeded subsets that keep the label mix; None = all."""
     balance_labels: bool = False
-    """Repeat records of rarer labels in train until all labels are equally common."""
+    """Repeat records of rarer labels in train until all labels are equally common, in every step
+    too where its prompts are a multiple of three."""
     seed: int = 0
     """Of the held-out part and of the subsets; the official test half does not depend on it."""
 
@@ -102,12 +104,12 @@ class PubMedQACorpus(QuestionCorpus):
             question=record.question,
             reference=record.long_answer,
             opening=self.opening,
-            extra={
-                "section_labels": record.section_labels,
-                "year": record.year,
-                "official_test": is_official_test(record),
+            extra=PubMedQAItem(
+                section_labels=record.section_labels,
+                year=record.year,
+                official_test=is_official_test(record),
                 **record.annotations,
-            },
+            ),
         )
         return self._with_context(sample, shown or record.contexts, record.section_labels)
 
@@ -123,7 +125,7 @@ class PubMedQACorpus(QuestionCorpus):
             kept = lines[num_dropped:]
             order = sorted({i for i, _ in kept})
             context = [" ".join(s for j, s in kept if j == i) for i in order]
-            labels = sample.extra.get("section_labels") or []
+            labels = Abstract.of(sample).section_labels or []
             return self._with_context(sample, context, [labels[i] for i in order] if labels else [])
 
         low, high = 0, len(lines) - 1
@@ -143,21 +145,23 @@ class PubMedQACorpus(QuestionCorpus):
         user = qa_user(sample.question, context)
         system = TAGS_SYSTEM if self.form == "tags" else DIRECT_SYSTEM
         prompt: Prompt = chat(user, system=system)
-        demonstration = "" if sample.extra["official_test"] else str(sample.target)
+        demonstration = "" if PubMedQAItem.of(sample).official_test else str(sample.target)
         if demonstration and self.form == "tags":
             conclusion = sample.reference or sample.question
             thought = evidence_sentences(sections, labels, conclusion)
             demonstration = f"<thought>{thought}</thought><answer>{sample.target}</answer>"
         return dataclasses.replace(
-            sample,
+            sample.with_extra(section_labels=labels),
             prompt=prompt,
             context=context,
             demonstration=demonstration,
-            extra={**sample.extra, "section_labels": labels},
         )
 
+    def stratum(self, sample: Sample) -> str:
+        return str(sample.target) if self.balance_labels else ""
+
     def _divide(self, samples: list[Sample]) -> dict[Split, list[Sample]]:
-        test = [s for s in samples if s.extra["official_test"]]
+        test = [s for s in samples if PubMedQAItem.of(s).official_test]
         if not test:
             size = max(1, round(self.test_fraction * len(samples)))
             test = stratified_subset(samples, size, seed=self.seed)

@@ -17,6 +17,7 @@ from typing import Any
 
 from rl4bio.files.cells import NO_VALUE, as_text, checked_text, spelled_out
 from rl4bio.files.rows import Row, raise_problems
+from rl4bio.text.abstracts import Abstract
 from rl4bio.text.redaction import shown
 
 LABELS = ("yes", "no", "maybe")
@@ -40,7 +41,20 @@ class Record:
     """The abstract's conclusion; empty where the file has none."""
     year: str | None
     annotations: dict[str, str]
-    """The two annotators' labels, where the file has them."""
+    """The two annotators' labels, where the file has them: by name as in `PubMedQAItem`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PubMedQAItem(Abstract):
+    """What a sample of PubMedQA says beyond question, abstract and label."""
+
+    official_test: bool
+    """Whether the item is of the published test half."""
+    year: str | None = None
+    reasoning_required_pred: str | None = None
+    """The label of the annotator who saw the conclusion."""
+    reasoning_free_pred: str | None = None
+    """The label of the annotator who did not."""
 
 
 def question_key(question: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from rl4bio.answers.design import Begun
 from rl4bio.chem.identity import canonical_scaffold
 from rl4bio.chem.randomize import randomized_smiles
 from rl4bio.chem.splits import Leaks
@@ -194,9 +195,9 @@ class SmilesCorpus(Corpus):
             fits = len(tokens) <= self._limit and (self._known is None or self._known >= {*tokens})
             prefix = prefix_of(self.context, text, tokens[0])
             if fits and prefix is not None:
-                extra = {**sample.extra, "prefix": prefix}
+                own = sample.with_extra(prefix=prefix)
                 rest = text[len(prefix) :]
-                return dataclasses.replace(sample, prompt=prefix, demonstration=rest, extra=extra)
+                return dataclasses.replace(own, prompt=prefix, demonstration=rest)
         return sample
 
     def _all(self) -> list[SmilesRow]:
@@ -252,7 +253,7 @@ class SmilesCorpus(Corpus):
                     prompt=prefix,
                     reference=row.text,
                     demonstration=row.text[len(prefix) :],
-                    extra=self._extra(prefix, row.properties, row.scaffold),
+                    extra=self._begun(prefix, row.properties, row.scaffold),
                 )
             )
         if len(found) < len(rows):
@@ -265,20 +266,21 @@ class SmilesCorpus(Corpus):
             )
         return found
 
-    def _extra(self, prefix: str, properties: list[float], scaffold: str) -> dict[str, object]:
-        extra: dict[str, object] = {"prefix": prefix}
-        if self.properties or self.targets:
-            extra["properties"] = list(properties or self.targets.values())
-        if self.scaffold is not None:
-            extra["scaffold"] = scaffold if self.scaffold == ROW else self._fixed_scaffold
-        return extra
+    def _begun(self, prefix: str, properties: list[float], scaffold: str) -> Begun:
+        own = scaffold if self.scaffold == ROW else self._fixed_scaffold
+        has_properties = self.properties or self.targets
+        return Begun(
+            prefix=prefix,
+            properties=list(properties or self.targets.values()) if has_properties else None,
+            scaffold=None if self.scaffold is None else own,
+        )
 
     def _prompts(self) -> list[Sample]:
         """One prompt, or many with the recorded shares of first tokens; the same in all splits."""
         shares = self.first_tokens
         prefixes = [literal_of(self.context)] if shares is None else in_proportion(shares)
         return [
-            Sample(uid=str(number), prompt=prefix, extra=self._extra(prefix, [], ""))
+            Sample(uid=str(number), prompt=prefix, extra=self._begun(prefix, [], ""))
             for number, prefix in enumerate(prefixes)
         ]
 

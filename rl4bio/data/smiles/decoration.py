@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from rl4bio.answers.design import Begun
 from rl4bio.chem.attachments import SEPARATOR, cut, read_points
 from rl4bio.chem.tokens import split_smiles, vocabulary_of
 from rl4bio.data.smiles.context import START
@@ -103,17 +104,17 @@ class DecorationCorpus(SmilesCorpus):
         tokens = split_smiles(prompt + pieces)
         if len(tokens) > self._limit or not (self._known is None or self._known >= {*tokens}):
             return None
-        values = like.properties if isinstance(like, SmilesRow) else like.extra.get("properties")
+        values = Begun.of(like).properties if isinstance(like, Sample) else like.properties
         return Sample(
             uid=uid,
             prompt=prompt,
             reference=text,
             demonstration=pieces,
-            extra=self._asked(parts[0], values or []),
+            extra=self._asked(parts[0], list(values or [])),
         )
 
-    def _asked(self, scaffold: str, properties: list[float]) -> dict[str, object]:
-        return {**self._extra("", properties, ""), "decorate": scaffold}
+    def _asked(self, scaffold: str, properties: list[float]) -> Begun:
+        return replace(self._begun("", properties, ""), decorate=scaffold)
 
     def _prompts(self) -> list[Sample]:
         return [

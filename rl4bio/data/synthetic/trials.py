@@ -37,10 +37,20 @@ from rl4bio.data.synthetic.trials_words import (
     Finding,
 )
 from rl4bio.text.sentences import chat
-from rl4bio.types import Sample
+from rl4bio.types import Extra, Sample
 
 Label = Literal["yes", "no", "maybe"]
 WordingName = Literal["plain", "varied", "transfer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trial(Extra):
+    """How the abstract of a trial was made."""
+
+    wording: str
+    evidence: str
+    """The sentence that decides the label."""
+
 
 NUMBERS_ONLY = "{a} with {d} and {b} with {k} (p {p})"
 
@@ -196,7 +206,7 @@ def make_trial(
             f"{asked_outcome}."
         ),
         demonstration=f"<thought>{evidence}</thought><answer>{label}</answer>",
-        extra={"wording": wording, "evidence": evidence},
+        extra=Trial(wording=wording, evidence=evidence),
     )
 
 
@@ -234,13 +244,19 @@ class TrialsCorpus(QuestionCorpus):
         low_high = self.distractors
         if len(low_high) != 2 or not 0 <= low_high[0] <= low_high[1] <= 8:
             raise ValueError(f"distractors: got {low_high}, needs [smallest, largest] within 0..8")
+        self._made: dict[Split, list[Sample]] = {}
 
     @property
     def begins(self) -> str:
         return "<thought>" if self.form == "tags" else ""
 
     def samples(self, split: Split) -> Sequence[Sample]:
-        """The trials of a split, the same at every call."""
+        """The trials of a split, the same at every call; made once."""
+        if split not in self._made:
+            self._made[split] = self._make(split)
+        return self._made[split]
+
+    def _make(self, split: Split) -> list[Sample]:
         count = {"train": self.num_train, "val": self.num_val, "test": self.num_test}[split]
         names = self.test_wordings if split == "test" else self.wordings
         return [self._sample(split, index, names) for index in range(count)]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from rl4bio.answers.bins import bin_of, bin_text
 from rl4bio.answers.forms import TAGS
+from rl4bio.answers.kinds import KINDS
 from rl4bio.chem.splits import Leaks, SplitOverlap, check_leaks
 from rl4bio.data.base import QuestionCorpus, Split, check_limits, check_shares
 from rl4bio.data.therapeutics.prompts import (
@@ -46,10 +47,9 @@ class TherapeuticsCorpus(QuestionCorpus):
 
     The templates are those of TxGemma (Wang et al., 2025, arXiv:2504.06196) or of this package. A
     sample's target is the letter of the right option, the bin of the label in three digits (or
-    1000), or canonical SMILES of the reactants; None for a design task. `extra` says what the
-    rewards need: task, kind, answer_form, inputs, input (the first molecule), and for options and
-    bins what the training split says of the labels. Copies of an item count once. The splits depend
-    on the items and the seed alone, not on the order of rows or files.
+    1000), or canonical SMILES of the reactants; None for a design task. `extra` is the
+    `Asked` of the task's kind, with what training has of the labels. Copies of an item count once.
+    The splits depend on the items and the seed alone, not on the order of rows or files.
     """
 
     keeps_apart: ClassVar[bool] = True
@@ -72,7 +72,7 @@ class TherapeuticsCorpus(QuestionCorpus):
     """Shares held out; of a table with given splits only where it has no such rows."""
     balance: bool = False
     """Of tasks with options, show training items of the rarer letter again, so that both letters
-    come equally often."""
+    come equally often, in every step too where one task has an even number of prompts."""
     bad_rows: Literal["fail", "drop"] = "fail"
     """Rows that cannot be used (a SMILES that RDKit does not read, an empty input): refuse the
     file, or leave them out and count them. Rows without a label are always left out."""
@@ -112,6 +112,12 @@ class TherapeuticsCorpus(QuestionCorpus):
         if self._splits is None:
             self._splits = self._read()
         return self._splits[split]
+
+    def stratum(self, sample: Sample) -> str:
+        if not self.balance:
+            return ""
+        option = sample.extra.get("kind") == "option"
+        return f"{sample.extra.get('task')}/{sample.target if option else ''}"
 
     def _templates(self) -> list[Template]:
         """The template of every entry of `tasks`.
@@ -222,21 +228,15 @@ class TherapeuticsCorpus(QuestionCorpus):
             split: of the item.
         """
         template = record.template
-        extra: dict[str, Any] = {
-            "task": template.task,
-            "kind": template.kind,
-            "answer_form": "tags" if self.form == "tags" else "plain",
-            "inputs": record.inputs,
-            "input": record.input,
-        }
         target: str | None = record.answer
         answer = record.answer
+        special: dict[str, Any] = {}
         if template.kind == "option":
-            extra |= {"options": template.options, "class_share": facts.class_share}
+            special = {"options": template.options, "class_share": facts.class_share}
             answer = f"({target})"
         elif template.kind == "bin":
             target = answer = bin_text(bin_of(record.value, **facts.scale))
-            extra |= {"label": record.value, "scale": facts.scale, "constant": facts.constant}
+            special = {"label": record.value, "scale": facts.scale, "constant": facts.constant}
         elif template.kind == "design":
             target = None
         imitated = split != "test" and answer
@@ -249,7 +249,14 @@ class TherapeuticsCorpus(QuestionCorpus):
             demonstration=(
                 demonstrate(answer, self.form, reasoning=record.reasoning) if imitated else ""
             ),
-            extra=extra,
+            extra=KINDS[template.kind].asked(
+                task=template.task,
+                kind=template.kind,
+                answer_form="tags" if self.form == "tags" else "plain",
+                inputs=record.inputs,
+                input=record.input,
+                **special,
+            ),
         )
 
     def _prompt(self, template: Template, inputs: Mapping[str, str]) -> Prompt:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Any
 
+from rl4bio.answers.design import Begun
 from rl4bio.errors import DataError
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.replay.memory import Entry
@@ -96,8 +96,7 @@ class Breeder:
 
 def _bare(sample: Sample) -> Sample:
     """The sample without the start of a SMILES that its prompt holds: a child is whole."""
-    extra = {key: value for key, value in sample.extra.items() if key != "prefix"}
-    return dataclasses.replace(sample, extra=extra)
+    return sample.with_extra(prefix="") if Begun.of(sample).prefix else sample
 
 
 def _entry(
@@ -114,7 +113,7 @@ def _entry(
         limit: tokens of a completion.
     """
     prompt = policy.encode_prompt(sample.prompt, sample.opening)
-    prefix = str(sample.extra.get("prefix", ""))
+    prefix = Begun.of(sample).prefix
     completion: list[int] = []
     if smiles.startswith(prefix):
         try:

@@ -6,6 +6,8 @@ import dataclasses
 import zlib
 from collections.abc import Sequence
 
+from rl4bio.answers.asked import Asked
+from rl4bio.answers.design import Begun
 from rl4bio.errors import ConfigError, DataError
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.replay.memory import Entry
@@ -22,8 +24,12 @@ def check_prompts(samples: Sequence[Sample], options: str) -> None:
     Raises:
         ConfigError: the policy answers in another form.
     """
-    others = ("answer_form", "decorate")
-    if any(not isinstance(s.prompt, str) or any(k in s.extra for k in others) for s in samples):
+    if any(
+        not isinstance(sample.prompt, str)
+        or Asked.of(sample).answer_form is not None
+        or Begun.of(sample).decorate
+        for sample in samples
+    ):
         raise ConfigError(
             f"{options}: need a policy whose completions are SMILES (data smiles), so that it can "
             "learn what others have found; leave them out here"

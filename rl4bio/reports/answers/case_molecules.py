@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.design import written_smiles
 from rl4bio.answers.kinds import KINDS
 from rl4bio.chem.acceptance import broken_rules
@@ -21,7 +22,7 @@ _NO_MOLECULES = ("sequence", "peptide", "disease", "cell")
 def asked_molecules(sample: Sample) -> str:
     """The inputs that are molecules, side by side, as HTML; "" for none."""
     found: dict[str, Molecule] = {}
-    for name, value in sample.extra.get("inputs", {}).items():
+    for name, value in (Asked.of(sample).inputs or {}).items():
         if any(word in name.lower() for word in _NO_MOLECULES):
             continue
         molecule = read_smiles(value)
@@ -32,14 +33,14 @@ def asked_molecules(sample: Sample) -> str:
 
 def answered_molecules(reply: Reply, sample: Sample) -> str:
     """The molecule that a reply writes, with what the rewards have measured in its own units."""
-    kind = sample.extra.get("kind")
-    if kind not in KINDS or not (KINDS[kind].is_design or kind == "reactants"):
+    kind = KINDS.get(Asked.of(sample).kind or "")
+    if kind is None or not kind.is_molecules:
         return ""
     molecule = read_smiles(written_smiles(reply.completion, sample))
     if not molecule.valid:
         return ""
     facts = measured(reply.raw)
-    broken = broken_rules(molecule) if KINDS[kind].is_design else ()
+    broken = broken_rules(molecule) if kind.is_design else ()
     facts += [f"refused for {', '.join(broken)}"] if broken else []
     return molecule_grid([molecule], [" · ".join(facts)])
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rl4bio.answers.answer import Answer
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.open import ANSWERED
 from rl4bio.files.delimited import csv_text
 from rl4bio.statistics.draws import majority_vote
@@ -85,7 +86,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def is_therapeutic(case: Case) -> bool:
     """Whether a case is of a therapeutic task, whose molecules can be drawn."""
-    return "answer_form" in case.sample.extra
+    return Asked.of(case.sample).answer_form is not None
 
 
 def judgement(answer: Answer) -> str:

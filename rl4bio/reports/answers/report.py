@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rl4bio.answers.choice import AskedChoice
 from rl4bio.answers.open import ANSWERED
 from rl4bio.reports.answers import case_table as table_of_cases
 from rl4bio.reports.answers.case_table import case_table
@@ -134,7 +135,7 @@ def _case(case: Case) -> dict[str, object]:
     sample = case.sample
     said = [reply.completion for reply in case.replies.values()]
     is_open = any(reply.answer.gold is None for reply in case.replies.values())
-    chosen = sample.extra.get("options", {}).get(sample.target)
+    chosen = (AskedChoice.of(sample).options or {}).get(sample.target or "")
     context = sample.context or ""
     return {
         "uid": sample.uid,

@@ -24,6 +24,7 @@ from rl4bio.rewards.evidence.facts import (
     find_evidence,
 )
 from rl4bio.rewards.evidence.prose import ramp, variety
+from rl4bio.text.abstracts import Abstract
 from rl4bio.text.words import prose_factor, tokens
 from rl4bio.types import Sample
 
@@ -118,8 +119,8 @@ class GroundingReward(Reward):
 
 def evidence_of(sample: Sample) -> Evidence:
     """The evidence of a sample's context, by its sections where they are known."""
-    labels = tuple(sample.extra.get("section_labels") or ())
-    return find_evidence(sample.context, sample.question, labels)
+    labels = Abstract.of(sample).section_labels or ()
+    return find_evidence(sample.context, sample.question, tuple(labels))
 
 
 def copied_fraction(said: Sequence[str], evidence: Evidence) -> float:

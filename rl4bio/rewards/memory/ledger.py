@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rl4bio.answers.asked import Asked
 from rl4bio.chem.states import molecule_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
 from rl4bio.statistics.calls import TOPS, top_auc
@@ -182,7 +183,7 @@ def row_key(molecule: Molecule, sample: Sample) -> int | None:
     None for what is no molecule."""
     if not molecule.valid:
         return None
-    return molecule_key(f"{molecule.canonical}\n{sample.extra.get('input', '')}")
+    return molecule_key(f"{molecule.canonical}\n{Asked.of(sample).input or ''}")
 
 
 def _without(scorer: WeightedRewards, readers: Sequence[str]) -> WeightedRewards:

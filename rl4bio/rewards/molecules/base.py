@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.design import written_smiles
 from rl4bio.answers.kinds import asks_for_molecule
 from rl4bio.chem.acceptance import broken_rules, build_rules
@@ -151,17 +152,17 @@ class BatchMoleculeReward(MoleculeReward):
 
 
 def input_molecule(sample: Sample) -> Molecule | None:
-    """The molecule that the sample's prompt gives, `extra["input"]`; None where that is "".
+    """The molecule that the sample's prompt gives, `Asked.input`; None where that is "".
 
     Raises:
         ValueError: it is no SMILES, or the corpus is one whose prompts give none.
     """
-    if "input" not in sample.extra:
+    text = Asked.of(sample).input
+    if text is None:
         raise ValueError(
             f"sample {sample.uid}: this corpus has no input molecules; name the molecules to "
             "compare with in the reward's options"
         )
-    text = sample.extra["input"]
     if not text:
         return None
     molecule = read_smiles(text)

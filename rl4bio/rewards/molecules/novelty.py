@@ -34,7 +34,7 @@ class NoveltyReward(MoleculeReward):
     smiles: list[str] = field(default_factory=list)
     """More molecules of the reference set."""
     input: bool = False
-    """The molecule in the sample's own prompt (`extra["input"]`), if any, is known too."""
+    """The molecule in the sample's own prompt (`Asked.input`), if any, is known too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,7 +29,7 @@ class SimilarityReward(TransformedReward):
 
     reference: str | None = None
     """SMILES of the molecule to resemble; None = the one in the sample's prompt
-    (`extra["input"]`), and NaN for a sample without one."""
+    (`Asked.input`), and NaN for a sample without one."""
     kind: FingerprintKind = "ECFP4"
     """Morgan of radius 2 or 3 with atom (ECFP) or feature (FCFP) invariants, or atom pairs."""
     threshold: float | None = None

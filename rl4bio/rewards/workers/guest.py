@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import dataclasses
 import json
 import logging
 import marshal
@@ -193,12 +192,11 @@ class Guest:
     def _request(
         self, rows: list[int], completions: Sequence[str], samples: Sequence[Sample]
     ) -> bytes:
-        names = [field.name for field in dataclasses.fields(Sample)]
         try:
             return marshal.dumps(
                 {
                     "texts": [completions[row] for row in rows],
-                    "samples": [{n: getattr(samples[r], n) for n in names} for r in rows],
+                    "samples": [samples[row].plain() for row in rows],
                     "whole": self.whole,
                 }
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from rl4bio.data import CORPORA
+from rl4bio.data.module import PromptDataModule
 from rl4bio.data.pubmedqa.corpus import PubMedQACorpus
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM
 from rl4bio.data.pubmedqa.records import official_test_pmids, question_key
@@ -124,12 +126,14 @@ class TestSubsets:
         assert (len(corpus.samples("train")), len(corpus.samples("val"))) == (500, 0)
 
     def test_balanced_labels(self, folder: Path) -> None:
-        corpus = PubMedQACorpus(source=str(folder), balance_labels=True)
+        corpus = PubMedQACorpus(source=str(folder), balance_labels=True, batch_size=6)
         train = corpus.samples("train")
         assert labels(train) == {"yes": 248, "no": 248, "maybe": 248}
         # 50 maybe records: 48 of them five times, two of them four times, by 198 = 3*50 + 48.
         times = Counter(s.uid for s in train if s.target == "maybe")
         assert Counter(times.values()) == {5: 48, 4: 2}
+        for batch in itertools.islice(PromptDataModule(corpus).train_dataloader(), 130):  # > a pass
+            assert Counter(s.target for s in batch.samples) == {"yes": 2, "no": 2, "maybe": 2}
 
     def test_validation_that_leaves_nothing(self, folder: Path) -> None:
         with pytest.raises(DataError, match=r"val_size: 500 leaves no training record"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import logging
 from collections import Counter
@@ -180,6 +181,8 @@ class TestTables:
             "B": counts["B"],
         }
         assert even.samples("train")[0].extra["class_share"] == {"A": 0.5, "B": 0.5}
+        shown = itertools.islice(PromptDataModule(even).train_dataloader(), 20)
+        assert {sum(s.target == "A" for s in batch.samples) for batch in shown} == {4}
         tested = [[s.uid for s in made.samples("test")] for made in (plain, even)]
         assert tested[0] == tested[1] != []
         small = corpus(entry, max_train=9, max_test=2)

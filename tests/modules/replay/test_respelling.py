@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rl4bio.answers.asked import Asked
+from rl4bio.answers.design import Begun
 from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import ConfigError
 from rl4bio.modules.loading import load_policy
@@ -62,6 +64,6 @@ def test_what_the_policy_cannot_write_stays(tmp_path: Path) -> None:
 
 def test_other_completions_are_refused() -> None:
     check_prompts([Sample(uid="0", prompt="")], "grpo.replay.randomize")
-    for extra in ({"decorate": "[*:1]C"}, {"answer_form": "tags"}):
+    for extra in (Begun(decorate="[*:1]C"), Asked(answer_form="tags")):
         with pytest.raises(ConfigError, match=r"grpo\.replay\.randomize: need a policy whose"):
             check_prompts([Sample(uid="0", prompt="", extra=extra)], "grpo.replay.randomize")
