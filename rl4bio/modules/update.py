@@ -98,8 +98,9 @@ class RolloutUpdate(RewardValidation):
 
         The first pass is on-policy by construction: its own log-probabilities are the old ones,
         and are kept for the passes after it. Groups without an advantage are left out where there
-        is no reference: their gradient is 0. What is logged is then a mean over the others. Rows
-        from memory (`rl4bio.functional.replay`) join them under the same denominators.
+        is no reference and no entropy term: their gradient is 0. What is logged is then a mean over
+        the others. Rows from memory (`rl4bio.functional.replay`) join them under the same
+        denominators.
         """
         sampled = self._part(experience, self.groups_to_learn_from(experience))
         parts = [sampled]
@@ -162,7 +163,12 @@ class RolloutUpdate(RewardValidation):
         rows = cut(part.host, numbers)
         numbers = send(numbers, part.mask.device)
         here = (numbers, slice(rows.width))
-        logprobs, entropy = row_logprobs(self.policy, rows, **self.distribution)
+        logprobs, entropy = row_logprobs(
+            self.policy,
+            rows,
+            **self.distribution,
+            entropy_gradient=self.grpo.entropy_coef > 0,
+        )
         with weight_named(self.model):
             where = f"the policy in {self.place}"
             require_finite(logprobs.detach(), part.mask[here], rollout, numbers, where=where)
@@ -223,7 +229,7 @@ class RolloutUpdate(RewardValidation):
 
     def groups_to_learn_from(self, experience: Experience) -> list[int] | None:
         """Groups with an advantage, at least one so that every rank has a backward; None = all."""
-        if self.reference is not None:
+        if self.reference is not None or self.grpo.entropy_coef > 0:
             return None
         size = self.grpo.group_size
         telling = (experience.advantages != 0).view(-1, size).any(-1)
