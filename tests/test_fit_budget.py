@@ -12,6 +12,7 @@ import pytest
 from rl4bio import fit
 from rl4bio.errors import ConfigError
 from rl4bio.statistics.calls import top_auc
+from tests.test_faults import forks
 from tests.tiny_molgpt import tiny_molgpt
 
 pytestmark = pytest.mark.usefixtures("no_traces")
@@ -39,7 +40,7 @@ trainer: {{accelerator: cpu, precision: 32-true, max_steps: 50, save_every_steps
 
 
 REPLAY = (
-    "grpo.replay={size: 10, rows: 4, max_alike: 3}",
+    "grpo.replay={size: 10, rows: 4, max_alike: 3, randomize: true}",
     "molecules.offspring={children: 3, brood: 2, parents: 6}",
     "molecules.max_calls=40",
 )
@@ -95,6 +96,29 @@ def test_a_resumed_run_is_the_same_run(config: Path, tmp_path: Path) -> None:
     assert without_times(whole / "metrics.csv") == without_times(parts / "metrics.csv")
     weights = Path("model") / "model.safetensors"
     assert (whole / weights).read_bytes() == (parts / weights).read_bytes()
+
+
+def test_two_ranks_go_on_with_the_same_memory(config: Path, tmp_path: Path) -> None:
+    """Of a run on two ranks, too: memory, account and weights, byte by byte."""
+    forks.load_libraries()
+
+    def both(*more: str) -> None:
+        runs = forks.start_pair(["--config", str(config), *REPLAY, *more], tmp_path / "logs")
+        ends = forks.wait_pair(runs)
+        assert [end.code for end in ends] == [0, 0], ends[0].err[-2000:]
+
+    both()
+    both("name=parts", "trainer.max_steps=1")
+    both("name=parts", "--resume")
+    whole, parts = tmp_path / "tiny", tmp_path / "parts"
+    assert forks.differences(forks.truth(whole), forks.truth(parts)) == []
+    assert (whole / "calls.csv").read_bytes() == (parts / "calls.csv").read_bytes()
+    kept = []
+    for folder in (whole, parts):
+        newest = max((folder / "checkpoints").glob("step-*"))
+        kept.append(json.loads((newest / "state.json").read_text())["memories"]["replay"])
+    assert kept[0] == kept[1]
+    assert len(kept[0]["entries"]) == 3  # acyclic molecules are all alike, of which three stay
 
 
 def test_seeds_are_scored_first_and_remembered(config: Path, tmp_path: Path) -> None:

@@ -30,14 +30,22 @@ class Begun(Extra):
     """What a model of properties is conditioned on."""
     scaffold: str | None = None
     """The SMILES that a model of scaffolds is conditioned on."""
+    decorate: str | None = None
+    """A scaffold with attachment points whose pieces completions are."""
 
 
 def written_smiles(completion: str, sample: Sample) -> str:
-    """The SMILES that a completion writes: behind the prompt's start of one, or in its answer.
+    """The SMILES that a completion writes: behind the prompt's start of one, in its answer, or as
+    pieces for the prompt's scaffold, joined to it.
 
     Returns:
         "" where the completion does not keep its form, which no reader takes for a molecule.
     """
     if Asked.of(sample).answer_form is not None:
         return answer_of(completion, sample) or ""
-    return Begun.of(sample).prefix + completion
+    begun = Begun.of(sample)
+    if begun.decorate is not None:
+        from rl4bio.chem.attachments import joined
+
+        return joined(begun.decorate, completion)
+    return begun.prefix + completion

@@ -10,6 +10,7 @@ from rl4bio.registry import Registry
 CORPORA: Registry[Corpus] = Registry(
     "data",
     {
+        "decoration": "rl4bio.data.smiles.decoration:DecorationCorpus",
         "medical_reasoning": "rl4bio.data.medical.corpus:MedicalReasoningCorpus",
         "pubmedqa": "rl4bio.data.pubmedqa.corpus:PubMedQACorpus",
         "smiles": "rl4bio.data.smiles.corpus:SmilesCorpus",

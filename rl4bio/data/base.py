@@ -24,6 +24,8 @@ class Corpus:
     """Prompts per rank and step."""
     task: ClassVar[Literal["questions", "molecules"]] = "questions"
     """What completions are, which decides how `rl4bio evaluate` judges them."""
+    decorates: ClassVar[bool] = False
+    """Whether its completions are pieces for the attachment points of a scaffold."""
     keeps_apart: ClassVar[bool] = False
     """Whether its splits share no near-duplicates by its own doing; others are looked at when a run
     begins (`rl4bio.runs.early_checks`)."""

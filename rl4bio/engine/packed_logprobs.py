@@ -92,6 +92,7 @@ def packed_logprobs(
     temperature: float,
     top_k: int | None = None,
     conditions: Mapping[str, Tensor] | None = None,
+    entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies of the scored tokens.
 
@@ -101,9 +102,10 @@ def packed_logprobs(
         temperature: logits are divided by it.
         top_k: truncates the distribution to the k likeliest tokens, and the given one.
         conditions: of a conditioned model, each [B, ...]; the layout has places for them in front.
+        entropy_gradient: whether the entropies have one.
 
     Returns:
-        float32 [M] and float32 [M]; the entropies have no gradient.
+        float32 [M] and float32 [M].
     """
     parts = halves(model)
     layout = PackedAttention(packed, fused=fused_is_better(packed.ids.device))
@@ -117,4 +119,6 @@ def packed_logprobs(
         top_k=top_k,
         softcap=parts.softcap,
         tokens=parts.tokens,
+        extremes=packed.extremes,
+        entropy_gradient=entropy_gradient,
     )

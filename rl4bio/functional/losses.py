@@ -91,12 +91,15 @@ def _denominator(count: float) -> float:
 
 
 def grpo_loss(tokens: TokenBatch, objective: Objective, window: Window) -> LossTerms:
-    """The loss of one micro-batch: sum of weights * (correction * policy term + kl_coef * KL term).
+    """The loss of one micro-batch: the sum of weights * (correction * policy term + kl_coef * KL
+    term + entropy_coef * entropy term).
 
     Shao et al., 2024 (arXiv:2402.03300), eq. 3, with term and weights of `objective.loss`. vespo
     always weighs whole completions, so there `objective.level` is that of the KL term's ratio
     alone. See `rl4bio.functional.kl` for the gradient of each KL estimator; a `kl_coef` of 0 only
-    reports the divergence.
+    reports the divergence. With a kl_floor only rows whose KL_i, the sum over their tokens, is
+    above it have a KL term: its gradient is that of max(0, KL_i - kl_floor). The entropy term of a
+    token of row i is max(0, entropy_floor - H_i), H_i the mean entropy of the row's tokens.
 
     Args:
         tokens: of the micro-batch.
@@ -130,13 +133,21 @@ def grpo_loss(tokens: TokenBatch, objective: Objective, window: Window) -> LossT
     total, kl, entropy = policy, policy.new_zeros(()), policy.new_zeros(())
     if tokens.ref_logprobs is not None:
         estimator, reference = objective.kl_estimator, tokens.ref_logprobs
-        kl = mean(kl_terms(logprobs.detach(), reference, estimator=estimator))
+        divergences = kl_terms(logprobs.detach(), reference, estimator=estimator)
+        kl = mean(divergences)
         if objective.kl_coef != 0:
             weight = ratio if objective.kl_ratio_weight else None
             penalty = kl_terms(logprobs, reference, estimator=estimator, ratio=weight)
+            if objective.kl_floor > 0:
+                sums = divergences.masked_fill(~mask, 0.0).sum(dim=1, keepdim=True)
+                penalty = penalty * (sums > objective.kl_floor)
             total = policy + objective.kl_coef * (weights * penalty).sum()
     if tokens.entropy is not None:
         entropy = mean(tokens.entropy)
+        if objective.entropy_coef != 0:
+            lengths = mask.sum(dim=1, keepdim=True).clamp(min=1)
+            lack = objective.entropy_floor - tokens.entropy.sum(dim=1, keepdim=True) / lengths
+            total = total + objective.entropy_coef * (weights * lack.clamp(min=0)).sum()
     clipped = loss.clipped(ratio, advantages, objective)
     return LossTerms(
         total=total,
@@ -151,7 +162,8 @@ def grpo_loss(tokens: TokenBatch, objective: Objective, window: Window) -> LossT
 def _readable(tokens: TokenBatch) -> TokenBatch:
     """The batch in float32 or better, with 0 where the mask is False and advantages [N, 1].
 
-    Padding may hold NaN, and NaN times 0 is NaN. Nothing but `logprobs` keeps a gradient.
+    Padding may hold NaN, and NaN times 0 is NaN. Nothing but `logprobs` and
+    `entropy` keeps a gradient.
 
     Raises:
         ShapeError: a shape differs from mask's, or mask is not boolean.
@@ -166,6 +178,6 @@ def _readable(tokens: TokenBatch) -> TokenBatch:
             continue
         require_shape("grpo_loss", name, values, tuple(mask.shape))
         values = at_least_float32(values).masked_fill(~mask, 0.0)
-        found[name] = values if name == "logprobs" else values.detach()
+        found[name] = values if name in ("logprobs", "entropy") else values.detach()
     advantages = at_least_float32(tokens.advantages.detach())[:, None]
     return replace(tokens, advantages=advantages, **found)

@@ -33,6 +33,12 @@ class Objective(Protocol):
     def kl_estimator(self) -> KLEstimator: ...
     @property
     def kl_ratio_weight(self) -> bool: ...
+    @property
+    def kl_floor(self) -> float: ...
+    @property
+    def entropy_coef(self) -> float: ...
+    @property
+    def entropy_floor(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +64,7 @@ class TokenBatch:
     """The completion tokens of a micro-batch of N rows, padded to C."""
 
     logprobs: Tensor
-    """float [N, C], of the policy; the only one that gets a gradient."""
+    """float [N, C], of the policy; with `entropy` the only one that gets a gradient."""
     old_logprobs: Tensor
     """float [N, C], of the policy that sampled; may be `logprobs` itself."""
     advantages: Tensor
@@ -68,6 +74,6 @@ class TokenBatch:
     ref_logprobs: Tensor | None = None
     """float [N, C], of the reference; without it there is no KL term."""
     entropy: Tensor | None = None
-    """float [N, C], to be logged."""
+    """float [N, C], to be logged, and kept above its floor where that is asked for."""
     correction: Tensor | None = None
     """float [N, C], from `sampling_correction`, token level for vespo; None = 1."""

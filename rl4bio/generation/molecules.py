@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl4bio.answers.design import Begun
+from rl4bio.answers.design import Begun, written_smiles
+from rl4bio.chem.attachments import SEPARATOR, read_points
 from rl4bio.chem.identity import canonical_scaffold
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.states import batch_states, same_key
@@ -36,7 +37,8 @@ class MoleculeRow:
     """One sampled string."""
 
     smiles: str
-    """Context and completion, as the model wrote them."""
+    """Context and completion, as the model wrote them; the joined molecule of a decoration, where
+    its pieces join."""
     canonical: str
     """RDKit's canonical SMILES, "" where it is no molecule."""
     state: MoleculeState
@@ -47,12 +49,7 @@ class MoleculeRow:
 
 def write_molecules(policy: Policy, arguments: argparse.Namespace) -> None:
     """Sample, read and write batch by batch; the closing line comes also after Ctrl-C."""
-    config: Any = policy.model.config
-    begun = Begun(
-        properties=read_properties(config, arguments.property),
-        scaffold=read_scaffold(policy, arguments.scaffold),
-    )
-    sample = Sample(uid="molecule", prompt=read_context(policy, arguments.context), extra=begun)
+    sample = asked_sample(policy, arguments)
     num = arguments.num or (1 if arguments.temperature == 0 else 1000)
     progress, counts = Progress(num, "molecules"), {"valid": 0, "invalid": 0, "duplicate": 0}
     left_out = {"invalid"} if arguments.valid_only else set()
@@ -74,6 +71,20 @@ def write_molecules(policy: Policy, arguments: argparse.Namespace) -> None:
             log.info("%s", closing_line(counts, progress.seconds))
 
 
+def asked_sample(policy: Policy, arguments: argparse.Namespace) -> Sample:
+    """What every molecule answers: the start of a string, conditions, or a scaffold to complete."""
+    config: Any = policy.model.config
+    properties = read_properties(config, arguments.property)
+    if config.decorates:
+        points = read_attachments(policy, arguments.scaffold, arguments.context)
+        begun = Begun(properties=properties, decorate=points, scaffold="")
+        return Sample(uid="molecule", prompt=f"{points}{SEPARATOR}", extra=begun)
+    prompt = read_context(policy, arguments.context)
+    scaffold = read_scaffold(policy, arguments.scaffold)
+    begun = Begun(prefix=prompt, properties=properties, scaffold=scaffold)
+    return Sample(uid="molecule", prompt=prompt, extra=begun)
+
+
 def sample_molecules(
     policy: Policy, sample: Sample, num: int, arguments: argparse.Namespace, progress: Progress
 ) -> Iterator[list[MoleculeRow]]:
@@ -89,7 +100,10 @@ def sample_molecules(
         progress=progress,
     ):
         sums = found.logprobs.double().sum(-1).tolist()
-        molecules = [read_smiles(f"{sample.prompt}{text}") for text in found.completions]
+        written = [
+            written_smiles(text, sample) or f"{sample.prompt}{text}" for text in found.completions
+        ]
+        molecules = list(map(read_smiles, written))
         states = batch_states(molecules, seen)
         seen.update(same_key(molecule) for molecule in molecules if molecule.valid)
         yield [
@@ -103,8 +117,8 @@ def sample_molecules(
         ]
 
 
-def read_context(policy: Policy, context: str) -> str:
-    """The start of every string, checked.
+def read_context(policy: Policy, context: str, *, option: str = "--context", room: int = 0) -> str:
+    """The start of every string, checked; `room` is for what has to follow it.
 
     Raises:
         ConfigError: it is missing where the model has no start token, holds what the model does not
@@ -120,10 +134,10 @@ def read_context(policy: Policy, context: str) -> str:
     try:
         tokens = len(policy.encode_prompt(context))
     except ValueError as error:
-        raise ConfigError(f"--context: {error}") from None
-    if tokens > (policy.max_positions or tokens):
+        raise ConfigError(f"{option}: {error}") from None
+    if tokens + room > (policy.max_positions or tokens):
         raise ConfigError(
-            f"--context: has {tokens} tokens, the model {policy.max_positions}; shorten it"
+            f"{option}: has {tokens} tokens, the model {policy.max_positions}; shorten it"
         )
     return context
 
@@ -158,6 +172,27 @@ def read_properties(config: Any, given: Sequence[str]) -> list[float]:
     return [values[name] for name in names[:size]]
 
 
+def read_attachments(policy: Policy, text: str | None, context: str) -> str:
+    """The scaffold that is to be completed, in the spelling of training.
+
+    Raises:
+        ConfigError: it is missing, has no proper attachment points, or does not fit the model.
+    """
+    if text is None:
+        raise ConfigError(
+            "--scaffold: the model completes scaffolds; give one with its attachment points, such "
+            "as --scaffold 'c1ccc([*:1])cc1', or parts to link: 'c1ccccc1[*:1].C1CC1[*:2]'"
+        )
+    if context:
+        raise ConfigError("--context: the scaffold is where this model starts; leave it out")
+    try:
+        points = read_points(text)
+    except ValueError as error:
+        raise ConfigError(f"--scaffold: {error}") from None
+    read_context(policy, f"{points}{SEPARATOR}", option="--scaffold", room=2)
+    return points
+
+
 def read_scaffold(policy: Policy, text: str | None) -> str:
     """The scaffold that is asked for, "" where the model takes none.
 
@@ -169,7 +204,10 @@ def read_scaffold(policy: Policy, text: str | None) -> str:
     if not length:
         if text is None:
             return ""
-        raise ConfigError("--scaffold: the model is not conditioned on a scaffold; leave it out")
+        raise ConfigError(
+            "--scaffold: the model is not conditioned on a scaffold, nor trained to complete one; "
+            "leave it out, or use rl4bio:molgpt-decorate"
+        )
     if text is None:
         raise ConfigError(
             "--scaffold: the model is conditioned on one; give its SMILES, '' for none"

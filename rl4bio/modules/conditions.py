@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rl4bio.answers.design import Begun
+from rl4bio.engine.sending import send
 from rl4bio.errors import DataError
 from rl4bio.types import Sample
 
@@ -79,7 +80,10 @@ def repeat_conditions(conditions: Mapping[str, Tensor], times: int) -> dict[str,
 
 def pick_conditions(conditions: Mapping[str, Tensor], rows: Tensor | slice) -> dict[str, Tensor]:
     """The conditions of some rows, in the given order."""
-    return {name: value[rows] for name, value in conditions.items()}
+    return {
+        name: value[rows if isinstance(rows, slice) else send(rows, value.device)]
+        for name, value in conditions.items()
+    }
 
 
 def _properties(sample: Sample, size: int, names: Sequence[str]) -> list[float]:

@@ -23,18 +23,21 @@ def row_logprobs(
     temperature: float,
     top_k: int | None = None,
     model: nn.Module | None = None,
+    entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies of a micro-batch's completion tokens.
 
     Args:
         policy: whose engine decides on the path.
-        rows: n completions behind U prompts.
+        rows: n completions behind U prompts, wherever they lie: on the host their layout waits for
+            no device.
         temperature: logits are divided by it.
         top_k: truncates the distribution to the k likeliest tokens, and the given one.
         model: another model of the same architecture (a reference); None is the policy's own.
+        entropy_gradient: whether the entropies have one.
 
     Returns:
-        float32 [n, c] and float32 [n, c] (no gradient), both 0 where the mask is False.
+        float32 [n, c] and float32 [n, c], both 0 where the mask is False.
     """
     model = policy.model if model is None else model
     if engine_serves(policy):
@@ -45,13 +48,19 @@ def row_logprobs(
             rows.completion_ids,
             rows.completion_mask,
             front=halves(model).front,
-        )
+        ).to(policy.device)
         found = packed_logprobs(
-            model, packed, temperature=temperature, top_k=top_k, conditions=rows.conditions
+            model,
+            packed,
+            temperature=temperature,
+            top_k=top_k,
+            conditions=rows.conditions,
+            entropy_gradient=entropy_gradient,
         )
         count, width = rows.completion_ids.shape
         logprobs, entropy = (packed.unpack(values, (count, width)) for values in found)
         return logprobs, entropy
+    rows = rows.to(policy.device)
     return completion_logprobs(
         model,
         rows.prompt_ids,
@@ -62,6 +71,7 @@ def row_logprobs(
         top_k=top_k,
         prompt_index=rows.prompt_index,
         conditions=rows.conditions,
+        entropy_gradient=entropy_gradient,
     )
 
 

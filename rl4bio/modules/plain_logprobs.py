@@ -26,6 +26,7 @@ def completion_logprobs(
     top_k: int | None = None,
     prompt_index: Tensor | None = None,
     conditions: Mapping[str, Tensor] | None = None,
+    entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies of completion tokens.
 
@@ -43,10 +44,10 @@ def completion_logprobs(
         top_k: truncates the distribution to the model's k most likely tokens, and the given one.
         prompt_index: int [N], the prompt of each completion.
         conditions: of a conditioned model, each [N, ...], as prompt_ids; [U, ...] likewise.
+        entropy_gradient: whether the entropies have one.
 
     Returns:
-        log-probs float32 [N, C] and entropies float32 [N, C] (no gradient), both 0 where the mask
-        is False.
+        log-probs float32 [N, C] and entropies float32 [N, C], both 0 where the mask is False.
     """
     conditions = conditions or {}
     if prompt_index is not None and (checkpoints_activations(model) or not shares_prompts(model)):
@@ -71,7 +72,8 @@ def completion_logprobs(
         restricted(model, logits), completion_ids, temperature=temperature, top_k=top_k
     )
     hidden = ~completion_mask
-    return logprobs.masked_fill(hidden, 0.0), entropy.detach().masked_fill(hidden, 0.0)
+    entropy = entropy if entropy_gradient else entropy.detach()
+    return logprobs.masked_fill(hidden, 0.0), entropy.masked_fill(hidden, 0.0)
 
 
 def checkpoints_activations(model: nn.Module) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.engine.sending import send
 from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.functional.replay import replay_weights
 from rl4bio.modules.bad_numbers import require_finite, weight_named
-from rl4bio.modules.batching import Rows, cut, micro_batches, tokens_in_heap
+from rl4bio.modules.batching import Rows, cut, micro_batches, on_host, tokens_in_heap
 from rl4bio.modules.completing import Sampling
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
@@ -30,6 +31,8 @@ class Part:
     """Rows of one rollout in an update."""
 
     experience: Experience
+    host: Rollout
+    """Its rollout with tokens and masks on the CPU: what is laid out there waits for no device."""
     mask: Tensor  # bool [N, C]; True = counts in the loss
     old: Tensor  # float [N, C]; log-probabilities at the start of the step, once they are known
     groups: list[int] | None  # that are learnt from; None = all
@@ -61,13 +64,15 @@ class RolloutUpdate(RewardValidation):
         if self.reference is None:
             return None
         reference, found = self.reference, torch.zeros_like(rollout.logprobs)
+        host = on_host(rollout)
 
         def run() -> None:
-            for numbers in self.micro_batches(rollout):
-                rows = cut(rollout, numbers)
-                found[numbers, : rows.width] = reference.logprobs(rows, **self.distribution)
+            for numbers in self.micro_batches(host):
+                rows = cut(host, numbers)
+                here = (send(numbers, found.device), slice(rows.width))
+                found[here] = reference.logprobs(rows, **self.distribution)
 
-        self.while_memory_lasts(run, lambda: len(self.micro_batches(rollout)))
+        self.while_memory_lasts(run, lambda: len(self.micro_batches(host)))
         with weight_named(self.model):
             where = f"the reference in {self.place}"
             require_finite(found, rollout.completion_mask, rollout, where=where)
@@ -93,8 +98,9 @@ class RolloutUpdate(RewardValidation):
 
         The first pass is on-policy by construction: its own log-probabilities are the old ones,
         and are kept for the passes after it. Groups without an advantage are left out where there
-        is no reference: their gradient is 0. What is logged is then a mean over the others. Rows
-        from memory (`rl4bio.functional.replay`) join them under the same denominators.
+        is no reference and no entropy term: their gradient is 0. What is logged is then a mean over
+        the others. Rows from memory (`rl4bio.functional.replay`) join them under the same
+        denominators.
         """
         sampled = self._part(experience, self.groups_to_learn_from(experience))
         parts = [sampled]
@@ -124,7 +130,7 @@ class RolloutUpdate(RewardValidation):
 
     def _numbers(self, part: Part) -> list[Tensor]:
         """Row numbers of the micro-batches of a part."""
-        return self.micro_batches(part.experience.rollout, part.groups)
+        return self.micro_batches(part.host, part.groups)
 
     def _window(self, parts: list[Part]) -> tuple[Window, float]:
         """The denominators of an update over all ranks, and the share of sampled tokens in it.
@@ -154,9 +160,15 @@ class RolloutUpdate(RewardValidation):
             NonFiniteError: a log-probability is not finite; names the prompt.
         """
         rollout = part.experience.rollout
-        rows = cut(rollout, numbers)
+        rows = cut(part.host, numbers)
+        numbers = send(numbers, part.mask.device)
         here = (numbers, slice(rows.width))
-        logprobs, entropy = row_logprobs(self.policy, rows, **self.distribution)
+        logprobs, entropy = row_logprobs(
+            self.policy,
+            rows,
+            **self.distribution,
+            entropy_gradient=self.grpo.entropy_coef > 0,
+        )
         with weight_named(self.model):
             where = f"the policy in {self.place}"
             require_finite(logprobs.detach(), part.mask[here], rollout, numbers, where=where)
@@ -178,7 +190,7 @@ class RolloutUpdate(RewardValidation):
         """Refuse an update that has destroyed the policy; log how far apart two kernels are."""
         first, rollout = self._numbers(sampled)[0], sampled.experience.rollout
         if self.rate_is_new:
-            self.check_update(cut(rollout, first), sampled.old[first])
+            self.check_update(cut(sampled.host, first), sampled.old[first])
         if self.rollout.samples_apart:
             gap = (sampled.old - rollout.logprobs).abs()[first][sampled.mask[first]]
             self.log_means({"train/sampling_gap_nats": (float(gap.sum()), float(gap.numel()))})
@@ -197,7 +209,7 @@ class RolloutUpdate(RewardValidation):
         if self.grpo.mask_truncated:
             mask = mask & ~rollout.truncated.unsqueeze(-1)
         old = torch.zeros_like(rollout.logprobs)
-        return Part(experience=experience, mask=mask, old=old, groups=groups)
+        return Part(experience=experience, host=on_host(rollout), mask=mask, old=old, groups=groups)
 
     def _weights(self, part: Part, here: tuple[Tensor, slice]) -> Tensor | None:
         """What the policy terms of some rows are multiplied by, float [n, c]; None = 1."""
@@ -217,7 +229,7 @@ class RolloutUpdate(RewardValidation):
 
     def groups_to_learn_from(self, experience: Experience) -> list[int] | None:
         """Groups with an advantage, at least one so that every rank has a backward; None = all."""
-        if self.reference is not None:
+        if self.reference is not None or self.grpo.entropy_coef > 0:
             return None
         size = self.grpo.group_size
         telling = (experience.advantages != 0).view(-1, size).any(-1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rl4bio.config.load import config_dict
 from rl4bio.data import CORPORA, Corpus
-from rl4bio.errors import DataError
+from rl4bio.errors import ConfigError, DataError
 from rl4bio.runs.begun_answers import begun_answer
 from rl4bio.runs.breeding import budget_callbacks, build_breeder
 from rl4bio.runs.early_checks import check_logging, check_packages, check_splits
@@ -73,6 +73,8 @@ def prepare(config: RunConfig) -> Prepared:
     policy, precision = prepare_policy(config, corpus.vocabulary)
     check_savable(policy)
     bind_corpus(corpus, policy)
+    if corpus.decorates:
+        settle_decoration(policy, learns=config.task == "sft")
     data = build_data(config, corpus, policy)
     data.samples("train")  # measures the prompts
     if config.trainer.val_every_steps:
@@ -149,6 +151,24 @@ def bind_corpus(corpus: Corpus, policy: Policy) -> None:
             f"data.options.properties: the model is conditioned on {', '.join(wanted)}, in this "
             f"order, the data on {', '.join(given) or 'nothing'}; name the model's in properties "
             "or targets"
+        )
+
+
+def settle_decoration(policy: Policy, *, learns: bool) -> None:
+    """Mark a model that learns to complete scaffolds with attachment points.
+
+    Raises:
+        ConfigError: it is no MolGPT, or should have learned it before.
+    """
+    config: Any = policy.model.config
+    if policy.family != "molgpt":
+        raise ConfigError(f"data: decoration needs a MolGPT, and {policy.checkpoint} is none")
+    if learns:
+        config.decorates = True
+    elif not config.decorates:
+        raise ConfigError(
+            f"policy.checkpoint: {policy.checkpoint} was not trained to complete scaffolds; use "
+            "rl4bio:molgpt-decorate, or tune it first with task sft, data decoration and a source"
         )
 
 

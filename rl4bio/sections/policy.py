@@ -56,6 +56,9 @@ class NewMolGPTConfig:
     """Start every string with `<`. The published MolGPT has no start token: it begins with `C`."""
     vocabulary: str = "corpus"
     """A MolGPT stoi.json, or a model folder; corpus collects the tokens of the training split."""
+    extra_tokens: list[str] = field(default_factory=list)
+    """SMILES tokens that the vocabulary gets beside those, for later fine-tuning and attachment
+    points: B, [Si], [*:1]."""
     properties: list[str] = field(default_factory=list)
     """Columns of the corpus that condition the model, in this order (qed, sas, logp, tpsa)."""
     scaffold_length: int = 0

@@ -28,6 +28,9 @@ class ReplayConfig:
     importance: ReplayImportance = "on_policy"
     """on_policy: its ratio starts at 1, as if it had just been sampled. truncated: each token is
     weighted by min(p_now / p_when_sampled, importance_cap)."""
+    randomize: bool = False
+    """Molecules as another random SMILES at every draw (Augmented Memory, Guo and Schwaller, 2024);
+    they have no sampled probabilities, so truncated weighs them by 1."""
     importance_cap: float = 2.0
     """Largest weight of truncated."""
     min_score: float = 0.0

@@ -66,6 +66,12 @@ class GRPOConfig:
     """Of the KL term: k3 is never negative and of low variance."""
     kl_ratio_weight: bool = True
     """Weight the KL term by the importance ratio: its gradient is then that of the reverse KL."""
+    kl_floor: float = 0.0
+    """Completions whose KL, summed over their tokens, is at most this many nats pay no KL term."""
+    entropy_coef: float = 0.0
+    """Weight of what a completion's mean entropy lacks to entropy_floor; 0 leaves it out."""
+    entropy_floor: float = 0.0
+    """Nats a token, above 0 with entropy_coef."""
     advantage_scale: AdvantageScale = "group"
     """Divide advantages by their group's spread, by the batch's, or not at all (Dr. GRPO); rank:
     the place in the group in their stead, from -1 to 1."""
@@ -118,6 +124,18 @@ class GRPOConfig:
             "takes the weighted sum of the rewards; leave out combine=normalize_then_sum",
         )
         not_negative("grpo", self, "clip_low", "kl_coef", "refill_rounds")
+        not_negative("grpo", self, "kl_floor", "entropy_coef", "entropy_floor")
+        for floor, weight in (("kl_floor", "kl_coef"), ("entropy_floor", "entropy_coef")):
+            require(
+                not getattr(self, floor) or getattr(self, weight) > 0,
+                f"grpo.{floor}",
+                f"does nothing without grpo.{weight} above 0; set that, or leave the floor out",
+            )
+        require(
+            not self.entropy_coef or self.entropy_floor > 0,
+            "grpo.entropy_coef",
+            "needs grpo.entropy_floor above 0, the entropy that is kept",
+        )
         moves = self.reference.refresh_every > 0
         require(
             not moves or self.kl_coef > 0 or self.monitor_kl,

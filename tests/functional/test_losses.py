@@ -409,6 +409,49 @@ def test_the_kl_options_reach_the_loss(estimator: str, weighted: bool) -> None:
     assert terms.total.item() == pytest.approx((2 if weighted else 1) * value, abs=1e-7)
 
 
+def test_rows_below_the_kl_floor_pay_nothing() -> None:
+    """Two rows of u = log policy - log reference: .5 (twice) and .1 (twice), as k2: u^2 / 2.
+
+    KL_1 = 2 * .125 = .25, KL_2 = 2 * .005 = .01. With a floor of .1 the first row alone pays, each
+    token d/du u^2/2 = u over the 4 tokens of the window.
+    """
+    logprobs = torch.full((2, 2), -1.0, dtype=torch.float64, requires_grad=True)
+    tokens = {
+        "old_logprobs": logprobs.detach(),
+        "ref_logprobs": torch.tensor([[-1.5, -1.5], [-1.1, -1.1]], dtype=torch.float64),
+        "advantages": torch.zeros(2, dtype=torch.float64),
+        "mask": torch.ones(2, 2, dtype=torch.bool),
+    }
+    options = {"kl_coef": 1.0, "kl_estimator": "k2", "kl_ratio_weight": False}
+    for floor, paid in ((0.0, [0.5, 0.1]), (0.1, [0.5, 0.0]), (0.3, [0.0, 0.0])):
+        terms = run({"logprobs": logprobs, **tokens}, "dapo", "token", kl_floor=floor, **options)
+        (found,) = torch.autograd.grad(terms.total, logprobs, retain_graph=True)
+        assert found[:, 0].tolist() == pytest.approx([value / 4 for value in paid])
+        assert terms.kl.item() == pytest.approx((0.25 + 0.01) / 4)
+
+
+def test_what_a_row_lacks_to_the_entropy_floor_is_paid() -> None:
+    """Mean entropies of .2 (one token) and .6 (two) against .5: the first lacks .3, the other none.
+
+    As the mean over rows (grpo) with weight 2: 2 * .3 / 2; the gradient at its token is -2 / 2.
+    """
+    entropy = torch.tensor([[0.2, 9.0], [0.4, 0.8]], dtype=torch.float64, requires_grad=True)
+    inputs = {
+        "logprobs": torch.full((2, 2), -1.0, dtype=torch.float64),
+        "old_logprobs": torch.full((2, 2), -1.0, dtype=torch.float64),
+        "advantages": torch.zeros(2, dtype=torch.float64),
+        "mask": torch.tensor([[True, False], [True, True]]),
+        "entropy": entropy,
+    }
+    terms = run(inputs, "grpo", "token", kl_coef=0.0, entropy_coef=2.0, entropy_floor=0.5)
+    assert terms.total.item() == pytest.approx(0.3)
+    (found,) = torch.autograd.grad(terms.total, entropy)
+    assert found.tolist() == [[-1.0, 0.0], [0.0, 0.0]]
+    free = run(inputs, "grpo", "token", kl_coef=0.0)
+    assert free.total.item() == 0
+    assert free.entropy.item() == pytest.approx(1.4 / 3)
+
+
 def test_the_gate_temperatures_reach_the_loss() -> None:
     # ratio 1 gives -(2 / tau) A: -2 / .5 * 1 for the good row, 2 / 4 * 1 for the bad one
     inputs = golden_inputs()

@@ -243,14 +243,13 @@ class TestGradient:
     def test_the_kl_term_needs_every_group(
         self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
     ) -> None:
-        module = make_grpo(kl_coef=0.1)
-
         def work(module: GRPOLightningModule) -> list[int] | None:
             experience = experience_of(module, four_samples)
             experience.advantages *= 0.0
             return module.groups_to_learn_from(experience)
 
-        assert inside(module, work) is None
+        assert inside(make_grpo(kl_coef=0.1), work) is None
+        assert inside(make_grpo(entropy_coef=0.1, entropy_floor=1.0), work) is None
 
     def test_rewards_beside_the_reference_change_nothing(
         self,
@@ -737,6 +736,23 @@ class TestFewCalls:
             assert bool(gains.any()) == bool(rewards.min() < rewards.max())
             left_out += int(worse.sum())
         assert left_out
+
+    def test_a_floor_raises_the_entropy(
+        self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]
+    ) -> None:
+        """Without advantages the entropy term alone moves the policy, up to its floor."""
+
+        def work(module: GRPOLightningModule) -> list[float]:
+            experience = experience_of(module, four_samples)
+            experience.advantages *= 0.0
+            return [float(module.update(experience).entropy) for _ in range(4)]
+
+        options = {"entropy_coef": 1.0, "optim": OptimConfig(lr=1e-3)}
+        rising = inside(make_grpo(entropy_floor=50.0, **options), work)
+        assert rising == sorted(rising)
+        assert rising[-1] > rising[0] + 1e-3
+        level = inside(make_grpo(entropy_floor=1e-3, **options), work)
+        assert level == pytest.approx([rising[0]] * 4, abs=1e-5)
 
     def test_augmented_likelihood(
         self, make_grpo: MakeGRPO, inside: Inside, four_samples: list[Sample]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from rl4bio.modules.logprobs import continuation_logprobs
+from rl4bio.modules.batching import Rows
+from rl4bio.modules.logprobs import continuation_logprobs, row_logprobs
 from rl4bio.modules.policy import Policy
 
 
@@ -33,3 +34,28 @@ def test_every_prompt_has_its_own_continuations(
     for prompt, own, values in zip(prompts, continuations, found, strict=True):
         for continuation, steps in zip(own, values, strict=True):
             assert steps == pytest.approx(by_hand(policy, prompt, continuation), abs=1e-4)
+
+
+def test_entropies_have_the_same_gradient_on_both_paths(
+    make_policy: Callable[..., Policy],
+) -> None:
+    found = []
+    for backend in ("engine", "generate"):
+        policy = make_policy("gemma3")
+        policy.backend = backend  # type: ignore[assignment]
+        policy.model.eval()
+        rows = Rows(
+            prompt_ids=torch.tensor([[2, 30, 31]]),
+            prompt_mask=torch.ones(1, 3, dtype=torch.bool),
+            prompt_index=torch.tensor([0, 0]),
+            completion_ids=torch.tensor([[40, 41], [42, 0]]),
+            completion_mask=torch.tensor([[True, True], [True, False]]),
+        )
+        _, entropy = row_logprobs(policy, rows, temperature=1.0, entropy_gradient=True)
+        entropy.sum().backward()
+        weights = dict(policy.model.named_parameters())
+        found.append({k: v.grad for k, v in weights.items() if v.grad is not None})
+        assert not row_logprobs(policy, rows, temperature=1.0)[1].requires_grad
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], atol=1e-5, rtol=1e-3)

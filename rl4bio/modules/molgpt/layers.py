@@ -35,6 +35,8 @@ class MolGPTConfig(PreTrainedConfig):
     """What the properties are, in their order; for people and data files."""
     scaffold_length: int = 0
     """Tokens of a padded scaffold; 0 = not conditioned on one."""
+    decorates: bool = False
+    """Trained to complete scaffolds that have attachment points."""
     dropout: float = 0.1
     initializer_range: float = 0.02
     use_cache: bool = True

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 
-from rl4bio.chem.tokens import END, TokenError, split_smiles
+from rl4bio.chem.tokens import END, TokenError, split_smiles, vocabulary_of
 from rl4bio.errors import ConfigError
 from rl4bio.modules.locate import locate
 from rl4bio.modules.molgpt.layers import MolGPTConfig
@@ -50,7 +50,17 @@ def new_molgpt(
 
 
 def read_vocabulary(config: NewMolGPTConfig, corpus: Vocabulary | None) -> dict[str, int]:
-    """token -> id, from the named file or folder, or from the corpus."""
+    """token -> id: those of the named file or folder, or of the corpus, and the extra ones."""
+    found = _named_vocabulary(config, corpus)
+    if not config.extra_tokens:
+        return found
+    try:
+        return checked_vocabulary(vocabulary_of([found, config.extra_tokens]))
+    except ValueError as error:
+        raise ConfigError(f"policy.molgpt.extra_tokens: {error}") from error
+
+
+def _named_vocabulary(config: NewMolGPTConfig, corpus: Vocabulary | None) -> dict[str, int]:
     key = "policy.molgpt.vocabulary"
     if config.vocabulary == "corpus":
         found = None if corpus is None else corpus()

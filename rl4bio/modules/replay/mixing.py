@@ -7,11 +7,15 @@ import hashlib
 import torch
 from torch import Tensor
 
+from rl4bio.errors import ConfigError
 from rl4bio.functional.replay import replay_advantages
 from rl4bio.modules.replay.memory import ReplayMemory
+from rl4bio.modules.replay.respelling import check_prompts, respelled
 from rl4bio.modules.replay.rows import rollout_of, worth_keeping
 from rl4bio.modules.update import RolloutUpdate
 from rl4bio.types import Experience, Rollout, Scores
+
+RANDOMIZE = "grpo.replay.randomize"
 
 
 class ReplayUpdate(RolloutUpdate):
@@ -26,6 +30,10 @@ class ReplayUpdate(RolloutUpdate):
     def remember(self, rollout: Rollout, scores: Scores, advantages: Tensor) -> None:
         """Offer the completions of a step to the memory."""
         if self.memory is not None:
+            if self.memory.section.randomize:
+                check_prompts(rollout.samples, RANDOMIZE)
+                if scores.states is None:
+                    raise ConfigError(f"{RANDOMIZE}: needs rewards of molecules; leave it out")
             own = worth_keeping(rollout, scores, advantages, self.remembering.places)
             self.memory.add(self.gather_values(own))
 
@@ -39,10 +47,13 @@ class ReplayUpdate(RolloutUpdate):
         if self.memory is None or section is None:
             return None
         everywhere = self._gather(advantages)
-        drawn = self.memory.draw(draw_seed("replay", self.seed, self.iteration))
-        drawn = drawn[self.trainer.global_rank :: self.world_size]
+        seed = draw_seed("replay", self.seed, self.iteration)
+        drawn = self.memory.draw(seed)[self.trainer.global_rank :: self.world_size]
         if not drawn:
             return None
+        if section.randomize:
+            limit = self.rollout.max_completion_tokens
+            drawn = [respelled(self.policy, entry, seed, limit=limit) for entry in drawn]
         rollout = rollout_of(drawn, self.policy.pad_id, self.device)
         stored = torch.tensor([entry.advantage for entry in drawn], device=self.device)
         return Experience(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from rl4bio.answers.asked import Asked
 from rl4bio.answers.design import Begun
-from rl4bio.errors import ConfigError, DataError
+from rl4bio.errors import DataError
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.replay.memory import Entry
 from rl4bio.modules.replay.mixing import ReplayUpdate, draw_seed
+from rl4bio.modules.replay.respelling import check_prompts
 from rl4bio.sections import OffspringConfig
 from rl4bio.types import PromptBatch, Sample
 
@@ -33,7 +33,7 @@ class Breeder:
         """Breed and score; gives the step's metrics, the same on every rank."""
         if module.memory is None:
             return {}
-        check_prompts(batch.samples)
+        check_prompts(batch.samples, "molecules.offspring, molecules.inception")
         if module.iteration == 0 and self.inception:
             self._offer(module, batch, self.inception)
         if self.section is None:
@@ -91,19 +91,6 @@ class Breeder:
         gathered = module.gather_values(entries)
         module.memory.add(gathered)
         return [entry.score for entry in gathered]
-
-
-def check_prompts(samples: Sequence[Sample]) -> None:
-    """Refuse prompts whose completions are more than a SMILES.
-
-    Raises:
-        ConfigError: the policy answers in another form.
-    """
-    if any(not isinstance(s.prompt, str) or Asked.of(s).answer_form is not None for s in samples):
-        raise ConfigError(
-            "molecules.offspring, molecules.inception: need a policy whose completions are SMILES "
-            "(data smiles), so that it can learn what others have found; leave them out here"
-        )
 
 
 def _bare(sample: Sample) -> Sample:

@@ -35,6 +35,7 @@ from pathlib import Path
 
 from rl4bio.errors import DataError
 from rl4bio.rewards import REWARDS, Reward
+from rl4bio.process.signals import ENDING
 
 
 class Mute(Exception):
@@ -73,6 +74,10 @@ class Guest(Reward):
             os._exit(0)
         if word == "server":
             os.kill(os.getppid(), signal.SIGKILL)
+        if word == "signals":  # as a scheduler sends them to all processes of a job
+            for number in ENDING:
+                os.kill(os.getppid(), number)
+                os.kill(os.getpid(), number)
         if word == "interrupt":
             raise KeyboardInterrupt
         if word == "mute":
@@ -216,6 +221,16 @@ class TestHarm:
         assert values[1::2] == [0.3, 0.4, 0.2]
         assert made.guests["guest"].failures == {"crash": 2}
         assert gone(made.guests["guest"].token, left=2)
+
+    def test_signals_that_end_a_run_are_for_the_run(
+        self, scorer: Callable[..., WeightedRewards]
+    ) -> None:
+        """It decides when the step at hand is over, and needs its rewards until then."""
+        made = scorer()
+        server = made.guests["guest"]._server
+        assert score(made, "signals", "abc") == [0.7, 0.3]
+        assert server.poll() is None
+        assert made.guests["guest"]._server is server
 
     def test_this_process_is_as_it_was(self, scorer: Callable[..., WeightedRewards]) -> None:
         made = scorer()
