@@ -28,7 +28,7 @@ ENDING = (
     signal.SIGUSR2,
     signal.SIGXCPU,
 )
-"""Those of rl4bio/signals.py, for a process that cannot import it."""
+"""Those of rl4bio/process/signals.py, for a process that cannot import it."""
 
 _lock = threading.Lock()
 _process: subprocess.Popen[bytes] | None = None

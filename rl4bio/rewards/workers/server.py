@@ -26,11 +26,11 @@ from typing import Any
 
 from rl4bio.errors import Rl4bioError
 from rl4bio.files.plugin_file import import_file
+from rl4bio.process.signals import ENDING
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.checked import ExplainedError, checked_scores, failure, run_raw, run_reward
 from rl4bio.rewards.workers import frames
-from rl4bio.signals import ENDING
 from rl4bio.types import Sample
 
 TRACE_CHARACTERS = 4000

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio import signals
+from rl4bio.process import signals
 from rl4bio.rewards.external import watcher
 
 PARENT = """

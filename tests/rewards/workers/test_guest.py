@@ -35,7 +35,7 @@ from pathlib import Path
 
 from rl4bio.errors import DataError
 from rl4bio.rewards import REWARDS, Reward
-from rl4bio.signals import ENDING
+from rl4bio.process.signals import ENDING
 
 
 class Mute(Exception):
