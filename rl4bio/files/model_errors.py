@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rl4bio.errors import MissingPackageError, ModelError, Rl4bioError
-from rl4bio.files.model_folder import NO_CODE, damaged_file
+from rl4bio.files.model_folder import NO_CODE, NO_PICKLE, cached_folder, damaged_file
 
 _OFFLINE = {
     "OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError", "ConnectError",
@@ -77,7 +77,11 @@ def model_error(checkpoint: str, error: BaseException, key: str) -> ModelError:
             f"{where}: refused: it needs code of its own, and code that comes with a "
             f"checkpoint {NO_CODE}"
         )
+    if "use_safetensors" in str(error):  # how transformers says that there are pickles alone
+        return ModelError(f"{where}: {NO_PICKLE}")
     folder = Path(checkpoint).expanduser()
+    if not folder.is_dir():
+        folder = cached_folder(checkpoint) or folder
     if not folder.is_dir():
         return ModelError(f"{where} cannot be loaded: {reason_of(error)}; {what_to_do}")
     if damage := damaged_file(folder):

@@ -18,6 +18,10 @@ from rl4bio.errors import ModelError
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".dill")
 """Files that are pickles, or that may hold some."""
 NO_CODE = "is not run; choose a model that transformers knows by itself"
+NO_PICKLE = (
+    "refused: a pickle can run code when it is read; convert the weights to safetensors where the "
+    "folder comes from (a MolGPT .pt: `rl4bio convert`)"
+)
 _ELSEWHERE = ("megatron_config", "adapters")
 """Of an adapter: modules that peft would import for it, and other adapters that it would read."""
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
@@ -43,16 +47,11 @@ def check_model_folder(folder: Path, key: str) -> None:
     entries = sorted(folder.iterdir())
     for path in entries:
         _check_plain(path, key)
-    for path in entries:
-        if path.name.endswith("config.json"):
-            _check_config(path, key)
+    check_configs(folder, key)
     weights = [path for path in entries if path.suffix == ".safetensors"]
     pickles = [path for path in entries if path.suffix.lower() in PICKLES]
     if pickles and not weights:
-        raise ModelError(
-            f"{key}: {pickles[0]}: refused: a pickle can run code when it is read; convert the "
-            "weights to safetensors where the folder comes from (a MolGPT .pt: `rl4bio convert`)"
-        )
+        raise ModelError(f"{key}: {pickles[0]}: {NO_PICKLE}")
     tensors = sum(check_safetensors(path, key) for path in weights)
     for index in (path for path in entries if path.name.endswith(".safetensors.index.json")):
         for name in sorted(_shards(index, key)):
@@ -68,6 +67,36 @@ def check_model_folder(folder: Path, key: str) -> None:
         )
     if (folder / "config.json").is_file():
         _check_layers(folder / "config.json", key, tensors)
+
+
+def cached_folder(checkpoint: str, revision: str | None = None) -> Path | None:
+    """The folder of a Hub id in the local cache; None where it is not there."""
+    if checkpoint.count("/") != 1 or Path(checkpoint).expanduser().is_dir():
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def check_cached(checkpoint: str, key: str, revision: str | None = None) -> None:
+    """Refuse what `check_configs` refuses in the cached files of a Hub id; others may be missing.
+
+    Raises:
+        ModelError: names the file, and what is wrong with it.
+    """
+    if folder := cached_folder(checkpoint, revision):
+        check_configs(folder, key)
+
+
+def check_configs(folder: Path, key: str) -> None:
+    """Refuse configurations that name code.
+
+    Raises:
+        ModelError: names the file, and what it names.
+    """
+    for path in sorted(folder.glob("*config.json")):
+        _check_config(path, key)
 
 
 def _check_plain(path: Path, key: str) -> None:

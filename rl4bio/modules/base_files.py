@@ -13,6 +13,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rl4bio.files.model_folder import cached_folder
+
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -42,12 +44,7 @@ def find_base(checkpoint: str, revision: str | None) -> Path | None:
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
         return folder.absolute()
-    if checkpoint.count("/") != 1:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
-    return Path(found).parent if isinstance(found, str) else None
+    return cached_folder(checkpoint, revision)
 
 
 def write_tokenizer(tokenizer: Any, base: Path | None, folder: Path) -> None:

@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from rl4bio.errors import MissingPackageError, ModelError
 from rl4bio.files.model_errors import reading
+from rl4bio.files.model_folder import check_cached
 from rl4bio.files.tokenizer_limits import check_growth, check_template
 from rl4bio.hardware import flash_available, model_family, resolve_attention
 from rl4bio.modules.adapters import add_adapter
@@ -173,6 +174,7 @@ def load_base(
     revision = config.revision
     with reading(config.checkpoint):
         model_config = AutoConfig.from_pretrained(source, revision=revision, **NO_CODE)
+        check_cached(source, "policy.checkpoint", revision)
         kind = language_model_class(config.checkpoint, model_config)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, **NO_CODE)
         check_growth(tokenizer, f"policy.checkpoint: {config.checkpoint}")

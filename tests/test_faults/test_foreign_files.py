@@ -233,6 +233,39 @@ def test_a_kernel_from_the_hub(folder: Path, door: str) -> None:
         DOORS[door](folder)
 
 
+IN_THE_CACHE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a kernel": (
+        changed("config.json", lambda stored: stored.update(_attn_implementation="a/b")),
+        r"config\.json: refused: .* 'a/b'",
+    ),
+    "a pickle": (in_place_of_weights("pytorch_model.bin"), "refused: a pickle can run code"),
+    "a pointer": (replaced("tokenizer.json", "version https"), r"tokenizer\.json: no JSON"),
+    "a cut": (
+        lambda folder: os.truncate(folder / "model.safetensors", 3000),
+        r"model\.safetensors: damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("kind", IN_THE_CACHE)
+def test_what_the_hub_has_given(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str, kind: str
+) -> None:
+    """The same words for files that lie in the Hub's cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    spoil, said = IN_THE_CACHE[kind]
+    spoil(folder)
+    cache = tmp_path / "hub" / "models--somebody--model"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text("a" * 40)
+    (cache / "snapshots").mkdir()
+    folder.rename(cache / "snapshots" / ("a" * 40))
+    with pytest.raises(ModelError, match=said) as found:
+        DOORS[door](Path("somebody/model"))
+    assert "use_safetensors" not in str(found.value)
+
+
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("cut", [1, 100, "half", "all"])
 def test_weights_that_are_cut_off(folder: Path, door: str, cut: object) -> None:

@@ -15,7 +15,7 @@ from rl4bio.errors import ConfigError, MissingPackageError, ModelError
 from rl4bio.files.assets import asset, is_asset
 from rl4bio.files.deadline import probe_model
 from rl4bio.files.model_errors import reading
-from rl4bio.files.model_folder import check_model_folder
+from rl4bio.files.model_folder import check_cached, check_model_folder
 from rl4bio.files.tokenizer_limits import check_growth
 from rl4bio.hardware import own_cuda
 
@@ -109,6 +109,7 @@ def load_frozen(source: str, head: Head, precision: Precision = "float32") -> Fr
             probe_model(source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         check_growth(tokenizer, f"model: {source}")
+        check_cached(place, "model")
         model, report = loader.from_pretrained(
             place,
             dtype=getattr(torch, precision),
