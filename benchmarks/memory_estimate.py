@@ -22,7 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 QA = "configs/pubmedqa_gemma3.yaml"
 FULL = ("policy.adapter=null", "grpo.monitor_kl=false")
 SMALL = ("data.options.batch_size=2", "grpo.group_size=4", "rollout.max_completion_tokens=32")
-ALWAYS = ("evaluation.side_by_side=0", "trainer.accelerator=cpu", "trainer.save_every_steps=1000")
+ALWAYS = (
+    "evaluation.side_by_side=0",
+    "trainer.accelerator=cpu",
+    "trainer.save_every_steps=1000",
+    "stages=[]",
+)
 
 SETTINGS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "nano": ("", "configs/pubmedqa_nano.yaml", ()),
@@ -59,7 +64,7 @@ WATCHED = """
 import json, sys
 from rl4bio import fit
 from rl4bio.runs import memory, preflight
-from rl4bio.host_memory import resident_bytes, settle_memory
+from rl4bio.process.memory import resident_bytes, settle_memory
 
 settle_memory()  # as the command does, before torch is imported below
 estimate, found = memory.estimate_memory, {"peaks": []}

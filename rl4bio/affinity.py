@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def command_parser() -> argparse.ArgumentParser:
+    """The options of `rl4bio affinity`."""
     parser = argparse.ArgumentParser(
         prog="rl4bio affinity",
         description="Train a binding-affinity predictor from a table of SMILES and measured values "
@@ -81,6 +82,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
     return run_command(affinity, command_parser(), argv)
 
 

@@ -24,8 +24,8 @@ from rl4bio.errors import (
     Rl4bioError,
     StorageError,
 )
-from rl4bio.host_memory import settle_memory
-from rl4bio.signals import LISTENER, stopped_by
+from rl4bio.process.memory import settle_memory
+from rl4bio.process.signals import LISTENER, stopped_by
 from rl4bio.text.redaction import mask_secrets, one_line
 
 Main = Callable[[argparse.Namespace], int | None]
@@ -220,8 +220,9 @@ def exit_code_of(error: BaseException) -> int:
         return EXIT_OUT_OF_MEMORY
     if _lost_a_rank(error):
         return EXIT_RANK_FAILURE
-    full = isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS
-    return StorageError.exit_code if full else 1
+    number = error.errno if isinstance(error, OSError) else None
+    full = StorageError.exit_code if number in _STORAGE_ERRNOS else 1
+    return ConfigError.exit_code if number == errno.ENAMETOOLONG else full
 
 
 def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
@@ -240,6 +241,8 @@ def _verdict(error: BaseException, debug: bool) -> tuple[int, str]:
         # The reader (`| head`) has left: nobody is there to be told, at interpreter exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE, ""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        error = ConfigError(f"{error.filename}"[:120] + "...: the name is too long; choose another")
     where = "" if debug else _keep_traceback(error)
     if isinstance(error, Rl4bioError):
         return error.exit_code, _error_line(error.kind, str(error))

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def completion(arguments: argparse.Namespace) -> None:
+    """Print the script of a shell."""
     print((ZSH if arguments.shell == "zsh" else "") + script(arguments.shell), end="")
 
 

@@ -20,6 +20,7 @@ CONTEXT = "C"
 
 
 def command_parser() -> argparse.ArgumentParser:
+    """The options of `rl4bio convert`."""
     parser = argparse.ArgumentParser(
         prog="rl4bio convert",
         description="Turn a MolGPT state dict into a Hugging Face model folder. The file is read "
@@ -65,6 +66,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
     return run_command(convert, command_parser(), argv)
 
 

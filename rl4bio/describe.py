@@ -20,6 +20,7 @@ KINDS = {"reward": "rewards", "data": "data", "callback": "callbacks"}
 
 
 def command_parser() -> argparse.ArgumentParser:
+    """The words of `rl4bio describe`."""
     parser = argparse.ArgumentParser(
         prog="rl4bio describe",
         description="Show the keys of a configuration: each with its type, default, range, meaning "
@@ -41,6 +42,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
     return run_command(describe, command_parser(), argv)
 
 

@@ -20,6 +20,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def command_parser() -> argparse.ArgumentParser:
+    """The options of `rl4bio export`."""
     parser = argparse.ArgumentParser(
         prog="rl4bio export",
         description="Write the model of a run, or of a folder, where other programs read it. A "
@@ -64,6 +65,7 @@ FILES = (".gguf", ".safetensors", ".bin", ".zip", ".pth")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
     return run_command(export, command_parser(), argv)
 
 

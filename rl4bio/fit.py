@@ -23,8 +23,9 @@ from rl4bio.cli import add_config_arguments, exit_code_of, run_command, set_run_
 from rl4bio.config.load import config_dict, load_config, stage_configs, to_yaml
 from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
+from rl4bio.process.signals import ENDING, LISTENER, stopped_by
 from rl4bio.runs.begun_answers import write_out
-from rl4bio.runs.claim import check_room, find_moved, nothing_to_do, stored_config
+from rl4bio.runs.claim import find_moved, nothing_to_do, stored_config
 from rl4bio.runs.companions import part_company, together
 from rl4bio.runs.endings import next_commands, say_stopped, say_where
 from rl4bio.runs.launch import find_task
@@ -37,12 +38,13 @@ from rl4bio.runs.parts import (
     prepare,
     scores_molecules,
 )
+from rl4bio.runs.room import check_room, trained_at_least
 from rl4bio.runs.screen import lasting_output
 from rl4bio.runs.slurm import leave_out_foreign_checkpoints, started_again
 from rl4bio.sections import RunConfig
-from rl4bio.signals import ENDING, LISTENER, stopped_by
 from rl4bio.storage import RunFolder, load_checkpoint_folder
 from rl4bio.text.redaction import mask_secrets
+from rl4bio.types import RememberingScorer
 
 if TYPE_CHECKING:
     import lightning as L
@@ -134,9 +136,10 @@ def fit(arguments: argparse.Namespace) -> int:
 
         open_folder(config, resume=arguments.resume)
         return fit_chain(config, arguments)
+    check_room(config, trained_at_least(config))
     policy, data, precision, scorer = prepare(config)
     warn_of_memory(config, policy, data)
-    check_room(config, policy)
+    check_room(config, sum(p.numel() for p in policy.trainable_parameters()))
     module = build_module(config, policy, scorer)
     folder = open_folder(config, resume=arguments.resume)
     try:
@@ -171,7 +174,7 @@ def train(
     started: float,
 ) -> int:
     """The steps, and what they leave in the run's folder; gives the exit code."""
-    from rl4bio.callbacks.loggers.build import go_back, run_end
+    from rl4bio.callbacks.loggers.build import MetricsCSV, go_back, run_end
 
     callbacks, checkpoint = build_callbacks(
         config, folder, resume=arguments.resume, molecules=scores_molecules(module)
@@ -185,7 +188,7 @@ def train(
             state = load_checkpoint_folder(Path(checkpoint.resume_from))[1]
             data.draws, step = int(state["draws"]), int(state["iteration"])
         if arguments.resume and trainer.is_global_zero:
-            sent_to = max(getattr(logger, "newest", 0) for logger in trainer.loggers)
+            sent_to = max(one.newest for one in trainer.loggers if isinstance(one, MetricsCSV))
             for logger in trainer.loggers:
                 go_back(logger, step, sent_to)
             folder.go_back(step)
@@ -288,8 +291,8 @@ def dry_run(config: RunConfig, *, card: str | None = None) -> None:
         print("\n".join(plan_for(policy, samples, config, card)))
 
     stage("sampling and scoring a few completions")
-    scorer = getattr(scorer, "scorer", scorer)  # without the memory of molecules
-    print("\n".join(preview(policy, scorer, samples, config)))
+    rewards = RememberingScorer.of(scorer).scorer
+    print("\n".join(preview(policy, rewards, samples, config)))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def command_parser() -> argparse.ArgumentParser:
+    """The options of `rl4bio generate`."""
     parser = argparse.ArgumentParser(
         prog="rl4bio generate",
         description="Write molecules with a SMILES model, or the completions of prompts.",
@@ -72,6 +73,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
     return run_command(generate, command_parser(), argv)
 
 

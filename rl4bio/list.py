@@ -14,6 +14,7 @@ WIDTH = 80
 
 
 def command_parser() -> argparse.ArgumentParser:
+    """The topics of `rl4bio list`."""
     parser = argparse.ArgumentParser(
         prog="rl4bio list",
         description="Show the rewards, corpora, callbacks, policies, losses, configurations and "
@@ -35,6 +36,7 @@ def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
     return run_command(show, command_parser(), argv)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from rl4bio.answers.asked import Asked
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config.load import load_config
-from rl4bio.errors import ConfigError, DataError, StorageError
+from rl4bio.errors import ConfigError, DataError
 from rl4bio.files.rows import listed
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.repeats import read_molecules, reads_molecules, row_states
+from rl4bio.runs.claim import check_target
 from rl4bio.scoring.results import (
     answer_summary,
     molecule_summary,
@@ -29,6 +30,7 @@ from rl4bio.text.redaction import mask_secrets, one_line
 
 
 def command_parser() -> argparse.ArgumentParser:
+    """The options of `rl4bio score`."""
     parser = argparse.ArgumentParser(
         prog="rl4bio score",
         description="Apply the rewards of a configuration to completions in a file.",
@@ -63,6 +65,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
     return run_command(score, command_parser(), argv)
 
 
@@ -76,8 +79,7 @@ def score(arguments: argparse.Namespace) -> None:
         raise DataError(f"{source}: {what}; give --completions a JSON lines file")
     if target.exists() and target.samefile(source):
         raise ConfigError(f"--output: {target} is the input file; choose another name")
-    if not target.parent.is_dir():
-        raise StorageError(f"{target}: the folder does not exist; create {target.parent}")
+    check_target(target)
     ids, samples, completions, problems = read_completions(
         source, molecules=reads_molecules(scorer), skip=arguments.bad_lines == "skip"
     )

@@ -7,7 +7,7 @@ V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict
 
@@ -42,11 +42,13 @@ class Extra(Mapping[str, Any]):
 
     @classmethod
     def of(cls, sample: Sample) -> Self:
-        """A sample's own, or the same fields of any other mapping; those it lacks have defaults."""
-        extra = sample.extra
-        if isinstance(extra, cls):
-            return extra
-        return cls(**{each.name: extra[each.name] for each in fields(cls) if each.name in extra})
+        """A sample's own, or the same fields of any other mapping."""
+        return sample.extra if isinstance(sample.extra, cls) else cls.taken(sample.extra)
+
+    @classmethod
+    def taken(cls, given: Mapping[str, Any]) -> Self:
+        """Its fields of a mapping; those that it lacks have defaults."""
+        return cls(**{each.name: given[each.name] for each in fields(cls) if each.name in given})
 
     def __getitem__(self, name: str) -> Any:
         if name not in iter(self):
@@ -209,3 +211,59 @@ class Scorer(Protocol):
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
         """Score N completions, given the sample that each of them answers."""
+
+
+Places = Callable[[Sequence[str], Sequence[Sample]], list[tuple[str, str] | None]]
+"""Completions and samples -> parent and scaffold of each molecule; None for what is none."""
+
+
+class RememberingScorer:
+    """A scorer that knows of the training around it. The hooks of this class do nothing.
+
+    Args:
+        scorer: without memory, for validation.
+    """
+
+    communicates: bool = False
+    """Whether scoring needs every process at once."""
+    places: Places | None = None
+    """Where molecules stand among others; None where completions are none."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+
+    def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> ScoreTable:
+        """Score N completions, given the sample that each of them answers."""
+        return self.scorer(completions, samples)
+
+    @classmethod
+    def of(cls, scorer: Scorer) -> RememberingScorer:
+        """A scorer as one with these hooks: itself where it has them."""
+        return scorer if isinstance(scorer, RememberingScorer) else RememberingScorer(scorer)
+
+    @property
+    def memories(self) -> dict[str, Any]:
+        """What is the same in all processes and goes into checkpoints, by name."""
+        return {}
+
+    def join(self, gather: Callable[[list[Any]], list[Any]], rank: int) -> None:
+        """Have one account with other processes, before the first step.
+
+        Args:
+            gather: puts the values of all processes together, in rank order; each must call.
+            rank: of this process.
+        """
+
+    def share(self, gather: Callable[[list[Any]], list[Any]]) -> None:
+        """Tell other processes what was scored since the last time; after every step."""
+
+    def numbers(self) -> dict[str, float]:
+        """Metrics of a step, the same in all processes."""
+        return {}
+
+    def state_dict(self) -> list[int] | None:
+        """What this process alone remembers; None for nothing."""
+        return None
+
+    def load_state_dict(self, state: Sequence[int]) -> None:
+        """Replace it by a checkpoint's."""

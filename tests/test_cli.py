@@ -81,6 +81,7 @@ ENDINGS = [
     (RewardError("raised"), 6, "rl4bio: error[reward]: raised"),
     (StorageError("full"), 7, "rl4bio: error[storage]: full"),
     (OSError(errno.ENOSPC, "No space left"), 7, "rl4bio: error[storage]: OSError: "),
+    (OSError(errno.ENAMETOOLONG, "x", "a" * 300), 2, f"rl4bio: error[config]: {'a' * 120}...: the"),
     (DistBackendError("reset"), 8, "rl4bio: error[rank]: DistBackendError: reset; another process"),
     (RuntimeError("[/x/gloo/transport/tcp/pair.cc:537] Read error"), 8, "rl4bio: error[rank]: Run"),
     (MemoryError(), 9, "rl4bio: error[memory]: MemoryError; lower grpo.tokens_per_micro_batch"),

@@ -18,6 +18,7 @@ SMALL = {
     "rollout": {"max_completion_tokens": 8},
     "grpo": {"group_size": 2, "monitor_kl": False},
     "data.options.batch_size": 2,
+    "data.options.num_train": 16,
     "callbacks": [],
 }
 

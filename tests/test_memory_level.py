@@ -10,15 +10,16 @@ import pytest
 
 from benchmarks.memory_estimate import QA, SMALL, run
 
-STEPS, SETTLED = 60, 10
+STEPS, SETTLED = 40, 10
 SLACK = 2**25 + 2**24
 """Bytes by which a small process may grow before it gives free pages back, and a block that found
-no hole. Kernels that are never let go would be 140 MiB after fifty steps."""
+no hole. Kernels that are never let go would be 80 MiB after thirty steps."""
 NANO = (
     "rollout.max_completion_tokens=20",
     "grpo.group_size=4",
     "grpo.kl_coef=0",
     "data.options.batch_size=2",
+    "data.options.num_train=200",
 )
 MOLGPT = ("grpo.group_size=16", "grpo.updates_per_rollout=1", "evaluation.num_molecules=8")
 

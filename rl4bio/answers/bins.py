@@ -104,7 +104,7 @@ class Bin(Kind):
 
     name = "bin"
     asked = AskedBin
-    is_therapeutic = True
+    asks = "the number, three digits from 000 to 999 or 1000,"
     rank = 2
     vote = "median"
     has_labels = False

@@ -15,7 +15,7 @@ class Design(Open):
     """A molecule that molecule rewards judge."""
 
     name = "design"
-    is_therapeutic = True
+    asks = "the SMILES of one molecule"
     is_design = True
     is_molecules = True
 

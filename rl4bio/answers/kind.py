@@ -59,9 +59,8 @@ class Kind(ABC):
     """How choices are compared by log-probability, for a report; "" where there are none."""
     ways: ClassVar[Mapping[str, Sequence[str]]] = {}
     """What is written behind a prompt to compare choices -> what sums are divided by."""
-
-    is_therapeutic: ClassVar[bool] = False
-    """Whether prompts of therapeutic tasks ask for it."""
+    asks: ClassVar[str] = ""
+    """What an answer is, in the words of a prompt; "" for a kind of no therapeutic task."""
     apart: ClassVar[bool] = False
     """Whether choices stand behind a blank in a chat too."""
 
@@ -109,6 +108,10 @@ class Kind(ABC):
             begun: whether the answer has been begun with `lead` already.
         """
         return dict(self.choices(sample))
+
+    def said(self, target: str) -> str:
+        """What a demonstration says for a target."""
+        return target
 
     def lead(self, sample: Sample) -> str:
         """What an answer begins with before its first word; "" for most."""

@@ -29,7 +29,7 @@ class Option(Choice):
 
     name = "option"
     asked = AskedOption
-    is_therapeutic = True
+    asks = "the letter of the right option, in brackets,"
     compares = (
         "sum over the tokens of '(A)' and '(B)': behind the direct or predict prompt; and, of a "
         "prompt that asks for reasoning, inside the answer block behind an empty reasoning and "
@@ -40,6 +40,9 @@ class Option(Choice):
     def written(self, sample: Sample, way: str, *, begun: bool) -> dict[str, str]:
         lead = "" if begun else self.lead(sample)
         return {letter: f"{lead}{letter})" for letter in self.choices(sample)}
+
+    def said(self, target: str) -> str:
+        return f"({target})"
 
     def lead(self, sample: Sample) -> str:
         return "("

@@ -10,7 +10,7 @@ class Reactants(Open):
     """SMILES of all reactants, with dots between them; the target is one such set."""
 
     name = "reactants"
-    is_therapeutic = True
+    asks = "the SMILES of all reactants, with a dot between two of them,"
     is_molecules = True
 
     def measures(self, answer: str | None, sample: Sample) -> dict[str, float]:

@@ -82,4 +82,4 @@ class CallBudget(StepCallback):
 
 def _ledger(module: Any) -> Any:
     """The account of the module's scorer; None where nothing is counted."""
-    return getattr(getattr(module, "scorer", None), "ledger", None)
+    return module.memories.get("ledger")

@@ -18,9 +18,10 @@ from rl4bio.callbacks.checkpoint_state import (
     restore,
     set_random_states,
 )
+from rl4bio.callbacks.loggers.build import MetricsCSV
 from rl4bio.callbacks.outputs import say
 from rl4bio.errors import Rl4bioError
-from rl4bio.signals import ENDING, LISTENER
+from rl4bio.process.signals import ENDING, LISTENER
 from rl4bio.storage import load_checkpoint_folder, save_checkpoint_folder, unflatten_state
 
 
@@ -111,13 +112,13 @@ class RunCheckpoint(pl.Callback):
         """Signals wait for the end of a step again."""
         if trainer.state.fn == "fit":
             LISTENER.wait_for_edge(self.deadline_s)
-            self._validating, self._validated = False, getattr(pl_module, "iteration", 0)
+            self._validating, self._validated = False, pl_module.iteration
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Keep the steps that were done since the last checkpoint, where they are whole."""
         done = pl_module.iteration
-        whole = trainer.global_step == done * getattr(pl_module, "updates_per_step", 1)
-        whole = whole and not getattr(pl_module, "updating", False)
+        whole = trainer.global_step == done * pl_module.updates_per_step
+        whole = whole and not pl_module.updating
         between = isinstance(exception, Exception) or self._validating
         # With several ranks the others may wait elsewhere, and would not take part.
         alone = trainer.world_size == 1 and Path(self.folder).is_dir()  # it may have been moved
@@ -154,7 +155,7 @@ class RunCheckpoint(pl.Callback):
             if found is None:
                 return
             for logger in trainer.loggers:
-                if hasattr(logger, "sync"):
+                if isinstance(logger, MetricsCSV):
                     logger.sync()
             tensors, state = found
             save_checkpoint_folder(
@@ -184,3 +185,9 @@ class LastSave(pl.Callback):
             number = signal.Signals(checkpoint.signal)
             say(trainer, f"signal {number.value}: step {step} is saved, stopping")
         checkpoint.stop_listening()
+
+
+def was_interrupted(trainer: pl.Trainer) -> bool:
+    """Whether a signal has stopped the run."""
+    own: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(one, RunCheckpoint) and one.signal is not None for one in own)

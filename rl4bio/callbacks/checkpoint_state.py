@@ -14,6 +14,7 @@ import torch
 
 from rl4bio.errors import ModelError
 from rl4bio.storage import flatten_state, unflatten_state
+from rl4bio.types import RememberingScorer
 
 Tensors = dict[str, dict[str, torch.Tensor]]
 
@@ -72,7 +73,7 @@ def collect(trainer: pl.Trainer, module: Any, **more: Any) -> tuple[Tensors, dic
         if found := callback.state_dict():
             states[callback.state_key] = found
     callbacks, plain_callbacks = flatten_state(states)
-    kept = {name: part.state_dict() for name, part in getattr(module, "memories", {}).items()}
+    kept = {name: part.state_dict() for name, part in module.memories.items()}
     stored, plain_memories = flatten_state(kept)
     tensors = {
         "weights": module.trainable_state(),
@@ -87,7 +88,7 @@ def collect(trainer: pl.Trainer, module: Any, **more: Any) -> tuple[Tensors, dic
         "iteration": module.iteration,
         "draws": module.draws,
         "optimizer_steps": trainer.global_step,
-        "warnings": getattr(module, "warnings", []),
+        "warnings": module.warnings,
         "optimizer": plain_optimizer,
         "generators": plain_generators,
         "callbacks": plain_callbacks,
@@ -121,7 +122,7 @@ def restore(
         if scaler is not None and state.get("scaler"):
             scaler.load_state_dict(state["scaler"])
         kept = unflatten_state(tensors.get("memories", {}), state.get("memories", {}))
-        for name, part in getattr(module, "memories", {}).items():
+        for name, part in module.memories.items():
             if name in kept:
                 part.load_state_dict(kept[name])
         module.iteration, module.draws = state["iteration"], state["draws"]
@@ -147,22 +148,21 @@ def scorer_memories(module: Any) -> dict[str, torch.Tensor] | None:
 
     Every rank must call.
     """
-    scorer: Any = getattr(module, "scorer", None)
-    if not hasattr(scorer, "state_dict"):
+    own = None if module.scorer is None else RememberingScorer.of(module.scorer).state_dict()
+    if own is None:
         return None
-    memories = from_all_ranks(scorer.state_dict())
+    memories = from_all_ranks(own)
     return {f"rank{n}": torch.tensor(m, dtype=torch.int64) for n, m in enumerate(memories)}
 
 
 def restore_memory(module: Any, memories: Mapping[str, torch.Tensor], rank: int) -> None:
     """Give the scorer its rank's memory back; that of all ranks where their number has changed."""
-    scorer: Any = getattr(module, "scorer", None)
-    if not hasattr(scorer, "load_state_dict"):
+    if module.scorer is None:
         return
     own = memories.get(f"rank{rank}")
     if own is None or len(memories) != module.trainer.world_size:
         own = torch.cat(list(memories.values())).unique()
-    scorer.load_state_dict(own.tolist())
+    RememberingScorer.of(module.scorer).load_state_dict(own.tolist())
 
 
 def load_trainable(module: Any, weights: dict[str, torch.Tensor], folder: Path) -> None:

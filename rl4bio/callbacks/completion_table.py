@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 
 from rl4bio.callbacks.outputs import log_table, say
 from rl4bio.callbacks.step import Step, StepCallback
+from rl4bio.sections.checks import at_least
 from rl4bio.text.redaction import one_line
 from rl4bio.types import Rollout, Scores
 
@@ -28,14 +29,9 @@ class CompletionTable(StepCallback):
     """Longest text shown in the terminal."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("every", 0),
-            ("print_every", 0),
-            ("rows", 1),
-            ("print_characters", 40),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least {least}")
+        at_least(0, every=self.every, print_every=self.print_every)
+        at_least(1, rows=self.rows)
+        at_least(40, print_characters=self.print_characters)
 
     def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Show rank 0's completions; the first step is always shown."""

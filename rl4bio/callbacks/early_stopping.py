@@ -13,9 +13,11 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from rl4bio.callbacks.checkpoint import was_interrupted
 from rl4bio.callbacks.outputs import say
 from rl4bio.errors import ConfigError, ModelError, NonFiniteError
 from rl4bio.registry import did_you_mean
+from rl4bio.sections.checks import at_least
 from rl4bio.storage import load_checkpoint_folder, save_checkpoint_folder
 
 _LOG = logging.getLogger("rl4bio")
@@ -42,8 +44,7 @@ class BestValidation(pl.Callback):
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
             raise ValueError(f"mode: got {self.mode!r}, needs min or max")
-        if self.patience < 1:
-            raise ValueError(f"patience: got {self.patience}, needs at least 1")
+        at_least(1, patience=self.patience)
         if not (self.min_delta >= 0 and math.isfinite(self.min_delta)):
             raise ValueError(f"min_delta: got {self.min_delta}, needs a number of at least 0")
         self.best: float | None = None
@@ -114,8 +115,7 @@ class BestValidation(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Put the best weights back, after the last checkpoint is written; say what happened."""
-        interrupted = any(getattr(c, "signal", None) for c in trainer.callbacks)  # type: ignore[attr-defined]
-        if interrupted or self.best is None:
+        if was_interrupted(trainer) or self.best is None:
             return
         last = pl_module.iteration
         if self.restore_best and self._weights:

@@ -12,6 +12,7 @@ from torch import Tensor
 from rl4bio.callbacks.outputs import log_histogram, over_ranks, quantiles, say
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.functional.kl import kl_terms
+from rl4bio.sections.checks import at_least
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,8 +52,7 @@ class KLMonitor(StepCallback):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}: got {value}, needs a number above 0")
-        if self.histogram_every < 1:
-            raise ValueError(f"histogram_every: got {self.histogram_every}, needs at least 1")
+        at_least(1, histogram_every=self.histogram_every)
         self.stop_reason = ""
         self._above = False
         self._blind = False

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 from rl4bio.callbacks.learning_signs import Row, signs_in
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.callbacks.progress import planned_steps
+from rl4bio.sections.checks import at_least
 
 _LOG = logging.getLogger("rl4bio")
 
@@ -35,8 +36,7 @@ class LearningCheck(pl.Callback):
     """Stop the run cleanly, with its state and its model saved, at the first sign."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ValueError(f"steps: got {self.steps}, needs at least 0")
+        at_least(0, steps=self.steps)
         self._first: list[Row] = []
         self._last: deque[Row] = deque(maxlen=max(self.steps, 1))
 

@@ -18,6 +18,7 @@ from rl4bio.chem.identity import parent
 from rl4bio.chem.reading import Molecule
 from rl4bio.chem.reference import reference_subset
 from rl4bio.chem.tables import read_smiles_column
+from rl4bio.sections.checks import at_least
 
 
 @dataclass(eq=False)
@@ -37,8 +38,7 @@ class MoleculeMonitor(StepCallback):
     """Steps between two logs."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every: got {self.every}, needs at least 1")
+        at_least(1, every=self.every)
         self._subset: list[Any] | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

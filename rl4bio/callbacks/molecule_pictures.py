@@ -13,10 +13,11 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
 from rl4bio.callbacks.molecule_table import rollout_molecules
-from rl4bio.callbacks.outputs import attempt
+from rl4bio.callbacks.outputs import attempt, was_sent
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.chem.drawing import grid_png
 from rl4bio.chem.reading import Molecule
+from rl4bio.sections.checks import at_least
 
 NAME = "molecules/best"
 
@@ -35,9 +36,7 @@ class MoleculePictures(StepCallback):
     """Molecules, by total reward."""
 
     def __post_init__(self) -> None:
-        for name in ("every", "count"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least 1")
+        at_least(1, every=self.every, count=self.count)
 
     def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Draw and send."""
@@ -54,7 +53,7 @@ class MoleculePictures(StepCallback):
         raw = {name: [values[row] for row in best] for name, values in step.scores.raw.items()}
         table = {"total": [totals[row] for row in best], **raw}
         for logger in loggers:
-            if step.number > getattr(logger, "sent_to", 0):
+            if not was_sent(logger, step.number):
                 send = _sender(logger)
                 assert send is not None
                 attempt(logger, send, logger, drawn, table, step.number)

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
+from rl4bio.callbacks.loggers.wandb_run import WandbRun
 
 T = TypeVar("T")
 
@@ -70,13 +71,18 @@ def quantiles(name: str, values: Tensor) -> dict[str, float]:
     return {f"{name}_{s}": float(v) for s, v in zip(QUANTILES, points, strict=True)}
 
 
+def was_sent(logger: Any, step: int) -> bool:
+    """Whether a run that was resumed had sent the step already (`go_back`)."""
+    return isinstance(logger, WandbRun | MLflowRun) and step <= logger.sent_to
+
+
 def log_histogram(trainer: pl.Trainer, name: str, values: Tensor, step: int) -> None:
     """Send a histogram to W&B and TensorBoard, from rank 0; NaN entries are left out."""
     known = values[~values.isnan()]
     if not trainer.is_global_zero or not len(known):
         return
     for logger in trainer.loggers:
-        if step <= getattr(logger, "sent_to", 0):
+        if was_sent(logger, step):
             continue
         if isinstance(logger, WandbLogger):
             import wandb
@@ -99,7 +105,7 @@ def log_table(
     if not trainer.is_global_zero or not rows:
         return
     for logger in trainer.loggers:
-        if step <= getattr(logger, "sent_to", 0):
+        if was_sent(logger, step):
             continue
         if isinstance(logger, WandbLogger):
             table = {"key": name, "columns": list(columns), "data": [list(r) for r in rows]}
@@ -113,8 +119,8 @@ def log_table(
 
 
 def attempt(logger: Any, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
-    """Call a logger, by its own `attempt` where it has one, which no failure leaves."""
-    if hasattr(logger, "attempt"):
+    """Call a logger; a failure of W&B's does not end the run."""
+    if isinstance(logger, WandbRun):
         logger.attempt(call, *arguments, **named)
     else:
         call(*arguments, **named)

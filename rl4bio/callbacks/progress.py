@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.callbacks.progress_line import LinePart, ProgressLine, clock
-from rl4bio.types import Rollout, Scores
+from rl4bio.sections.checks import at_least
+from rl4bio.types import Experience, Rollout, Scores
 
 
 @dataclass(eq=False)
@@ -29,8 +30,7 @@ class RewardProgressBar(ProgressBar):
 
     def __post_init__(self) -> None:
         super().__init__()
-        if self.every < 1:
-            raise ValueError(f"every: got {self.every}, needs at least 1")
+        at_least(1, every=self.every)
         self._enabled = True
         self._screen = ProgressLine()
         self._started = 0.0
@@ -40,12 +40,15 @@ class RewardProgressBar(ProgressBar):
 
     @property
     def is_enabled(self) -> bool:
+        """Whether lines are drawn."""
         return self._enabled
 
     def enable(self) -> None:
+        """Lightning's hook: the first process draws."""
         self._enabled = True
 
     def disable(self) -> None:
+        """Lightning's hook: the others do not."""
         self._enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:
@@ -107,7 +110,8 @@ class RewardProgressBar(ProgressBar):
         if "rollout" in outputs:
             reward, *rest = rollout_summary(outputs["rollout"], outputs["scores"])
             found.append(LinePart(reward, bold=True))
-            if getattr(outputs.get("experience"), "ref_logprobs", None) is not None:
+            experience: Experience | None = outputs.get("experience")
+            if experience is not None and experience.ref_logprobs is not None:
                 found.append(LinePart(f"kl {float(outputs['loss_terms'].kl):.4f}", drop=3))
             found += [LinePart(rest[0], rest[0].replace("tokens", "tok"), drop=2)]
             found += [LinePart(rest[1], rest[1].removesuffix(" groups"), drop=1)]

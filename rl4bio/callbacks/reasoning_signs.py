@@ -14,6 +14,7 @@ from rl4bio.answers.kinds import answer_lead
 from rl4bio.answers.reasoning import corrects_itself, count_words, reasoning_of
 from rl4bio.callbacks.outputs import over_ranks
 from rl4bio.callbacks.step import Step, StepCallback
+from rl4bio.sections.checks import at_least
 from rl4bio.types import PromptBatch, Sample
 
 
@@ -34,8 +35,7 @@ class ReasoningSigns(StepCallback):
     """Limit of an answer without reasoning."""
 
     def __post_init__(self) -> None:
-        if self.max_answer_tokens < 1:
-            raise ValueError(f"max_answer_tokens: got {self.max_answer_tokens}, needs at least 1")
+        at_least(1, max_answer_tokens=self.max_answer_tokens)
         self._found: dict[str, list[float]] = {}
 
     def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
@@ -84,7 +84,7 @@ class ReasoningSigns(StepCallback):
 
     def _names(self, module: Any) -> list[str]:
         """The rewards that are taken; none of a module that has no rewards."""
-        if not self.rewards or not hasattr(module, "unguarded"):
+        if not self.rewards or module.scorer is None:
             return []
         known = module.unguarded([], []).parts
         return [name for name in self.rewards if name in known]

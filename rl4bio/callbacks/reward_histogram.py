@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 
 from rl4bio.callbacks.outputs import log_histogram, over_ranks, quantiles
 from rl4bio.callbacks.step import Step, StepCallback
+from rl4bio.sections.checks import at_least
 
 
 @dataclass(eq=False)
@@ -22,8 +23,7 @@ class RewardHistogram(StepCallback):
     """Steps between histograms."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every: got {self.every}, needs at least 1")
+        at_least(1, every=self.every)
 
     def on_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: Step) -> None:
         """Log the rewards of the step, of all ranks together."""

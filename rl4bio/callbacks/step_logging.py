@@ -7,8 +7,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from rl4bio.callbacks.checkpoint import was_interrupted
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.callbacks.progress import planned_steps
+from rl4bio.sections.checks import at_least
 
 
 @dataclass(eq=False)
@@ -23,8 +25,7 @@ class StepLogging(pl.Callback):
     """Steps between logged ones."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every: got {self.every}, needs at least 1")
+        at_least(1, every=self.every)
         self._logged = 0
 
     def on_train_batch_end(
@@ -33,7 +34,7 @@ class StepLogging(pl.Callback):
         """Let Lightning log this step, or not."""
         step = step_of(trainer, pl_module)
         # A run that a signal has stopped goes on; it must not have a row more for that.
-        stopped = trainer.should_stop and not self._interrupted(trainer)
+        stopped = trainer.should_stop and not was_interrupted(trainer)
         last = stopped or step == planned_steps(trainer, pl_module)
         due = last or step % self.every == 0
         trainer.log_every_n_steps = int(due)  # type: ignore[attr-defined]  # 0 = no step
@@ -42,7 +43,7 @@ class StepLogging(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A step that only its validation made the last one (early stopping) is logged now."""
-        if self._interrupted(trainer):
+        if was_interrupted(trainer):
             return
         step = step_of(trainer, pl_module)
         known = {k: float(v) for k, v in trainer.callback_metrics.items() if k[:4] != "val/"}
@@ -51,7 +52,3 @@ class StepLogging(pl.Callback):
             for logger in trainer.loggers:
                 logger.log_metrics(known, step=step)
                 logger.save()
-
-    @staticmethod
-    def _interrupted(trainer: pl.Trainer) -> bool:
-        return any(getattr(c, "signal", None) for c in trainer.callbacks)  # type: ignore[attr-defined]

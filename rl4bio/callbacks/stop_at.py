@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from rl4bio.callbacks.outputs import say
+from rl4bio.sections.checks import at_least
 
 _LOG = logging.getLogger("rl4bio")
 
@@ -37,10 +38,7 @@ class StopAt(pl.Callback):
     def __post_init__(self) -> None:
         if (self.above is None) == (self.below is None):
             raise ValueError("above: needs one limit, either above or below")
-        if self.window < 1:
-            raise ValueError(f"window: got {self.window}, needs at least 1")
-        if self.min_steps < 1:
-            raise ValueError(f"min_steps: got {self.min_steps}, needs at least 1")
+        at_least(1, window=self.window, min_steps=self.min_steps)
         self._values: deque[float] = deque(maxlen=self.window)
         self._reached = False
 

@@ -18,6 +18,7 @@ from rl4bio.chem.patterns import has_pattern, read_smarts
 from rl4bio.chem.properties import heavy_atoms, rings, rotatable_bonds
 from rl4bio.chem.reading import Molecule
 from rl4bio.registry import build_dataclass, did_you_mean
+from rl4bio.sections.checks import at_least
 
 ELEMENTS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I")
 
@@ -110,9 +111,8 @@ class Rules:
                 table.GetAtomicNumber(symbol)
             except RuntimeError:
                 raise ValueError(f"elements: {symbol!r} is no element") from None
-        for name in ("min_atoms", "max_atoms", "max_rings", "max_ring_size", "max_rotatable"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least 0")
+        at_least(0, min_atoms=self.min_atoms, max_atoms=self.max_atoms, max_rings=self.max_rings)
+        at_least(0, max_ring_size=self.max_ring_size, max_rotatable=self.max_rotatable)
         for smarts in self.alerts:
             try:
                 read_smarts(smarts)

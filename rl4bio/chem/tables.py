@@ -94,6 +94,7 @@ class Table(Header):
     lines: list[int]
 
     def place(self, row: int) -> str:
+        """File and line of a row, for messages."""
         return f"{self.path}:{self.lines[row]}"
 
 

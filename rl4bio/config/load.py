@@ -142,6 +142,16 @@ def check_run(config: RunConfig) -> None:
 
 
 def _check_rewards(config: RunConfig) -> None:
+    """What rewards need of each other, and what a run by rewards needs of them."""
+    reads_molecules = _check_each_reward(config)
+    if config.task == "grpo":
+        some = "task grpo needs at least one, such as `rewards: [{name: verdict}]`"
+        require(bool(config.rewards), "rewards", some)
+        _check_molecules(config, guarded=reads_molecules)
+
+
+def _check_each_reward(config: RunConfig) -> bool:
+    """Every reward by itself; whether one of them reads molecules."""
     first_of: dict[str, int] = {}
     guarded = False
     for index, reward in enumerate(config.rewards):
@@ -161,13 +171,16 @@ def _check_rewards(config: RunConfig) -> None:
             f"{where}.name",
             f"{reward.name!r} is rewards[{first}] already; keep one of them",
         )
-    if config.task != "grpo":
-        return
-    require(
-        bool(config.rewards),
-        "rewards",
-        "task grpo needs at least one, such as `rewards: [{name: verdict}]`",
-    )
+    return guarded
+
+
+def _check_molecules(config: RunConfig, *, guarded: bool) -> None:
+    """The options of `molecules`, which need a reward that reads them, and each other's.
+
+    Args:
+        config: of a run by rewards.
+        guarded: whether a reward reads molecules.
+    """
     zeroes = "zero" in (config.molecules.batch_repeats, config.molecules.seen_before)
     require(
         not (guarded and zeroes and config.grpo.combine == "normalize_then_sum"),
@@ -181,16 +194,16 @@ def _check_rewards(config: RunConfig) -> None:
         "molecules.diversity",
         "is for molecules, but no reward reads any; leave it out",
     )
-    for name in ("offspring", "inception"):
-        wanted = getattr(config.molecules, name) is not None
+    replay = config.grpo.replay
+    teaching = {"offspring": config.molecules.offspring, "inception": config.molecules.inception}
+    for name, wanted in teaching.items():
         key = f"molecules.{name}"
-        require(guarded or not wanted, key, "is for molecules, but no reward reads any")
+        require(guarded or wanted is None, key, "is for molecules, but no reward reads any")
         require(
-            config.grpo.replay is not None or not wanted,
+            replay is not None or wanted is None,
             key,
             "goes through the memory of the best molecules; add grpo.replay: {} for it",
         )
-    replay = config.grpo.replay
     require(
         replay is None or replay.advantage != "stored" or config.molecules.offspring is None,
         "grpo.replay.advantage",

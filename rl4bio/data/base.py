@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from rl4bio.sections.checks import at_least
 from rl4bio.types import Sample
 
 Split = Literal["train", "val", "test"]
@@ -30,8 +31,7 @@ class Corpus:
     begins (`rl4bio.runs.early_checks`)."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: got {self.batch_size}, needs at least 1")
+        at_least(1, batch_size=self.batch_size)
         self.scaffold_limit: float = math.inf
         """Most tokens of a scaffold that the policy takes; set before `bind`."""
 

@@ -203,6 +203,7 @@ class PromptDataModule(L.LightningDataModule):
         return {"draws": self.draws}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on behind the draws of a checkpoint."""
         self.draws = int(state_dict["draws"])
 
     @property

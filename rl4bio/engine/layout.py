@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rl4bio.engine.sending import moved
 from rl4bio.errors import ShapeError
 
 
@@ -33,8 +34,14 @@ class Packed:
     scored: Tensor  # int [M]; the place in T that predicts a scored token
     targets: Tensor  # int [M]; the scored tokens
     places: Tensor  # int [M]; where in n*c (row-major) a scored token belongs
+    extremes: tuple[int, int] | None = None
+    """The least and the greatest scored token, where they are known; read once, on the host."""
     biases: dict[tuple[str, int | None, torch.dtype], Tensor] = field(default_factory=dict)
     """Masks made so far, by kind, window and type."""
+
+    def to(self, device: torch.device) -> Packed:
+        """The same layout on a device. Made on the CPU and sent, it waits for no device."""
+        return moved(self, device)
 
     def prompt_blocks(self, states: Tensor) -> Tensor:
         """The prompts' part of states [T, ...]: [B, P, ...]."""
@@ -114,6 +121,7 @@ def pack(
     predictors = torch.cat([ends[:, None], slots], dim=1)  # [n, c]
     own_positions = lengths[prompt_index][:, None] + steps
     own_ids = completion_ids[:, :-1][fed]
+    targets = completion_ids[completion_mask]
     return replace(
         prompts,
         ids=torch.cat([prompts.ids, own_ids[None]], dim=1),
@@ -122,9 +130,18 @@ def pack(
         back=torch.cat([prompts.back, batch * width + cells[fed]]),
         even_completions=len(own_ids) == own_slots.numel(),
         scored=predictors[completion_mask],
-        targets=completion_ids[completion_mask],
+        targets=targets,
+        extremes=extremes_of(targets),
         places=completion_mask.flatten().nonzero().squeeze(-1),
     )
+
+
+def extremes_of(ids: Tensor) -> tuple[int, int] | None:
+    """The least and the greatest of some ids; None where there is none."""
+    if ids.numel() == 0:
+        return None
+    least, greatest = ids.aminmax()
+    return int(least), int(greatest)
 
 
 def _pack_prompts(prompt_ids: Tensor, prompt_mask: Tensor, front: int) -> Packed:
@@ -178,5 +195,6 @@ def pack_sequences(ids: Tensor, mask: Tensor, scored: Tensor) -> Packed:
         pack(ids[:, :-1], fed),
         scored=slots[wanted],
         targets=ids[:, 1:][wanted],
+        extremes=extremes_of(ids[:, 1:][wanted]),
         places=scored.flatten().nonzero().squeeze(-1),
     )

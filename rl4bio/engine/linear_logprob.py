@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rl4bio.engine.known_tokens import KnownTokens
+from rl4bio.engine.layout import extremes_of
 from rl4bio.engine.vocabulary_tiles import Distribution, rows_at_once, tiled_statistics
 from rl4bio.functional.logprobs import logprobs_and_entropy
 from rl4bio.functional.shapes import at_least_float32, require_shape
@@ -34,6 +35,7 @@ def linear_logprobs(
     softcap: float | None = None,
     tokens: KnownTokens | None = None,
     entropy_gradient: bool = False,
+    extremes: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies, in nats, of softmax(head(hidden) / temperature).
 
@@ -49,6 +51,7 @@ def linear_logprobs(
         softcap: c of c * tanh(logits / c), which comes first; above 0, None is no cap.
         tokens: the head's rows that are tokens, over which the distribution is; None is all.
         entropy_gradient: whether the entropies are differentiable.
+        extremes: the least and the greatest of ids; None reads them, which waits for a GPU.
 
     Returns:
         Log-probabilities [M] and entropies [M], float32, or float64 for float64 hidden;
@@ -67,7 +70,7 @@ def linear_logprobs(
     if top_k is not None and top_k < 1:
         raise ValueError(f"linear_logprobs: top_k is {top_k}, needs at least 1")
     vocabulary = _vocabulary(head, hidden) if tokens is None else tokens.count
-    _require_tokens(ids, vocabulary)
+    _require_tokens(extremes or extremes_of(ids), vocabulary)
     ids, how = ids.long(), Distribution(temperature, top_k, softcap, tokens)
     in_graph = torch.is_grad_enabled()
     trained = any(parameter.requires_grad for parameter in head.parameters())
@@ -94,10 +97,10 @@ def _vocabulary(head: nn.Module, hidden: Tensor) -> int:
         return int(head(hidden[:1]).shape[-1])
 
 
-def _require_tokens(ids: Tensor, vocabulary: int) -> None:
-    if ids.numel() == 0:
+def _require_tokens(extremes: tuple[int, int] | None, vocabulary: int) -> None:
+    if extremes is None:
         return
-    lowest, highest = (int(bound) for bound in ids.aminmax())
+    lowest, highest = extremes
     if lowest < 0 or highest >= vocabulary:
         wrong = lowest if lowest < 0 else highest
         raise ValueError(f"linear_logprobs: ids has {wrong}, needs each in [0, {vocabulary})")

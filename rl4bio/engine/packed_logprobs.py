@@ -119,5 +119,6 @@ def packed_logprobs(
         top_k=top_k,
         softcap=parts.softcap,
         tokens=parts.tokens,
+        extremes=packed.extremes,
         entropy_gradient=entropy_gradient,
     )

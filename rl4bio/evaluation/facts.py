@@ -81,9 +81,12 @@ def describe_models(config: RunConfig, stages: Mapping[str, Path]) -> dict[str, 
 
 
 def _constants(items: Items, questions: Questions) -> str:
-    """Accuracy of always giving one label, and of guessing."""
+    """Accuracy of always giving one label, and of guessing where there are choices."""
     gold = [str(sample.target) for sample in questions.samples]
     shares = [f"{label} {100 * accuracy(gold, [label] * len(gold)):.1f}" for label in items.labels]
     choices = [len(items.kind.choices(sample)) for sample in questions.samples]
+    always = f"accuracy % of always {', '.join(shares)}"
+    if not all(choices):
+        return always
     guessing = sum(1 / count for count in choices) / len(choices)
-    return f"accuracy % of always {', '.join(shares)}; of a uniform guess {100 * guessing:.1f}"
+    return f"{always}; of a uniform guess {100 * guessing:.1f}"

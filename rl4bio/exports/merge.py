@@ -74,6 +74,7 @@ def probe(model: Any) -> Tensor:
     """Logits of a model on fixed tokens, float32 [2, 32, V]; conditions of a MolGPT are zeros."""
     import torch
 
+    from rl4bio.modules.conditions import Conditioning
     from rl4bio.modules.policy import evaluating
 
     config = model.config.get_text_config()
@@ -82,10 +83,11 @@ def probe(model: Any) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, rows, (ROWS, length), generator=generator)
     given: dict[str, Tensor] = {}
-    if getattr(config, "num_properties", 0):
-        given["properties"] = torch.zeros(ROWS, config.num_properties)
-    if getattr(config, "scaffold_length", 0):
-        given["scaffold_ids"] = torch.zeros(ROWS, config.scaffold_length, dtype=torch.long)
+    asked = Conditioning.of(config)
+    if asked.num_properties:
+        given["properties"] = torch.zeros(ROWS, asked.num_properties)
+    if asked.scaffold_length:
+        given["scaffold_ids"] = torch.zeros(ROWS, asked.scaffold_length, dtype=torch.long)
     with evaluating(model):
         logits: Tensor = model(input_ids=ids, **given).logits
     return logits.float()

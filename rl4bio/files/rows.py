@@ -17,7 +17,7 @@ from typing import Any
 from rl4bio.errors import DataError
 from rl4bio.files.columnar import read_columnar
 from rl4bio.files.delimited import check_width, delimited_rows
-from rl4bio.files.text_files import read_text
+from rl4bio.files.text_files import check_plain, read_text
 from rl4bio.text.redaction import shown
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow")
@@ -84,6 +84,7 @@ def read_rows(path: Path, problems: list[str] | None = None) -> list[Row]:
         raise DataError(
             f"{path}: unknown kind of file {path.suffix!r}; needs {', '.join(SUFFIXES)}"
         )
+    check_plain(path)
     rows = list(reader(path))
     if not rows:
         raise_problems(problems or [])

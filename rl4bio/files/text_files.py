@@ -41,12 +41,42 @@ def read_text(path: Path, *, option: str = "its name") -> str:
         ) from None
 
 
+def endless(path: Path) -> bool:
+    """Whether a path is a pipe or a device, of which nobody knows where it ends."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def check_plain(path: Path) -> None:
+    """Refuse a pipe or a device.
+
+    Raises:
+        DataError: it is one.
+    """
+    if endless(path):
+        raise DataError(f"{path}: is no plain file; write its content to one and name that")
+
+
+def bounded_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a file of strangers that has no more than so many.
+
+    Raises:
+        ValueError: it has more, or is no plain file.
+        OSError: it cannot be read.
+    """
+    if endless(path):
+        raise ValueError(f"{path.name} is no plain file")
+    if path.stat().st_size > most:
+        raise ValueError(f"{path.name} has more than {most:,} bytes")
+    return path.read_bytes()
+
+
 def read_bytes(path: Path, *, option: str = "its name") -> bytes:
     """The bytes of a file, unpacked where its name ends in .gz.
 
     Raises:
-        DataError: the file is missing, empty or damaged, or stands for another file.
+        DataError: the file is missing, empty, damaged or no plain file, or stands for another one.
     """
+    check_plain(path)
     try:
         data = path.read_bytes()
         if path.name.lower().endswith(".gz"):

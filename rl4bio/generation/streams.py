@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import TextIO
 
 from rl4bio.errors import ConfigError
+from rl4bio.runs.claim import check_target
 from rl4bio.storage.files import storage_errors
 
 
 def check_output(output: str, suffixes: Sequence[str]) -> None:
-    """Refuse a file name whose ending says another format."""
-    if output != "-" and Path(output).suffix.lower() not in suffixes:
+    """Refuse a file name whose ending says another format, and a place that takes no file."""
+    if output == "-":
+        return
+    path = Path(output)
+    if path.suffix.lower() not in suffixes:
         raise ConfigError(f"--output: {output} ends in none of {', '.join(suffixes)}")
+    check_target(path)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from rl4bio.errors import ConfigError, NonFiniteError
-from rl4bio.host_memory import Level
 from rl4bio.modules.bad_numbers import (
     FIRST_STEPS,
     bad_gradient,
@@ -23,7 +22,9 @@ from rl4bio.modules.halving import Halving
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.quantized import require_trainable
+from rl4bio.process.memory import Level
 from rl4bio.sections import OptimConfig
+from rl4bio.types import Scorer
 
 T = TypeVar("T")
 
@@ -62,6 +63,14 @@ class PolicyModule(Halving, L.LightningModule):
         self._held = Level()
         self.warnings: list[dict[str, Any]] = []
         """What callbacks have to say about the run's learning; for its summary and report."""
+
+    scorer: Scorer | None = None
+    """The rewards; None for a module that has none."""
+
+    @property
+    def memories(self) -> dict[str, Any]:
+        """What checkpoints hold beside weights, optimiser and counters, by name; of all ranks."""
+        return {}
 
     @property
     def updates_per_step(self) -> int:

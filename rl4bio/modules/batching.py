@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rl4bio.host_memory import MAPPED_FROM
+from rl4bio.engine.sending import moved
 from rl4bio.modules.conditions import pick_conditions
+from rl4bio.process.memory import MAPPED_FROM
 from rl4bio.types import Rollout, Scores
 
 Found = TypeVar("Found", Rollout, Scores)
@@ -38,6 +39,16 @@ class Rows:
     def width(self) -> int:
         """c, at least 1."""
         return self.completion_ids.shape[1]
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on a device."""
+        return moved(self, device)
+
+
+def on_host(rollout: Rollout) -> Rollout:
+    """A rollout with tokens and masks on the CPU, so that cutting it waits for no device."""
+    own = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+    return replace(rollout, **{name: getattr(rollout, name).cpu() for name in own})
 
 
 def micro_batches(

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rl4bio.answers.design import Begun
+from rl4bio.engine.sending import send
 from rl4bio.errors import DataError
 from rl4bio.types import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditioning:
+    """What a model is conditioned on; nothing for most."""
+
+    num_properties: int = 0
+    property_names: Sequence[str] | None = None
+    scaffold_length: int = 0
+    """Tokens of a scaffold."""
+
+    @classmethod
+    def of(cls, config: Any) -> Conditioning:
+        """Of a model's configuration, of whatever library."""
+        return cls(
+            num_properties=getattr(config, "num_properties", 0),
+            property_names=getattr(config, "property_names", None),
+            scaffold_length=getattr(config, "scaffold_length", 0),
+        )
 
 
 def condition_tensors(config: Any, tokenizer: Any, samples: Sequence[Sample]) -> dict[str, Tensor]:
     """The keyword arguments of a conditioned model's prefill; {} where it takes none.
 
     Args:
-        config: of the model; `num_properties` and `scaffold_length` say what it is conditioned on.
+        config: of the model; see `Conditioning`.
         tokenizer: of the scaffolds.
         samples: B of them; see `Begun`.
 
@@ -29,11 +50,12 @@ def condition_tensors(config: Any, tokenizer: Any, samples: Sequence[Sample]) ->
         DataError: a sample lacks a condition, or gives one that the model cannot take.
     """
     found: dict[str, Tensor] = {}
-    if size := getattr(config, "num_properties", 0):
-        names = config.property_names or [f"property {n + 1}" for n in range(size)]
+    asked = Conditioning.of(config)
+    if size := asked.num_properties:
+        names = asked.property_names or [f"property {n + 1}" for n in range(size)]
         values = [_properties(sample, size, names) for sample in samples]
         found["properties"] = torch.tensor(values, dtype=torch.float32).view(-1, size)
-    if length := getattr(config, "scaffold_length", 0):
+    if length := asked.scaffold_length:
         rows = [_scaffold(sample, tokenizer, length) for sample in samples]
         found["scaffold_ids"] = torch.tensor(rows, dtype=torch.long).view(-1, length)
     return found
@@ -58,7 +80,10 @@ def repeat_conditions(conditions: Mapping[str, Tensor], times: int) -> dict[str,
 
 def pick_conditions(conditions: Mapping[str, Tensor], rows: Tensor | slice) -> dict[str, Tensor]:
     """The conditions of some rows, in the given order."""
-    return {name: value[rows] for name, value in conditions.items()}
+    return {
+        name: value[rows if isinstance(rows, slice) else send(rows, value.device)]
+        for name, value in conditions.items()
+    }
 
 
 def _properties(sample: Sample, size: int, names: Sequence[str]) -> list[float]:

@@ -13,7 +13,7 @@ from rl4bio.engine.decode import decode
 from rl4bio.engine.layout import pack
 from rl4bio.engine.packed_logprobs import halves, packed_logprobs
 from rl4bio.functional.masking import lengths_to_mask
-from rl4bio.modules.conditions import pick_conditions
+from rl4bio.modules.conditions import Conditioning, pick_conditions
 from rl4bio.modules.plain_logprobs import completion_logprobs
 from rl4bio.modules.policy import Policy, evaluating
 
@@ -138,9 +138,10 @@ def _random_conditions(policy: Policy, count: int, generator: torch.Generator) -
     """Conditions as `Policy.conditions` gives them, made up; {} where the model takes none."""
     config: Any = policy.model.config
     found: dict[str, Tensor] = {}
-    if size := getattr(config, "num_properties", 0):
+    asked = Conditioning.of(config)
+    if size := asked.num_properties:
         found["properties"] = torch.rand(count, size, generator=generator)
-    if length := getattr(config, "scaffold_length", 0):
+    if length := asked.scaffold_length:
         words = (count, length)
         found["scaffold_ids"] = torch.randint(config.vocab_size, words, generator=generator)
     return {name: value.to(policy.device) for name, value in found.items()}

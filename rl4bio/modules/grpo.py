@@ -69,13 +69,12 @@ class GRPOLightningModule(ReplayUpdate):
     def on_fit_start(self) -> None:
         """Train mode, and one account of what was scored with the other ranks."""
         super().on_fit_start()
-        if join := getattr(self.scorer, "join", None):
-            join(self.gather_values, self.trainer.global_rank)
+        self.remembering.join(self.gather_values, self.trainer.global_rank)
 
     @property
     def memories(self) -> dict[str, Any]:
-        """What checkpoints hold beside weights, optimiser and counters, by name; of all ranks."""
-        found = dict(getattr(self.scorer, "memories", {}))
+        """Those of the scorer, the completions to replay, and a reference that moves."""
+        found = dict(self.remembering.memories)
         if self.memory is not None:
             found["replay"] = self.memory
         if self.reference is not None and self.reference.moves:
@@ -100,8 +99,7 @@ class GRPOLightningModule(ReplayUpdate):
             )
             clock.lap("time/refill_s")
         self.check_scored(rollout, scores)
-        if share := getattr(self.scorer, "share", None):
-            share(self.gather_values)
+        self.remembering.share(self.gather_values)
         experience = self.make_experience(rollout, scores, ref_logprobs)
         self.remember(rollout, scores, experience.advantages)
         bred: dict[str, float] = {}
@@ -164,7 +162,7 @@ class GRPOLightningModule(ReplayUpdate):
         """
         if self.device.type != "cuda" or self.reference is None or self.grpo.refill_rounds:
             return False
-        return self.world_size == 1 or not getattr(self.scorer, "communicates", False)
+        return self.world_size == 1 or not self.remembering.communicates
 
     def score_beside_reference(self, rollout: Rollout) -> tuple[Scores, Tensor | None]:
         """The rewards, and the reference's log-probabilities where both run at once."""
@@ -218,8 +216,9 @@ class GRPOLightningModule(ReplayUpdate):
         sums |= {name: (value, 1.0) for name, value in bred.items()}
         if self.reference is None:
             del sums["train/kl"]
-        for part in (self.scorer, self.memory):
-            if numbers := getattr(part, "numbers", None):
-                sums |= {name: (value, 1.0) for name, value in numbers().items()}
+        numbers = self.remembering.numbers()
+        if self.memory is not None:
+            numbers |= self.memory.numbers()
+        sums |= {name: (value, 1.0) for name, value in numbers.items()}
         self.log_means({**sums, **{name: (lap, 1.0) for name, lap in clock.laps.items()}})
         self.log_optimizer()

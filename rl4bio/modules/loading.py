@@ -12,10 +12,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from rl4bio.errors import MissingPackageError, ModelError
+from rl4bio.files.model_errors import reading
+from rl4bio.files.tokenizer_limits import check_growth, check_template
 from rl4bio.hardware import flash_available, model_family, resolve_attention
 from rl4bio.modules.adapters import add_adapter
 from rl4bio.modules.kinds import kernels_of, language_model_class
-from rl4bio.modules.locate import locate, reading
+from rl4bio.modules.locate import locate
 from rl4bio.modules.molgpt.layers import MolGPTConfig
 from rl4bio.modules.molgpt.new import Vocabulary, new_molgpt
 from rl4bio.modules.policy import Policy
@@ -173,6 +175,8 @@ def load_base(
         model_config = AutoConfig.from_pretrained(source, revision=revision, **NO_CODE)
         kind = language_model_class(config.checkpoint, model_config)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, **NO_CODE)
+        check_growth(tokenizer, f"policy.checkpoint: {config.checkpoint}")
+        check_template(tokenizer, f"policy.checkpoint: {config.checkpoint}")
         family = model_family(model_config.model_type)
         attention = choose_attention(config, family, precision, kernels_of(kind), cuda=cuda)
         loaded: Any = AutoModelForCausalLM.from_pretrained(

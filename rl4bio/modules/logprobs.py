@@ -29,7 +29,8 @@ def row_logprobs(
 
     Args:
         policy: whose engine decides on the path.
-        rows: n completions behind U prompts.
+        rows: n completions behind U prompts, wherever they lie: on the host their layout waits for
+            no device.
         temperature: logits are divided by it.
         top_k: truncates the distribution to the k likeliest tokens, and the given one.
         model: another model of the same architecture (a reference); None is the policy's own.
@@ -47,7 +48,7 @@ def row_logprobs(
             rows.completion_ids,
             rows.completion_mask,
             front=halves(model).front,
-        )
+        ).to(policy.device)
         found = packed_logprobs(
             model,
             packed,
@@ -59,6 +60,7 @@ def row_logprobs(
         count, width = rows.completion_ids.shape
         logprobs, entropy = (packed.unpack(values, (count, width)) for values in found)
         return logprobs, entropy
+    rows = rows.to(policy.device)
     return completion_logprobs(
         model,
         rows.prompt_ids,

@@ -8,7 +8,7 @@ from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.completing import Sampling, complete
 from rl4bio.modules.step_metrics import validation_sums
 from rl4bio.sections import RolloutConfig
-from rl4bio.types import PromptBatch, Rollout, Scorer, Scores
+from rl4bio.types import PromptBatch, RememberingScorer, Rollout, Scorer, Scores
 
 
 class RewardValidation(PolicyModule):
@@ -19,9 +19,14 @@ class RewardValidation(PolicyModule):
     sampler: Sampler
 
     @property
+    def remembering(self) -> RememberingScorer:
+        """The scorer with its hooks."""
+        return RememberingScorer.of(self.scorer)
+
+    @property
     def unguarded(self) -> Scorer:
         """The scorer without a memory of what training has seen."""
-        return getattr(self.scorer, "scorer", self.scorer)
+        return self.remembering.scorer
 
     def check_scored(self, rollout: Rollout, scores: Scores) -> None:
         """Stop where a step has no reward at all.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rl4bio.errors import ModelError
-from rl4bio.modules.batching import cut, micro_batches
+from rl4bio.modules.batching import cut, micro_batches, on_host
 from rl4bio.modules.engine_check import LIMIT_NATS, engine_serves
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
@@ -41,8 +41,9 @@ def check_start(
             the model that training starts from.
     """
     packed = engine_serves(policy)
-    numbers = micro_batches(rollout, max_tokens, packed=packed)[0]
-    rows = cut(rollout, numbers)
+    host = on_host(rollout)
+    numbers = micro_batches(host, max_tokens, packed=packed)[0]
+    rows = cut(host, numbers)
     here = (numbers, slice(rows.width))
     with torch.no_grad():
         logprobs, _ = row_logprobs(policy, rows, **distribution)
@@ -50,7 +51,7 @@ def check_start(
         logprobs,
         rollout.logprobs[here],
         None if ref_logprobs is None else ref_logprobs[here],
-        rows.completion_mask,
+        rows.completion_mask.to(logprobs.device),
         limit=LIMIT_NATS[_compute_dtype(precision)],
     )
 

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.engine.sending import send
 from rl4bio.functional.correction import sampling_correction
 from rl4bio.functional.losses import grpo_loss
 from rl4bio.functional.objective import TokenBatch, Window
 from rl4bio.functional.replay import replay_weights
 from rl4bio.modules.bad_numbers import require_finite, weight_named
-from rl4bio.modules.batching import Rows, cut, micro_batches, tokens_in_heap
+from rl4bio.modules.batching import Rows, cut, micro_batches, on_host, tokens_in_heap
 from rl4bio.modules.completing import Sampling
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.logprobs import row_logprobs
@@ -30,8 +31,11 @@ class Part:
     """Rows of one rollout in an update."""
 
     experience: Experience
+    host: Rollout
+    """Its rollout with tokens and masks on the CPU: what is laid out there waits for no device."""
     mask: Tensor  # bool [N, C]; True = counts in the loss
     old: Tensor  # float [N, C]; log-probabilities at the start of the step, once they are known
+    groups: list[int] | None  # that are learnt from; None = all
 
 
 class RolloutUpdate(RewardValidation):
@@ -60,13 +64,15 @@ class RolloutUpdate(RewardValidation):
         if self.reference is None:
             return None
         reference, found = self.reference, torch.zeros_like(rollout.logprobs)
+        host = on_host(rollout)
 
         def run() -> None:
-            for numbers in self.micro_batches(rollout):
-                rows = cut(rollout, numbers)
-                found[numbers, : rows.width] = reference.logprobs(rows, **self.distribution)
+            for numbers in self.micro_batches(host):
+                rows = cut(host, numbers)
+                here = (send(numbers, found.device), slice(rows.width))
+                found[here] = reference.logprobs(rows, **self.distribution)
 
-        self.while_memory_lasts(run, lambda: len(self.micro_batches(rollout)))
+        self.while_memory_lasts(run, lambda: len(self.micro_batches(host)))
         with weight_named(self.model):
             where = f"the reference in {self.place}"
             require_finite(found, rollout.completion_mask, rollout, where=where)
@@ -96,76 +102,98 @@ class RolloutUpdate(RewardValidation):
         the others. Rows from memory (`rl4bio.functional.replay`) join them under the same
         denominators.
         """
-        config = self.grpo
-        sampled = self._part(experience)
-        groups = self.groups_to_learn_from(experience)
-        parts, work = [sampled], [(experience.rollout, groups)]
-        learnt = torch.cat(self.micro_batches(experience.rollout, groups))
+        sampled = self._part(experience, self.groups_to_learn_from(experience))
+        parts = [sampled]
+        if experience.replayed is not None:
+            parts.append(self._part(experience.replayed, None))
+        window, share = self._window(parts)
+        sums: list[LossTerms] = []
+
+        def batches() -> list[tuple[Part, Tensor]]:
+            return [(part, numbers) for part in parts for numbers in self._numbers(part)]
+
+        def loss_of(batch: tuple[Part, Tensor]) -> Tensor:
+            terms = self._terms(*batch, window, is_first=first_pass)
+            sums.append(terms)
+            return terms.total
+
+        def one_pass() -> None:
+            del sums[done:]
+            self.optimizer_step_over(batches(), loss_of)
+
+        passes = self.grpo.updates_per_rollout
+        for first_pass in [True] + [False] * (passes - 1):  # noqa: B007
+            done = len(sums)
+            self.while_memory_lasts(one_pass, lambda: len(batches()))
+        self._look_back(sampled)
+        return mean_terms(sums, passes=passes, share=share)
+
+    def _numbers(self, part: Part) -> list[Tensor]:
+        """Row numbers of the micro-batches of a part."""
+        return self.micro_batches(part.host, part.groups)
+
+    def _window(self, parts: list[Part]) -> tuple[Window, float]:
+        """The denominators of an update over all ranks, and the share of sampled tokens in it.
+
+        Args:
+            parts: the sampled rows, and those from memory where there are some.
+        """
+        sampled, *remembered = parts
         mask = sampled.mask
+        learnt = torch.cat(self._numbers(sampled))
         counts = torch.stack([mask.sum(), mask[learnt].sum(), torch.zeros_like(mask.sum())]).float()
-        if (replayed := experience.replayed) is not None:
-            more = self._part(replayed)
-            parts.append(more)
-            work.append((replayed.rollout, None))
-            tokens = more.mask.sum()
-            counts += torch.stack([tokens, tokens, torch.full_like(tokens, len(more.mask))])
+        for part in remembered:
+            tokens = part.mask.sum()
+            counts += torch.stack([tokens, tokens, torch.full_like(tokens, len(part.mask))])
         num_tokens, num_learnt, more_rows = (self.global_sum(counts) / self.world_size).tolist()
         window = Window(
             num_rows=len(mask) + more_rows,
             num_tokens=num_tokens,
             max_tokens=self.rollout.max_completion_tokens,
         )
-        sums: list[LossTerms] = []
+        return window, num_learnt / num_tokens if num_tokens else 1.0
 
-        def loss_of(batch: tuple[Part, Tensor]) -> Tensor:
-            part, numbers = batch
-            rows = cut(part.experience.rollout, numbers)
-            here = (numbers, slice(rows.width))
-            logprobs, entropy = row_logprobs(
-                self.policy,
-                rows,
-                **self.distribution,
-                entropy_gradient=config.entropy_coef > 0,
-            )
-            with weight_named(self.model):
-                where = f"the policy in {self.place}"
-                rollout = part.experience.rollout
-                require_finite(logprobs.detach(), part.mask[here], rollout, numbers, where=where)
-            if first_pass:
-                part.old[here] = logprobs.detach()
-            reference = part.experience.ref_logprobs
-            tokens = TokenBatch(
-                logprobs=logprobs,
-                old_logprobs=part.old[here],
-                advantages=part.experience.advantages[numbers],
-                mask=part.mask[here],
-                ref_logprobs=None if reference is None else reference[here],
-                entropy=entropy,
-                correction=self._weights(part, here),
-            )
-            terms = grpo_loss(tokens, config, window)
-            sums.append(terms)
-            return terms.total
+    def _terms(self, part: Part, numbers: Tensor, window: Window, *, is_first: bool) -> LossTerms:
+        """The objective on a micro-batch; the first pass keeps its log-probabilities as the old.
 
-        def one_pass() -> None:
-            del sums[done:]
-            cuts = zip(parts, work, strict=True)
-            batches = [(part, n) for part, rows in cuts for n in self.micro_batches(*rows)]
-            self.optimizer_step_over(batches, loss_of)
+        Raises:
+            NonFiniteError: a log-probability is not finite; names the prompt.
+        """
+        rollout = part.experience.rollout
+        rows = cut(part.host, numbers)
+        numbers = send(numbers, part.mask.device)
+        here = (numbers, slice(rows.width))
+        logprobs, entropy = row_logprobs(
+            self.policy,
+            rows,
+            **self.distribution,
+            entropy_gradient=self.grpo.entropy_coef > 0,
+        )
+        with weight_named(self.model):
+            where = f"the policy in {self.place}"
+            require_finite(logprobs.detach(), part.mask[here], rollout, numbers, where=where)
+        if is_first:
+            part.old[here] = logprobs.detach()
+        reference = part.experience.ref_logprobs
+        tokens = TokenBatch(
+            logprobs=logprobs,
+            old_logprobs=part.old[here],
+            advantages=part.experience.advantages[numbers],
+            mask=part.mask[here],
+            ref_logprobs=None if reference is None else reference[here],
+            entropy=entropy,
+            correction=self._weights(part, here),
+        )
+        return grpo_loss(tokens, self.grpo, window)
 
-        for first_pass in [True] + [False] * (config.updates_per_rollout - 1):  # noqa: B007
-            done = len(sums)
-            self.while_memory_lasts(
-                one_pass, lambda: sum(len(self.micro_batches(*rows)) for rows in work)
-            )
-        first = self.micro_batches(experience.rollout, groups)[0]
+    def _look_back(self, sampled: Part) -> None:
+        """Refuse an update that has destroyed the policy; log how far apart two kernels are."""
+        first, rollout = self._numbers(sampled)[0], sampled.experience.rollout
         if self.rate_is_new:
-            self.check_update(cut(experience.rollout, first), sampled.old[first])
+            self.check_update(cut(sampled.host, first), sampled.old[first])
         if self.rollout.samples_apart:
-            gap = (sampled.old - experience.rollout.logprobs).abs()[first][mask[first]]
+            gap = (sampled.old - rollout.logprobs).abs()[first][sampled.mask[first]]
             self.log_means({"train/sampling_gap_nats": (float(gap.sum()), float(gap.numel()))})
-        share = num_learnt / num_tokens if num_tokens else 1.0
-        return mean_terms(sums, passes=config.updates_per_rollout, share=share)
 
     def check_update(self, rows: Rows, old: Tensor) -> None:
         """Refuse an update that makes what was just sampled unlikely; by a forward of some rows."""
@@ -175,12 +203,13 @@ class RolloutUpdate(RewardValidation):
         before, after = -old[:, : rows.width][mask].sum(), -logprobs[mask].sum()
         self.check_survival(float(before), float(after), float(mask.sum()))
 
-    def _part(self, experience: Experience) -> Part:
+    def _part(self, experience: Experience, groups: list[int] | None) -> Part:
         rollout = experience.rollout
         mask = rollout.completion_mask
         if self.grpo.mask_truncated:
             mask = mask & ~rollout.truncated.unsqueeze(-1)
-        return Part(experience=experience, mask=mask, old=torch.zeros_like(rollout.logprobs))
+        old = torch.zeros_like(rollout.logprobs)
+        return Part(experience=experience, host=on_host(rollout), mask=mask, old=old, groups=groups)
 
     def _weights(self, part: Part, here: tuple[Tensor, slice]) -> Tensor | None:
         """What the policy terms of some rows are multiplied by, float [n, c]; None = 1."""

@@ -23,6 +23,7 @@ from rl4bio.chem.features import FEATURE_SETS, RDKIT_VERSION, domain_bits
 from rl4bio.chem.identity import parent_molecule
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.errors import DataError, MissingPackageError, ModelError
+from rl4bio.files.text_files import bounded_bytes
 from rl4bio.predictors.own_engines import (
     Member,
     check_features,
@@ -101,8 +102,6 @@ def save_own_model(
         ModelError: the model does not run on the features, or does not give such an output.
         MissingPackageError: what runs the model is not installed.
     """
-    from safetensors.numpy import save
-
     molecules = _training_molecules(training, values)
     models = list(model) if isinstance(model, list | tuple) else [model]
     if not models:
@@ -128,8 +127,20 @@ def save_own_model(
         "targets": _ranges(values, columns),
     }
     domain = domain_bits([parent_molecule(molecule) for molecule in molecules])
+    _probe(document, [data for data, _ in forms], domain)
+    _write(Path(folder), document, [data for data, _ in forms], domain)
+
+
+def _probe(document: dict[str, Any], files: Sequence[bytes], domain: Any) -> None:
+    """Keep what the models say of the probes, by which a later reader checks that they run alike.
+
+    Raises:
+        ModelError: they do not run on the features.
+        MissingPackageError: what runs them is not installed.
+    """
+    features = document["features"]
     try:
-        members = _members(document, [data for data, _ in forms])
+        members = _members(document, files)
         for name, target in _targets(document, members, domain).items():
             found = [one.affinity for one in target.predict([read_smiles(p) for p in PROBES])]
             document["targets"][name]["probe_values"] = found
@@ -141,8 +152,14 @@ def save_own_model(
             f"the model does not run on {features or 'molecules'}{width} or has no such output: "
             f"{_said(error)}"
         ) from error
-    with new_folder(Path(folder)) as building:
-        for name, (data, _) in zip(names, forms, strict=True):
+
+
+def _write(folder: Path, document: dict[str, Any], files: Sequence[bytes], domain: Any) -> None:
+    """A folder of a predictor: the models, the training molecules and their description."""
+    from safetensors.numpy import save
+
+    with new_folder(folder) as building:
+        for name, data in zip(document["models"], files, strict=True):
             (building / name).write_bytes(data)
         (building / DOMAIN).write_bytes(save({"domain": domain}))
         (building / DESCRIPTION).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
@@ -191,7 +208,7 @@ def read_own_model(folder: Path, *, name: str) -> Predictor:
     from safetensors.numpy import load
 
     try:
-        files = {file: (folder / file).read_bytes() for file in (DESCRIPTION, DOMAIN)}
+        files = {file: bounded_bytes(folder / file, MAX_BYTES) for file in (DESCRIPTION, DOMAIN)}
         document = json.loads(files[DESCRIPTION])
         if (document["format"], document["version"]) != (FORMAT, VERSION):
             raise ValueError(f"is of another format than {FORMAT} {VERSION}")
@@ -221,9 +238,7 @@ def read_own_model(folder: Path, *, name: str) -> Predictor:
 def _model_bytes(folder: Path, name: str) -> bytes:
     if _MODEL_NAME.fullmatch(name) is None:
         raise ValueError(f"models: {name!r} is no name of a model")
-    if (folder / name).stat().st_size > MAX_BYTES:
-        raise ValueError(f"{name} has more than {MAX_BYTES:,} bytes")
-    return (folder / name).read_bytes()
+    return bounded_bytes(folder / name, MAX_BYTES)
 
 
 def _members(document: Mapping[str, Any], models: Sequence[bytes]) -> list[Member]:

@@ -22,6 +22,8 @@ from rl4bio.chem.features import FEATURE_SETS, RDKIT_VERSION
 from rl4bio.chem.reading import read_smiles
 from rl4bio.errors import ModelError
 from rl4bio.files.assets import PREFIX, asset, is_asset, shipped, shipped_text
+from rl4bio.files.model_folder import PICKLES
+from rl4bio.files.text_files import bounded_bytes
 from rl4bio.predictors.forest import ARRAYS, Forest
 from rl4bio.predictors.own_model import is_own_model, read_own_model
 from rl4bio.predictors.predictor import Predictor, Target
@@ -41,7 +43,7 @@ PROBES = (
     "CCO",
 )
 """Molecules whose predictions are stored, to see that a predictor still gives the same numbers."""
-_PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".sav")
+_PICKLES = (*PICKLES, ".sav")
 
 
 def save_predictor(target: Path, targets: Mapping[str, Target], *, card: str, report: Any) -> None:
@@ -178,7 +180,7 @@ def read_predictor(folder: Path, *, name: str = "") -> Predictor:
 def _read_description(folder: Path, name: str) -> tuple[dict[str, Any], Any]:
     path = folder / DESCRIPTION
     try:
-        data = _bytes(path)
+        data = bounded_bytes(path, MAX_BYTES)
         document = json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
@@ -198,19 +200,13 @@ def _read_numbers(folder: Path, name: str, digest: Any) -> dict[str, Any]:
     from safetensors.numpy import load
 
     try:
-        data = _bytes(folder / NUMBERS)
+        data = bounded_bytes(folder / NUMBERS, MAX_BYTES)
         digest.update(data)
         return dict(load(data))
     except (OSError, ValueError, SafetensorError, KeyError) as error:
         raise ModelError(
             f"{name}: {NUMBERS} cannot be read ({error}); copy the folder again"
         ) from error
-
-
-def _bytes(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"has more than {MAX_BYTES:,} bytes")
-    return path.read_bytes()
 
 
 def _narrow(array: NDArray[Any]) -> NDArray[Any]:

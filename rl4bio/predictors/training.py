@@ -17,6 +17,7 @@ from rl4bio.chem.reading import Molecule
 from rl4bio.errors import DataError, MissingPackageError
 from rl4bio.predictors.forest import Forest, ForestBuilder
 from rl4bio.predictors.predictor import Target
+from rl4bio.sections.checks import at_least
 
 FEATURES = "counts-1"
 FEWEST_MOLECULES = 20
@@ -45,11 +46,9 @@ class TreeOptions:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("members", "trees", "min_leaf_molecules", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least 1")
-        if self.leaves < 2:
-            raise ValueError(f"leaves: got {self.leaves}, needs at least 2")
+        at_least(1, members=self.members, trees=self.trees, threads=self.threads)
+        at_least(1, min_leaf_molecules=self.min_leaf_molecules)
+        at_least(2, leaves=self.leaves)
 
 
 def train_target(

@@ -11,7 +11,7 @@ from rl4bio.chem.states import batch_states, same_key
 from rl4bio.rewards.combine import WeightedRewards, weighted_total
 from rl4bio.rewards.memory.ledger import Ledger
 from rl4bio.sections import DiversityConfig, MoleculesConfig, RunConfig
-from rl4bio.types import MoleculeState, Sample, Scorer, ScoreTable
+from rl4bio.types import MoleculeState, RememberingScorer, Sample, Scorer, ScoreTable
 
 if TYPE_CHECKING:
     from rl4bio.chem.reading import Molecule
@@ -53,7 +53,7 @@ def row_states(
     return [state if asks_for_molecule(sample) else "other" for state, sample in pairs]
 
 
-class RepeatGuard:
+class RepeatGuard(RememberingScorer):
     """A `Scorer` around another: a repeated molecule gets a total of 0, or less if it was less.
 
     Where rewards of the text stand beside those of molecules, such as `structure`, it keeps what
@@ -67,14 +67,17 @@ class RepeatGuard:
         section: what repeats are worth, and how many molecules may be scored.
     """
 
+    scorer: WeightedRewards
+
     def __init__(self, scorer: WeightedRewards, section: MoleculesConfig) -> None:
-        self.scorer = scorer
+        super().__init__(scorer)
         self.section = section
         self.seen: set[int] = set()
         """Keys of the valid molecules of earlier calls."""
         self._latest: set[int] = set()
         """Of the calls since they were shared."""
         self.ledger = None if section.max_calls is None else Ledger(section.max_calls)
+        self.communicates = self.ledger is not None
         wanted = section.diversity
         self.diversity = None if wanted is None else _diversity_filter(wanted)
 
@@ -107,11 +110,6 @@ class RepeatGuard:
         """Have one budget with other processes; see `Ledger.join`."""
         if self.ledger is not None:
             self.ledger.join(gather, rank)
-
-    @property
-    def communicates(self) -> bool:
-        """Whether scoring needs every process at once."""
-        return self.ledger is not None
 
     @property
     def memories(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from rl4bio.signals import Terminated
+from rl4bio.process.signals import Terminated
 
 
 def start(command: list[str], group: str) -> int:

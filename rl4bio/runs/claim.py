@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rl4bio.config.load import config_dict
 from rl4bio.config.yaml_reader import dump_yaml
@@ -13,10 +12,7 @@ from rl4bio.errors import StorageError
 from rl4bio.runs.log import first_process
 from rl4bio.runs.paths import with_absolute_paths
 from rl4bio.sections import RunConfig
-from rl4bio.storage import RunFolder, require_free_space
-
-if TYPE_CHECKING:
-    from rl4bio.modules.policy import Policy
+from rl4bio.storage import RunFolder
 
 
 def nothing_to_do(config: RunConfig, arguments: argparse.Namespace) -> str:
@@ -73,18 +69,15 @@ def check_writable(folder: Path, option: str = "output_dir") -> None:
         raise StorageError(f"{place}: cannot be written; choose another {option}")
 
 
-def check_room(config: RunConfig, policy: Policy) -> None:
-    """Refuse a run whose checkpoints and model will not fit on the disk.
-
-    A checkpoint has the trained weights and two moments of each in float32; one more than are kept
-    is on the disk while it is written.
+def check_target(path: Path, option: str = "--output") -> None:
+    """Refuse a file to write whose folder is missing or takes none, before anything is computed.
 
     Raises:
-        StorageError: says how much is free and how much is needed.
+        StorageError: names the folder.
     """
-    trained = 4 * sum(p.numel() for p in policy.trainable_parameters())
-    checkpoints = (config.trainer.keep_checkpoints + 1) * 3 * trained
-    require_free_space(nearest(Path(config.output_dir)), checkpoints + trained)
+    if not path.parent.is_dir():
+        raise StorageError(f"{path}: the folder does not exist; create {path.parent}")
+    check_writable(path.parent, option)
 
 
 def nearest(folder: Path) -> Path:

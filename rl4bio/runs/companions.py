@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import EXIT_RANK_FAILURE, RankError, Rl4bioError
-from rl4bio.signals import stopped_by
+from rl4bio.process.signals import stopped_by
 from rl4bio.text.redaction import mask_secrets
 
 LOOK_S = 1.0
@@ -71,6 +71,7 @@ class Companions(threading.Thread):
         self._number = 0
 
     def run(self) -> None:
+        """Look at the others until one has failed or this process is done, then end it."""
         while not self.finished.wait(LOOK_S):
             failure = self.look()
             if failure is not None:
@@ -197,7 +198,7 @@ def together(
             plain = isinstance(error, Rl4bioError) and not isinstance(error, RankError)
             first = _company.first_failure(
                 exit_code_of(error),
-                getattr(error, "kind", "internal"),
+                error.kind if isinstance(error, Rl4bioError) else "internal",
                 mask_secrets(str(error)) or type(error).__name__,
                 plain=plain or stopped_by(error) is not None,
             )

@@ -151,7 +151,7 @@ def summarize_run(
         **({"start": started} if started else {}),
         "steps": module.iteration,
         "prompts": module.draws,
-        "warnings": getattr(module, "warnings", []),
+        "warnings": module.warnings,
         "seconds": round(seconds, 1),
         "window_steps": WINDOW,
         "first": {name: mean(rows[:WINDOW], name) for name in names},

@@ -27,6 +27,7 @@ class TerminalHandler(logging.StreamHandler[TextIO]):
     """Lines on stderr, above a progress line that is drawn there."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write above the progress line."""
         with aside():
             super().emit(record)
 
@@ -55,6 +56,7 @@ class MaskedFormatter(logging.Formatter):
     """Lines without secrets, those of libraries and tracebacks too."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one text, masked and cut."""
         return mask_secrets(super().format(record))[:MAX_RECORD]
 
 

@@ -10,8 +10,8 @@ import torch
 from rl4bio.engine.cpu.weights import private_bytes
 from rl4bio.engine.kernels import engine_kernels
 from rl4bio.hardware import Capability, Card, Decision, lowest_capability, resolve_precision
-from rl4bio.host_memory import available_bytes, release_memory, resident_bytes
 from rl4bio.modules.policy import Policy
+from rl4bio.process.memory import available_bytes, release_memory, resident_bytes
 from rl4bio.runs.activations import (
     activation_bytes,
     rows_of,

@@ -135,18 +135,17 @@ def log_kernel(policy: Policy, device: torch.device) -> None:
 
 def bind_corpus(corpus: Corpus, policy: Policy) -> None:
     """Tell a corpus what the policy can read: its tokens, its positions, its conditions."""
+    from rl4bio.modules.conditions import Conditioning
+
     if begun := begun_answer(corpus, policy):
         log.info("%s", begun)
-    start = policy.tokenizer.bos_token_id is not None
-    positions = policy.max_positions
-    if scaffold_tokens := getattr(policy.model.config, "scaffold_length", 0):
-        corpus.scaffold_limit = scaffold_tokens
-    corpus.bind(
-        policy.tokenizer.get_vocab(),
-        max_tokens=None if positions is None else positions - start,
-    )
-    wanted = getattr(policy.model.config, "property_names", None)
-    given = corpus.conditions
+    start, positions = policy.tokenizer.bos_token_id is not None, policy.max_positions
+    asked = Conditioning.of(policy.model.config)
+    if asked.scaffold_length:
+        corpus.scaffold_limit = asked.scaffold_length
+    longest = None if positions is None else positions - start
+    corpus.bind(policy.tokenizer.get_vocab(), max_tokens=longest)
+    wanted, given = asked.property_names, corpus.conditions
     if wanted and given is not None and [name.lower() for name in wanted] != given:
         raise DataError(
             f"data.options.properties: the model is conditioned on {', '.join(wanted)}, in this "
@@ -219,7 +218,7 @@ def scores_molecules(module: PolicyModule) -> bool:
     """Whether the rewards of a run read its completions as molecules."""
     from rl4bio.rewards.repeats import RepeatGuard
 
-    return isinstance(getattr(module, "scorer", None), RepeatGuard)
+    return isinstance(module.scorer, RepeatGuard)
 
 
 def check_callbacks(config: RunConfig) -> list[Any]:
@@ -265,8 +264,7 @@ def build_callbacks(
         deadline_s=config.trainer.stop_deadline_s,
         run=folder.identity,
     )
-    chosen = check_callbacks(config)
-    named = {part.name for part in config.callbacks}
+    chosen, named = check_callbacks(config), {part.name for part in config.callbacks}
     usual: dict[str, dict[str, Any]] = {"learning_check": {}}
     keep = {"keep_steps": config.logging.keep_steps}
     if molecules:

@@ -40,10 +40,12 @@ class KnownRanks(ClusterEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
+        """Yes: Lightning must start none."""
         return True
 
     @property
     def main_address(self) -> str:
+        """Where the first process listens."""
         if self.launch.launcher == "slurm" and "MASTER_ADDR" not in os.environ:
             hosts = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST")
             return SLURMEnvironment.resolve_root_node_address(hosts or "127.0.0.1")
@@ -51,30 +53,36 @@ class KnownRanks(ClusterEnvironment):
 
     @property
     def main_port(self) -> int:
+        """On which port; of Slurm from the number of the job, as Lightning does."""
         if "MASTER_PORT" in os.environ:
             return int(os.environ["MASTER_PORT"])
         return 15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])
 
     @staticmethod
     def detect() -> bool:
+        """No: it is given, never looked for."""
         return False  # given, never looked for
 
     def world_size(self) -> int:
+        """Processes of the run."""
         return self.launch.world
 
     def set_world_size(self, size: int) -> None:
-        pass
+        """Nothing: the launcher has numbered them."""
 
     def global_rank(self) -> int:
+        """Of this process among all."""
         return self.launch.rank
 
     def set_global_rank(self, rank: int) -> None:
-        pass
+        """Nothing: the launcher has numbered them."""
 
     def local_rank(self) -> int:
+        """Among those of its machine."""
         return self.launch.local_rank
 
     def node_rank(self) -> int:
+        """Of its machine."""
         return self.launch.node_rank
 
 

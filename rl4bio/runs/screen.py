@@ -22,6 +22,7 @@ class LastingStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
+        """Write, or count as written what goes nowhere."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -29,6 +30,7 @@ class LastingStream:
             return len(text)
 
     def flush(self) -> None:
+        """Flush, while there is an other end."""
         try:
             self._stream.flush()
         except OSError as error:

@@ -16,7 +16,7 @@ from rl4bio.files.text_files import read_text
 from rl4bio.text.redaction import cell_text, shown
 from rl4bio.types import Sample
 
-KINDS = tuple(name for name, kind in kinds.KINDS.items() if kind.is_therapeutic)
+KINDS = tuple(name for name, kind in kinds.KINDS.items() if kind.asks)
 """Of therapeutic tasks; a line that names one is read by `therapeutic_sample`."""
 
 
@@ -146,9 +146,8 @@ def therapeutic_sample(row: Row) -> tuple[Sample, str]:
             raise DataError(f"{row.place}: {name} is {_given(row, name)}; expected {expected}")
         given[name] = fields[name]
     target = _text(row, "target") if fields.get("target") is not None else None
-    sample = Sample(uid=_uid(row), prompt="", target=target, extra=given)
-    sample.extra = kinds.KINDS[fields["kind"]].asked.of(sample)
-    return sample, _text(row, "completion")
+    extra = kinds.KINDS[fields["kind"]].asked.taken(given)
+    return Sample(uid=_uid(row), prompt="", target=target, extra=extra), _text(row, "completion")
 
 
 def _is_text(value: Any) -> bool:

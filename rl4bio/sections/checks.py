@@ -36,6 +36,13 @@ def not_negative(section: str, obj: Any, *names: str) -> None:
         require(ok, f"{section}.{name}", f"got {value}, needs a number of at least 0")
 
 
+def at_least(least: float, **options: float | None) -> None:
+    """Raise a ValueError that starts with the option unless each is None or so large."""
+    for name, value in options.items():
+        if value is not None and not value >= least:
+            raise ValueError(f"{name}: got {value}, needs at least {least}")
+
+
 def http_address(key: str, url: str, *, example: str, instead: str) -> None:
     """Raise a ConfigError where a text is no address of an HTTP service, or holds a password.
 

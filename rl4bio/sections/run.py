@@ -191,10 +191,12 @@ class RewardConfig(PartConfig):
 
     @property
     def skips(self) -> bool:
+        """Whether a completion that fails counts as not scored."""
         return bool(self.on_error == "skip")
 
     @property
     def retries(self) -> int:
+        """How often one that fails is scored again."""
         return int(self.on_error["retries"]) if isinstance(self.on_error, dict) else 0
 
     def __post_init__(self) -> None:

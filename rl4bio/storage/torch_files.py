@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl4bio.errors import ModelError
+from rl4bio.files.text_files import endless
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +77,8 @@ def check_file(path: Path) -> None:
     Raises:
         ModelError: it is no PyTorch file, or its pickle names something that is not harmless.
     """
+    if endless(path):
+        raise ModelError(f"{path}: refused: is no plain file; give a .pt file")
     try:
         with path.open("rb") as stream:
             start = stream.read(MAX_PICKLE_BYTES)

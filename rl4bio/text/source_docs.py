@@ -36,6 +36,8 @@ class ClassDoc:
 
     doc: str
     fields: tuple[FieldDoc, ...]
+    handed_on: tuple[FieldDoc, ...] = ()
+    """Those that a subclass has too; of a class that is no dataclass without its own."""
 
 
 def sentence(text: str) -> str:
@@ -63,27 +65,18 @@ def class_doc(module: str, name: str, *, bases: bool = True) -> ClassDoc:
     fields: dict[str, FieldDoc] = {}
     for base in node.bases if bases else ():
         if isinstance(base, ast.Name) and (place := _place(module, base.id)) is not None:
-            fields |= {field.name: field for field in _inherited(*place)}
+            fields |= {field.name: field for field in class_doc(*place).handed_on}
     limits = _limits(node)
     for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             found = _field(module, statement, after, limits)
             if found is not None:
                 fields[found.name] = found
-    return ClassDoc(doc=ast.get_docstring(node) or "", fields=tuple(fields.values()))
-
-
-def _inherited(module: str, name: str) -> tuple[FieldDoc, ...]:
-    """The fields that a base hands on: its own annotations are fields if it is a dataclass."""
-    own = {
-        ast.unparse(statement.target)
-        for node in _tree(module).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-        if not any(ast.unparse(made).startswith("dataclass") for made in node.decorator_list)
-        for statement in node.body
-        if isinstance(statement, ast.AnnAssign)
-    }
-    return tuple(field for field in class_doc(module, name).fields if field.name not in own)
+    every = tuple(fields.values())
+    plain = not any(ast.unparse(made).startswith("dataclass") for made in node.decorator_list)
+    own = {ast.unparse(s.target) for s in node.body if isinstance(s, ast.AnnAssign) and plain}
+    handed_on = tuple(field for field in every if field.name not in own)
+    return ClassDoc(doc=ast.get_docstring(node) or "", fields=every, handed_on=handed_on)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import pytest
@@ -49,6 +49,9 @@ def rollout_of_four() -> Rollout:
 class StepModule(pl.LightningModule):
     """One parameter under manual optimisation; step k has `ref_logprobs[k]` and `rewards[k]`."""
 
+    updates_per_step, updating, scorer = 1, False, None
+    memories: ClassVar[dict[str, Any]] = {}
+
     def __init__(self, rewards: Sequence[Any], ref_logprobs: Sequence[float | None]) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -57,6 +60,7 @@ class StepModule(pl.LightningModule):
         self.ref_logprobs = list(ref_logprobs)
         self.autocast: list[bool] = []
         self.iteration = 0
+        self.warnings: list[dict[str, Any]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)

@@ -18,7 +18,7 @@ import torch
 from rl4bio.callbacks.checkpoint import RunCheckpoint
 from rl4bio.callbacks.checkpoint_state import load_trainable, random_states, set_random_states
 from rl4bio.errors import ModelError
-from rl4bio.signals import REPEAT_S, Terminated
+from rl4bio.process.signals import REPEAT_S, Terminated
 from rl4bio.storage import flatten_state, latest_checkpoint, load_checkpoint_folder, unflatten_state
 
 

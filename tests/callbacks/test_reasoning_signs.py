@@ -60,6 +60,7 @@ class Module:
 
     def __init__(self, policy: Policy, texts: Sequence[str]) -> None:
         self.policy = policy
+        self.scorer = self.unguarded
         self.texts = list(texts)
         self.prompts: list[list[int]] = []
         self.scored: list[tuple[str, str]] = []
@@ -118,7 +119,11 @@ def test_nothing_where_no_reward_is_asked_for_or_there_are_none(policy: Policy) 
     module = Module(policy, [])
     validate(ReasoningSigns(rewards=[]), module, [[sample("a", "option", "tags")]])
     validate(ReasoningSigns(rewards=["bin"]), module, [[sample("a", "option", "tags")]])
-    validate(ReasoningSigns(), SimpleNamespace(policy=policy), [[sample("a", "option", "tags")]])
+    validate(
+        ReasoningSigns(),
+        SimpleNamespace(policy=policy, scorer=None),
+        [[sample("a", "option", "tags")]],
+    )
     assert module.logged == {}
     assert module.prompts == []
 

@@ -21,7 +21,12 @@ from rl4bio.exports.cards import LONGEST, model_card, shorten
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("no_traces")
 
-LANGUAGE = ("rollout.max_completion_tokens=8", "grpo.group_size=2", "data.options.batch_size=1")
+LANGUAGE = (
+    "rollout.max_completion_tokens=8",
+    "grpo.group_size=2",
+    "data.options.batch_size=1",
+    "data.options.num_train=8",
+)
 MOLECULES = ("grpo.group_size=4", "grpo.updates_per_rollout=1")
 
 

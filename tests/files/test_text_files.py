@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rl4bio.errors import DataError
+from rl4bio.errors import DataError, Rl4bioError
 from rl4bio.files import text_files
-from rl4bio.files.text_files import read_bytes, read_text
+from rl4bio.files.rows import read_rows
+from rl4bio.files.text_files import bounded_bytes, read_bytes, read_text
+from rl4bio.storage.torch_files import read_tensors
 
 
 @pytest.mark.parametrize("name", ["a.csv", "A.CSV.GZ"])
@@ -53,6 +57,16 @@ def test_what_cannot_be_opened_names_the_option(tmp_path: Path, monkeypatch) -> 
         read_text(Path("none.csv"), option="data.options.source")
     with pytest.raises(DataError, match=r"cannot be read \(Is a directory\); check its name$"):
         read_text(tmp_path)
+
+
+@pytest.mark.parametrize("read", [read_text, read_rows, read_tensors])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """Nobody writes into it, so that opening it would never end."""
+    os.mkfifo(tmp_path / "rows.csv")
+    with pytest.raises(Rl4bioError, match="is no plain file"):
+        read(tmp_path / "rows.csv")
+    with pytest.raises(ValueError, match="is no plain file"):
+        bounded_bytes(tmp_path / "rows.csv", 10)
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

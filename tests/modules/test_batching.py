@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from rl4bio.functional.masking import pad_left, pad_right
-from rl4bio.host_memory import MAPPED_FROM
 from rl4bio.modules.batching import (
     cut,
     join_groups,
@@ -19,6 +18,7 @@ from rl4bio.modules.batching import (
     tokens_in_heap,
 )
 from rl4bio.modules.policy import Policy
+from rl4bio.process.memory import MAPPED_FROM
 from rl4bio.types import Rollout, Sample, Scores
 
 PROMPTS = [5, 2, 9]

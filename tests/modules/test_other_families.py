@@ -12,11 +12,11 @@ import torch
 import transformers as hf
 
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
+from rl4bio.files.model_errors import reading
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.dropout import dropout_is_active, switch_off_dropout
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.loading import load_policy
-from rl4bio.modules.locate import reading
 from rl4bio.modules.logprobs import row_logprobs
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.rollout import check_positions, sample_completions

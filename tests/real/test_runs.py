@@ -58,6 +58,7 @@ def arguments(real_model: Callable[[str], Path], shared_data: Path, tmp_path: Pa
             own += [
                 f"data.options.source={source}",
                 "data.options.val_size=4",
+                "stages=[]",
                 "rollout.max_prompt_tokens=300",
             ]
         else:

@@ -10,17 +10,9 @@ import pytest
 
 from tests.test_faults import forks
 
-PLUGIN = '''
-import os
-import random
-import time
+REWARD = '''
 from dataclasses import dataclass
-from pathlib import Path
 
-import lightning.pytorch as pl
-import torch
-
-from rl4bio.callbacks import CALLBACKS
 from rl4bio.rewards import REWARDS, Reward
 
 
@@ -31,6 +23,21 @@ class Letters(Reward):
 
     def score(self, completion, sample):
         return completion.count("e") / max(1, len(completion)) + len(completion) / 1000
+'''
+"""A plugin that imports nothing heavy, so that a process for it starts quickly."""
+
+PLUGIN = (
+    REWARD
+    + '''
+import os
+import random
+import time
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+
+from rl4bio.callbacks import CALLBACKS
 
 
 @CALLBACKS.register("gambler")
@@ -47,6 +54,7 @@ class Gambler(pl.Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         module.log("gambler", torch.rand(()) + random.random())
+
 
 @CALLBACKS.register("slow")
 @dataclass(eq=False)
@@ -66,6 +74,7 @@ class Slow(pl.Callback):
     def on_validation_start(self, trainer, module):
         self.wait("on_validation_start", module)
 '''
+)
 
 CONFIG = """
 name: trial

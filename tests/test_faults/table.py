@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.conftest import build_model, build_tokenizer
 from tests.test_faults import forks
 from tests.test_faults.conftest import CONFIG, PLUGIN
-from tests.test_faults.test_kills import LONG_KINDS, kinds
+from tests.test_faults.test_kills import LONG_KINDS, kinds, places
 
 Fit = Callable[..., forks.Ended]
 Row = tuple[str, int, int, str]
@@ -38,45 +38,56 @@ def kills(fit: Fit, runs: Path, rng: random.Random, count: int) -> Row:
         assert whole.code == 0, whole.err
         wanted[kind] = forks.truth(runs / name)
         operations[kind] = whole.operations
+    killed = 0
     for number in range(count):
         kind = rng.choice(list(known))
         folder = runs / "parts"
         shutil.rmtree(folder, ignore_errors=True)
-        places = [rng.randrange(1, operations[kind]) for _ in range(rng.randint(1, 4))]
+        drawn = places(rng, operations[kind], most=4)
         command = ["name=parts", *known[kind], "--resume"]
-        codes = [fit(*command, kill_at=n, count_in=folder).code for n in places]
+        codes = [fit(*command, kill_at=n, count_in=folder).code for n in drawn]
         ended = fit(*command)
+        killed += codes.count(137)
         same = forks.differences(wanted[kind], forks.truth(folder))
         if set(codes) <= {0, 137} and ended.code == 0 and not same:
             held += 1
         else:
-            notes.append(f"{kind} {places}: {codes} {ended.code} {same[:3]}")
+            notes.append(f"{kind} {drawn}: {codes} {ended.code} {same[:3]}")
         tell("kills", number + 1, held)
-    return "kill -9, resumed: byte-equal", held, count, "; ".join(notes[:3])
+    notes.insert(0, f"{killed} kills")
+    return "kill -9, resumed: byte-equal", held, count, "; ".join(notes[:4])
 
 
 def signals(fit: Fit, runs: Path, rng: random.Random, count: int) -> Row:
-    """SIGTERM at a random time, loading and saving included; then resumed."""
-    assert fit("name=whole").code == 0
-    wanted, held, slowest = forks.truth(runs / "whole"), 0, 0.0
+    """SIGTERM at a random moment of a run, loading and saving included; then resumed."""
+    whole = fit("name=whole")
+    assert whole.code == 0, whole.err
+    wanted, codes, held, slowest = forks.truth(runs / "whole"), [], 0, 0.0
     for number in range(count):
         shutil.rmtree(runs / "parts", ignore_errors=True)
+        moment = rng.uniform(0.02, whole.seconds)
 
-        def send(child: int) -> None:
-            time.sleep(rng.uniform(0.05, 2.5))
+        def send(child: int, moment: float = moment) -> None:
+            time.sleep(moment)
             os.kill(child, signal.SIGTERM)
 
         ended = fit("name=parts", signals=send)
         again = fit("name=parts", "--resume")
         same = not forks.differences(wanted, forks.truth(runs / "parts"))
         held += ended.code in (0, 143) and again.code == 0 and same and ended.seconds <= 30
+        codes.append(ended.code)
         slowest = max(slowest, ended.seconds)
         tell("signals", number + 1, held)
-    return "SIGTERM: 143 (or done), resumed byte-equal", held, count, f"slowest {slowest:.1f} s"
+    note = f"{codes.count(143)} at 143, {codes.count(0)} had ended; slowest {slowest:.1f} s"
+    return "SIGTERM: 143 (or done), resumed byte-equal", held, count, note
+
+
+HANGS = ("loop", "regex", "sleep", "socket", "child", "daemon", "segfault")
+"""What a reward does; the words of its plugin."""
 
 
 def hangs(runs: Path, count: int) -> Row:
-    """Completions on which a reward loops, sleeps, waits for a child or leaves a daemon."""
+    """Completions on which a reward loops (in Python, in C), waits for ever or crashes."""
     from rl4bio.config.plugins import import_plugins
     from rl4bio.rewards.combine import WeightedRewards
     from rl4bio.sections import RewardConfig
@@ -90,7 +101,7 @@ def hangs(runs: Path, count: int) -> Row:
     scorer = WeightedRewards.from_config([config])
     held, slowest = 0, 0.0
     for number in range(count):
-        word = ("loop", "sleep", "daemon", "segfault")[number % 4]
+        word = HANGS[number % len(HANGS)]
         started = time.monotonic()
         values = scorer([word, "abc"], [Sample(uid="1", prompt="")] * 2).parts["guest"]
         taken = time.monotonic() - started

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_faults.conftest import REWARD
 from tests.test_faults.forks import Ended, differences, truth
 from tests.tiny_molgpt import tiny_molgpt
 
@@ -26,14 +27,41 @@ KINDS: dict[str, list[str]] = {
         "callbacks=[]",
     ],
 }
-LONG_KINDS = {**KINDS, "a reward as a guest": ["rewards=[{name: letters, isolation: process}]"]}
-"""Those of `make test-faults`; a guest takes seconds to start."""
+GUEST = [
+    "plugins=[LETTERS]",
+    "rewards=[{name: letters, isolation: process}]",
+    "callbacks=[]",
+]
+LONG_KINDS = {**KINDS, "a reward as a guest": GUEST}
+"""Those of `make test-faults`; a guest takes a while to start."""
 
 
 def kinds(base: Path, found: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The kinds with a tiny MolGPT, which is written to `base`."""
+    """The kinds with a tiny MolGPT, which is written to `base`, and a plugin beside it."""
     tiny_molgpt(base)
-    return {kind: [c.replace("MOLGPT", str(base)) for c in found[kind]] for kind in found}
+    letters = base.with_name("letters.py")
+    letters.write_text(REWARD)
+    places = {"MOLGPT": str(base), "LETTERS": str(letters)}
+
+    def placed(change: str) -> str:
+        for word, place in places.items():
+            change = change.replace(word, place)
+        return change
+
+    return {kind: [placed(change) for change in found[kind]] for kind in found}
+
+
+def places(rng: random.Random, operations: int, most: int) -> list[int]:
+    """Before which file operations of a run, and of each that takes it up, it is killed.
+
+    A run that is taken up has at least the operations that were not reached, so each kill happens.
+    """
+    drawn: list[int] = []
+    for _ in range(rng.randint(1, most)):
+        left = operations - sum(drawn)
+        if left > 1:
+            drawn.append(rng.randrange(1, left))
+    return drawn
 
 
 @pytest.fixture(scope="module")

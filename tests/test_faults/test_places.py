@@ -32,4 +32,5 @@ def test_no_room_for_the_checkpoints(fit: Callable[..., Ended], tmp_path: Path) 
     ended = fit("trainer.keep_checkpoints=1000000000")
     assert ended.code == 7, ended.err
     assert "GB free, the run needs" in ended.err
+    assert LOADED not in ended.err
     assert not (tmp_path / "runs").exists()

@@ -81,10 +81,12 @@ class MLflowRun(Logger):
 
     @property
     def name(self) -> str:
+        """Of the experiment."""
         return self.experiment_name
 
     @property
     def version(self) -> str:
+        """The id of the run."""
         return self.run_id
 
     @rank_zero_only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import netrc
@@ -150,8 +151,11 @@ def end_wandb(logger: WandbLogger, status: str) -> None:
     if experiment is not None and hasattr(experiment, "finish"):
         folder, offline = Path(experiment.dir).parent, bool(getattr(experiment, "offline", False))
         code = 0 if status == "FINISHED" else 1
-        attempt = getattr(logger, "attempt", lambda call, **named: call(**named))
-        attempt(experiment.finish, exit_code=code)
+        finish = functools.partial(experiment.finish, exit_code=code)
+        if isinstance(logger, WandbRun):
+            logger.attempt(finish)
+        else:
+            finish()
         logger._experiment = None
         if offline:
             print(

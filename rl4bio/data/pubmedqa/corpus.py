@@ -16,6 +16,7 @@ from rl4bio.data.pubmedqa.records import PubMedQAItem, Record, is_official_test,
 from rl4bio.errors import DataError
 from rl4bio.files.folders import data_files
 from rl4bio.files.sources import files_of_one_kind, find_rows
+from rl4bio.sections.checks import at_least
 from rl4bio.text.abstracts import Abstract
 from rl4bio.text.sentences import chat, sentences
 from rl4bio.types import Prompt, Sample
@@ -60,8 +61,7 @@ class PubMedQACorpus(QuestionCorpus):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_limits(max_train=self.max_train, max_test=self.max_test)
-        if self.val_size < 0:
-            raise ValueError(f"val_size: got {self.val_size}, needs at least 0")
+        at_least(0, val_size=self.val_size)
         if not 0 < self.test_fraction < 1:
             raise ValueError(f"test_fraction: got {self.test_fraction}, needs a number in (0, 1)")
         if not self.source.strip():

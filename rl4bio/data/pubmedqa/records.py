@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from rl4bio.answers.verdict import LABELS
 from rl4bio.files.cells import NO_VALUE, as_text, checked_text, spelled_out
 from rl4bio.files.rows import Row, raise_problems
 from rl4bio.text.abstracts import Abstract
 from rl4bio.text.redaction import shown
 
-LABELS = ("yes", "no", "maybe")
 _FLOAT_ID = re.compile(r"^(\d+)\.0$")
 """An id as tables write it that hold a column of ids with gaps as numbers."""
 

@@ -23,6 +23,7 @@ from typing import ClassVar, Literal
 
 from rl4bio.data.base import QuestionCorpus, Split
 from rl4bio.data.pubmedqa.instructions import DIRECT_SYSTEM, TAGS_SYSTEM, qa_user
+from rl4bio.data.synthetic.trials_wordings import WORDINGS, Finding
 from rl4bio.data.synthetic.trials_words import (
     COMPARATORS,
     CONDITIONS,
@@ -33,9 +34,8 @@ from rl4bio.data.synthetic.trials_words import (
     HIGHER_BETTER,
     INTERVENTIONS,
     LOWER_BETTER,
-    WORDINGS,
-    Finding,
 )
+from rl4bio.sections.checks import at_least
 from rl4bio.text.sentences import chat
 from rl4bio.types import Extra, Sample
 
@@ -236,9 +236,7 @@ class TrialsCorpus(QuestionCorpus):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("num_train", "num_val", "num_test"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"{key}: got {getattr(self, key)}, needs at least 0")
+        at_least(0, num_train=self.num_train, num_val=self.num_val, num_test=self.num_test)
         if not self.wordings or not self.test_wordings:
             raise ValueError("wordings, test_wordings: need at least one wording each")
         low_high = self.distractors

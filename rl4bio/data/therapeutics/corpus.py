@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.bins import bin_of, bin_text
 from rl4bio.answers.forms import TAGS
 from rl4bio.answers.kinds import KINDS
@@ -116,8 +117,8 @@ class TherapeuticsCorpus(QuestionCorpus):
     def stratum(self, sample: Sample) -> str:
         if not self.balance:
             return ""
-        option = sample.extra.get("kind") == "option"
-        return f"{sample.extra.get('task')}/{sample.target if option else ''}"
+        asked = Asked.of(sample)
+        return f"{asked.task}/{sample.target if asked.kind == 'option' else ''}"
 
     def _templates(self) -> list[Template]:
         """The template of every entry of `tasks`.
@@ -223,40 +224,37 @@ class TherapeuticsCorpus(QuestionCorpus):
         """An item as text; one of the test split gets no demonstration.
 
         Args:
-            record: of any task.
+            record: of any task, in the split.
             facts: of the task's training items.
-            split: of the item.
         """
-        template = record.template
-        target: str | None = record.answer
-        answer = record.answer
-        special: dict[str, Any] = {}
-        if template.kind == "option":
-            special = {"options": template.options, "class_share": facts.class_share}
-            answer = f"({target})"
-        elif template.kind == "bin":
-            target = answer = bin_text(bin_of(record.value, **facts.scale))
-            special = {"label": record.value, "scale": facts.scale, "constant": facts.constant}
-        elif template.kind == "design":
-            target = None
-        imitated = split != "test" and answer
+        template, kind, target = record.template, KINDS[record.template.kind], record.answer
+        if template.kind == "bin":
+            target = bin_text(bin_of(record.value, **facts.scale))
+        known = {
+            "task": template.task,
+            "kind": template.kind,
+            "answer_form": "tags" if self.form == "tags" else "plain",
+            "inputs": record.inputs,
+            "input": record.input,
+            "options": template.options,
+            "class_share": facts.class_share,
+            "label": record.value,
+            "scale": facts.scale,
+            "constant": facts.constant,
+        }
+        imitated = split != "test" and target
         return Sample(
             uid=record.uid,
             prompt=self._prompt(template, record.inputs),
-            target=target,
+            target=None if kind.is_design else target,
             question=_question(record),
             opening=self.opening,
             demonstration=(
-                demonstrate(answer, self.form, reasoning=record.reasoning) if imitated else ""
+                demonstrate(kind.said(target), self.form, reasoning=record.reasoning)
+                if imitated
+                else ""
             ),
-            extra=KINDS[template.kind].asked(
-                task=template.task,
-                kind=template.kind,
-                answer_form="tags" if self.form == "tags" else "plain",
-                inputs=record.inputs,
-                input=record.input,
-                **special,
-            ),
+            extra=kind.asked.taken(known),
         )
 
     def _prompt(self, template: Template, inputs: Mapping[str, str]) -> Prompt:

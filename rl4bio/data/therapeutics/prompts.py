@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rl4bio.answers.forms import TAGS, write_blocks
+from rl4bio.answers.kinds import KINDS
 from rl4bio.answers.tags import strict_parse
 from rl4bio.errors import DataError
 from rl4bio.files.text_files import read_text
@@ -35,13 +36,6 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z][\w \-]*)\}", re.ASCII)
 _UNCLOSED = re.compile(r"\{[A-Za-z][\w \-]*$", re.ASCII | re.MULTILINE)
 _OPTIONS = re.compile(r"^\(A\) (\S.*?) \(B\) (\S.*)$", re.MULTILINE)
 _SCALE = re.compile(r"\b000\b.*\b1000\b", re.DOTALL)
-
-_WHAT = {
-    "option": "the letter of the right option, in brackets,",
-    "bin": "the number, three digits from 000 to 999 or 1000,",
-    "reactants": "the SMILES of all reactants, with a dot between two of them,",
-    "design": "the SMILES of one molecule",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +158,7 @@ def as_asked(prompt: str, kind: TaskKind, form: Form) -> str:
     return (
         f"{prompt.rstrip().removesuffix(ANSWER_LINE)}\n"
         "First reason step by step inside <reasoning>...</reasoning>. Then write "
-        f"{_WHAT[kind]} inside <answer>...</answer>."
+        f"{KINDS[kind].asks} inside <answer>...</answer>."
     )
 
 

@@ -30,13 +30,11 @@ class ReplayUpdate(RolloutUpdate):
     def remember(self, rollout: Rollout, scores: Scores, advantages: Tensor) -> None:
         """Offer the completions of a step to the memory."""
         if self.memory is not None:
-            section = self.memory.section
-            if section.randomize:
+            if self.memory.section.randomize:
                 check_prompts(rollout.samples, RANDOMIZE)
                 if scores.states is None:
                     raise ConfigError(f"{RANDOMIZE}: needs rewards of molecules; leave it out")
-            places = getattr(self.scorer, "places", None)
-            own = worth_keeping(rollout, scores, advantages, places)
+            own = worth_keeping(rollout, scores, advantages, self.remembering.places)
             self.memory.add(self.gather_values(own))
 
     def replayed(self, advantages: Tensor) -> Experience | None:

@@ -24,6 +24,7 @@ from rl4bio.rewards.evidence.facts import (
     find_evidence,
 )
 from rl4bio.rewards.evidence.prose import ramp, variety
+from rl4bio.sections.checks import at_least
 from rl4bio.text.abstracts import Abstract
 from rl4bio.text.words import prose_factor, tokens
 from rl4bio.types import Sample
@@ -67,8 +68,7 @@ class GroundingReward(Reward):
     """Context sentences in the thought that are worth 0; two are free."""
 
     def __post_init__(self) -> None:
-        if self.full_facts < 1:
-            raise ValueError(f"full_facts: got {self.full_facts}, needs at least 1")
+        at_least(1, full_facts=self.full_facts)
         if not 0 < self.max_copied_fraction <= 1:
             raise ValueError(f"max_copied_fraction: got {self.max_copied_fraction}, needs (0, 1]")
         if self.max_quoted_sentences <= FREE_QUOTES:

@@ -19,6 +19,17 @@ import time
 GRACE_S = 1.0
 """Between SIGTERM and SIGKILL."""
 
+ENDING = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
+"""Those of rl4bio/signals.py, for a process that cannot import it."""
+
 _lock = threading.Lock()
 _process: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +82,7 @@ def _forget() -> None:
 
 def main() -> None:
     """The watching side: read groups until the pipe ends, then end those that are left."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
     tokens: set[str] = set()

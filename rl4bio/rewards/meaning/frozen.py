@@ -14,7 +14,9 @@ from typing import Any, Literal
 from rl4bio.errors import ConfigError, MissingPackageError, ModelError
 from rl4bio.files.assets import asset, is_asset
 from rl4bio.files.deadline import probe_model
-from rl4bio.files.model_folder import NO_CODE, check_model_folder
+from rl4bio.files.model_errors import reading
+from rl4bio.files.model_folder import check_model_folder
+from rl4bio.files.tokenizer_limits import check_growth
 from rl4bio.hardware import own_cuda
 
 Head = Literal["encoder", "pair", "causal"]
@@ -102,10 +104,11 @@ def load_frozen(source: str, head: Head, precision: Precision = "float32") -> Fr
     disable_progress_bar()
     place = _locate(source)
     loader = getattr(transformers, _LOADERS[head])
-    try:
+    with reading(source, "model"):
         if place == source and not Path(place).is_dir():
             probe_model(source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        check_growth(tokenizer, f"model: {source}")
         model, report = loader.from_pretrained(
             place,
             dtype=getattr(torch, precision),
@@ -113,18 +116,6 @@ def load_frozen(source: str, head: Head, precision: Precision = "float32") -> Fr
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except Exception as error:  # the hub client and safetensors raise their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"model: {source}: refused: it needs code of its own, and code that comes with a "
-                f"checkpoint {NO_CODE}"
-            ) from error
-        raise ModelError(
-            f"model: {source} cannot be loaded as {_LOADERS[head]}: {reason}; give a folder with "
-            "config.json, weights and tokenizer, or a hub id that this machine can reach or has "
-            f"downloaded (hf download {source})"
-        ) from error
     _check(source, head, model, report, tokenizer)
     model.eval().requires_grad_(False)
     return FrozenModel(tokenizer, model, _max_tokens(Path(place), model, tokenizer))
@@ -151,6 +142,9 @@ def _check(source: str, head: Head, model: Any, report: Any, tokenizer: Any) -> 
             f"first {(missing or ['one of another shape'])[0]!r}; they would be random; "
             "name a model that was trained for it"
         )
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise ModelError(f"model: {source}: weight {name} is not finite; copy its files again")
     if head == "pair" and model.config.num_labels != 1:
         raise ModelError(
             f"model: {source} gives {model.config.num_labels} values for a pair of texts, needs 1; "

@@ -17,6 +17,7 @@ from rl4bio.rewards.external.engines import CommandEngine, EndpointEngine, Engin
 from rl4bio.rewards.external.failures import Failure, Tally
 from rl4bio.rewards.external.scorer import BatchScorer
 from rl4bio.rewards.molecules.base import BatchMoleculeReward, TransformedReward
+from rl4bio.sections.checks import at_least
 from rl4bio.types import Sample
 
 IN_DOUBT = 8
@@ -90,9 +91,8 @@ class ExternalReward(BatchMoleculeReward, TransformedReward):
             )
         if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
             raise ConfigError(f"timeout_s: got {self.timeout_s}, needs a finite number above 0")
-        for name, least in (("batch_size", 1), ("max_workers", 1), ("retries", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}: got {getattr(self, name)}, needs at least {least}")
+        at_least(1, batch_size=self.batch_size, max_workers=self.max_workers)
+        at_least(0, retries=self.retries)
         if not self.field or self.field in ("id", "error"):
             raise ConfigError(f"field: got {self.field!r}, needs the name of the score")
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from rl4bio.errors import ConfigError
 from rl4bio.registry import build_dataclass, did_you_mean
+from rl4bio.sections.checks import at_least
 
 Transform: TypeAlias = Callable[[float], float]
 """A score in [0, 1] of a finite number."""
@@ -33,11 +34,6 @@ class _Numbers:
             number = getattr(self, field.name)
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"{field.name}: got {number}, needs a finite number")
-
-    def at_least_zero(self, *names: str) -> None:
-        for name in names:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least 0")
 
 
 @dataclass(kw_only=True)
@@ -62,7 +58,7 @@ class Sigmoid(_Bounds):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least_zero("k")
+        at_least(0, k=self.k)
 
     def __call__(self, x: float) -> float:
         distance = x - (self.low + self.high) / 2
@@ -93,7 +89,7 @@ class DoubleSigmoid(_Bounds):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least_zero("coef_div", "coef_si", "coef_se")
+        at_least(0, coef_div=self.coef_div, coef_si=self.coef_si, coef_se=self.coef_se)
 
     def __call__(self, x: float) -> float:
         if x < self.low + (self.high - self.low) / 2:
@@ -183,7 +179,7 @@ class Range(_Bounds):
         super().__post_init__()
         if self.tolerance is None:
             self.tolerance = (self.high - self.low) / 2
-        self.at_least_zero("tolerance")
+        at_least(0, tolerance=self.tolerance)
 
     def __call__(self, x: float) -> float:
         if self.low <= x <= self.high:

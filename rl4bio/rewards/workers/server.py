@@ -30,6 +30,7 @@ from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.checked import ExplainedError, checked_scores, failure, run_raw, run_reward
 from rl4bio.rewards.workers import frames
+from rl4bio.signals import ENDING
 from rl4bio.types import Sample
 
 TRACE_CHARACTERS = 4000
@@ -41,7 +42,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)  # the run decides when we end
     spec = marshal.loads(frames.receive(control))
     try:
@@ -95,8 +96,9 @@ def how(worker: int) -> str:
 def work(connection: socket.socket, reward: Reward, spec: dict[str, Any]) -> None:
     """Answer requests until the run is gone."""
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+    for number in ENDING:  # schedulers send them to all; what the reward starts has its own way
+        signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if spec["memory_bytes"]:
         resource.setrlimit(resource.RLIMIT_DATA, (spec["memory_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -177,6 +179,7 @@ def words(name: str, error: BaseException, place: str) -> str:
 
 
 def trace(error: BaseException) -> str:
+    """The end of a traceback, as the run's folder keeps it."""
     return "".join(traceback.format_exception(error))[-TRACE_CHARACTERS:]
 
 

@@ -21,8 +21,8 @@ from rl4bio.callbacks.loggers.mlflow_run import MLflowRun
 from rl4bio.callbacks.loggers.wandb_run import wandb_offline
 from rl4bio.callbacks.reward_histogram import RewardHistogram
 from rl4bio.errors import ConfigError, MissingPackageError, StorageError
+from rl4bio.process.signals import Terminated
 from rl4bio.sections import LoggingConfig
-from rl4bio.signals import Terminated
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

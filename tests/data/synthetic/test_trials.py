@@ -17,7 +17,8 @@ from rl4bio.data.synthetic.trials import (
     draw_entities,
     draw_finding,
 )
-from rl4bio.data.synthetic.trials_words import COMPARATORS, INTERVENTIONS, WORDINGS, Finding
+from rl4bio.data.synthetic.trials_wordings import WORDINGS, Finding
+from rl4bio.data.synthetic.trials_words import COMPARATORS, INTERVENTIONS
 from rl4bio.errors import ConfigError
 from rl4bio.types import Sample
 

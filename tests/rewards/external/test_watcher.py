@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from rl4bio import signals
+from rl4bio.rewards.external import watcher
+
 PARENT = """
 import sys
 from rl4bio.rewards.external.process import LineProcess
@@ -34,6 +37,10 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_it_stays_where_a_run_is_ended() -> None:
+    assert watcher.ENDING == signals.ENDING
 
 
 @pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGKILL])

@@ -238,7 +238,7 @@ def test_models_that_cannot_score_are_refused(tmp_path: Path) -> None:
         load_frozen("./nowhere", "encoder")
     with pytest.raises(ModelError, match="no folder rl4bio:nothing"):
         load_frozen("rl4bio:nothing", "causal")
-    with pytest.raises(ModelError, match="somebody/missing cannot be loaded as AutoModel"):
+    with pytest.raises(ModelError, match="somebody/missing is not in the local cache"):
         load_frozen("somebody/missing", "encoder")
     two = build_folder(tmp_path / "two", labels=2)
     with pytest.raises(ModelError, match="gives 2 values for a pair"):

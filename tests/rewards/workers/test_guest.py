@@ -25,7 +25,9 @@ PLUGIN = '''
 import ctypes
 import os
 import random
+import re
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from pathlib import Path
 
 from rl4bio.errors import DataError
 from rl4bio.rewards import REWARDS, Reward
+from rl4bio.signals import ENDING
 
 
 class Mute(Exception):
@@ -59,12 +62,22 @@ class Guest(Reward):
                 pass
         if word == "sleep":
             time.sleep(10_000)
+        if word == "regex":  # in C, which holds the interpreter
+            re.match(r"(a+)+$", "a" * 60 + "b")
+        if word == "socket":
+            socket.create_server(("127.0.0.1", 0)).accept()
+        if word == "child":
+            subprocess.run(["sleep", "5000"])
         if word == "segfault":
             ctypes.string_at(0)
         if word == "exit":
             os._exit(0)
         if word == "server":
             os.kill(os.getppid(), signal.SIGKILL)
+        if word == "signals":  # as a scheduler sends them to all processes of a job
+            for number in ENDING:
+                os.kill(os.getppid(), number)
+                os.kill(os.getpid(), number)
         if word == "interrupt":
             raise KeyboardInterrupt
         if word == "mute":
@@ -208,6 +221,16 @@ class TestHarm:
         assert values[1::2] == [0.3, 0.4, 0.2]
         assert made.guests["guest"].failures == {"crash": 2}
         assert gone(made.guests["guest"].token, left=2)
+
+    def test_signals_that_end_a_run_are_for_the_run(
+        self, scorer: Callable[..., WeightedRewards]
+    ) -> None:
+        """It decides when the step at hand is over, and needs its rewards until then."""
+        made = scorer()
+        server = made.guests["guest"]._server
+        assert score(made, "signals", "abc") == [0.7, 0.3]
+        assert server.poll() is None
+        assert made.guests["guest"]._server is server
 
     def test_this_process_is_as_it_was(self, scorer: Callable[..., WeightedRewards]) -> None:
         made = scorer()

@@ -9,7 +9,7 @@ from itertools import permutations
 
 import pytest
 
-from rl4bio.signals import ENDING, Arrivals, Listener, stopped_by
+from rl4bio.process.signals import ENDING, Arrivals, Listener, stopped_by
 
 THREE = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
 

@@ -26,6 +26,7 @@ ENDING = (
     signal.SIGINT,
     signal.SIGTERM,
     signal.SIGHUP,
+    signal.SIGQUIT,
     signal.SIGUSR1,
     signal.SIGUSR2,
     signal.SIGXCPU,

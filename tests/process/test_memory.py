@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio import host_memory
-from rl4bio.host_memory import CAPACITIES, KERNELS, Level, available_bytes, limits, resident_bytes
+from rl4bio.process import memory
+from rl4bio.process.memory import (
+    CAPACITIES,
+    KERNELS,
+    Level,
+    available_bytes,
+    limits,
+    resident_bytes,
+)
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -63,9 +70,9 @@ def test_limits_of_a_container_of_either_version(tmp_path: Path, seen_from_outsi
 def test_free_pages_go_back_once_a_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     held, calls = iter([1000, 1049, 1051, 1010, 1200]), []
     gib = 2**20  # of made-up bytes: the slack is smaller
-    monkeypatch.setattr(host_memory, "resident_bytes", lambda: next(held) * gib)
-    monkeypatch.setattr(host_memory, "GROWTH", 0)
-    monkeypatch.setattr(host_memory, "release_memory", lambda: calls.append(None))
+    monkeypatch.setattr(memory, "resident_bytes", lambda: next(held) * gib)
+    monkeypatch.setattr(memory, "GROWTH", 0)
+    monkeypatch.setattr(memory, "release_memory", lambda: calls.append(None))
     level, counts = Level(), []
     for _ in range(5):
         level.hold()
@@ -75,7 +82,7 @@ def test_free_pages_go_back_once_a_process_has_grown(monkeypatch: pytest.MonkeyP
 
 ASK = f"""
 import os, sys
-from rl4bio.host_memory import settle_memory, resident_bytes, release_memory
+from rl4bio.process.memory import settle_memory, resident_bytes, release_memory
 settle_memory()
 print({{n: os.environ.get(n) for n in {CAPACITIES}}})
 assert "torch" not in sys.modules
