@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,3 +171,14 @@ def rng(record_property: Callable[[str, object], None]) -> random.Random:
     record_property("seed", number)
     print(f"RL4BIO_FAULT_SEED={number}")
     return random.Random(number)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    return tmp_path / "canary"
+
+
+@pytest.fixture
+def folder(tiny_policy_folder: Path, tmp_path: Path) -> Path:
+    """A model folder that a test may spoil."""
+    return Path(shutil.copytree(tiny_policy_folder, tmp_path / "model"))

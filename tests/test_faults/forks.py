@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gc
 import importlib
 import os
 import random
@@ -64,6 +65,8 @@ def load_libraries() -> None:
     import torch
 
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # children need not look through a million objects of ours
 
 
 def run(

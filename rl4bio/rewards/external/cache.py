@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import ConfigError, DataError
+from rl4bio.files.text_files import endless
 
 log = logging.getLogger("rl4bio")
 
@@ -52,7 +53,7 @@ class ScoreCache:
         if not folder.is_dir():
             raise ConfigError(f"cache: no folder {folder}; make it, or choose another file")
         place = self.path if self.path.exists() else folder
-        if self.path.is_dir() or not os.access(place, os.W_OK):
+        if self.path.is_dir() or endless(self.path) or not os.access(place, os.W_OK):
             raise ConfigError(f"cache: {self.path} cannot be written; choose another file")
 
     def refresh(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,9 @@ def test_a_file_that_cannot_be(tmp_path: Path) -> None:
         ScoreCache(str(tmp_path / "none" / "scores.jsonl"), KEY).check()
     with pytest.raises(ConfigError, match="cannot be written"):
         ScoreCache(str(tmp_path), KEY).check()
+    os.mkfifo(tmp_path / "pipe")  # opened, it would never answer
+    with pytest.raises(ConfigError, match="cannot be written"):
+        ScoreCache(str(tmp_path / "pipe"), KEY).check()
 
 
 def test_a_full_disk_costs_the_file_and_not_the_scores(caplog: pytest.LogCaptureFixture) -> None:
