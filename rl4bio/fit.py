@@ -210,7 +210,8 @@ def train(
             log.info("trained: %d steps; writing the outputs", module.iteration)
             seconds = time.monotonic() - started
             finish(config, folder, module, seconds=seconds, samples=data.samples("train"))
-            print(next_commands(folder, molecules=scores_molecules(module)))
+            molecules = scores_molecules(module) or module.policy.family == "molgpt"
+            print(next_commands(folder, molecules=molecules))
     if checkpoint.signal is not None:
         if trainer.is_global_zero:
             say_stopped(checkpoint, again, checkpoint.signal)

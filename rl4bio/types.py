@@ -257,6 +257,10 @@ class RememberingScorer:
     def share(self, gather: Callable[[list[Any]], list[Any]]) -> None:
         """Tell other processes what was scored since the last time; after every step."""
 
+    def is_new(self, smiles: str) -> bool:
+        """Whether a text is a molecule that no step has scored; never where nothing is known."""
+        return False
+
     def numbers(self) -> dict[str, float]:
         """Metrics of a step, the same in all processes."""
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -38,7 +39,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         evaluation: {{num_molecules: 8, bootstrap: 20}}
         """
     )
-    assert fit.main(["--config", str(config), *PLAIN]) == 0
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        assert fit.main(["--config", str(config), *PLAIN]) == 0
+    assert f"generate --run {folder / 'learnt'} --num 100\n" in shown.getvalue()
     return folder / "learnt"
 
 

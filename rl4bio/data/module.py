@@ -71,13 +71,8 @@ def fit_prompts(
         else:
             kept.append(shorter)
             shortened += 1
-    if dropped and policy == "fail":
-        ids = ", ".join(sample.uid for sample in dropped[:5])
-        raise DataError(
-            f"{len(dropped)} of {len(samples)} prompts have more than {limit} tokens (ids {ids}"
-            f"{', ...' if len(dropped) > 5 else ''}); raise rollout.max_prompt_tokens or set "
-            "rollout.overlong_prompts to shorten or drop"
-        )
+    if policy == "fail":
+        _refuse(dropped, samples, limit)
     if not kept and samples:
         raise DataError(
             f"no prompt fits rollout.max_prompt_tokens={limit}; raise it (the first has "
@@ -94,6 +89,17 @@ def fit_prompts(
     if lengths is not None:
         lengths += [measured[id(sample)] for sample in kept]
     return kept
+
+
+def _refuse(dropped: Sequence[Sample], samples: Sequence[Sample], limit: int) -> None:
+    """Raise a DataError where some prompts are too long."""
+    if dropped:
+        ids = ", ".join(sample.uid for sample in dropped[:5])
+        raise DataError(
+            f"{len(dropped)} of {len(samples)} prompts have more than {limit} tokens (ids {ids}"
+            f"{', ...' if len(dropped) > 5 else ''}); raise rollout.max_prompt_tokens or set "
+            "rollout.overlong_prompts to shorten or drop"
+        )
 
 
 class PromptDataModule(L.LightningDataModule):

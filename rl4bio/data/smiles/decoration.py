@@ -49,6 +49,7 @@ class DecorationCorpus(SmilesCorpus):
                 "scaffolds: give SMILES with attachment points, such as c1ccc([*:1])cc1, or a "
                 "source of molecules to cut instead"
             )
+        self._made: dict[int, Sample | None] = {}
         self._given: list[str] = []
         for number, text in enumerate(self.scaffolds):
             try:
@@ -80,13 +81,18 @@ class DecorationCorpus(SmilesCorpus):
         """With `randomize`, the sample with another cut, fixed by seed and draw."""
         if not self.randomize or not sample.demonstration:
             return sample
-        return self._cut(sample.reference, sample.uid, f"{self.seed}/{number}", sample) or sample
+        other = self._cut(sample.reference, sample.uid, f"{self.seed}/{number}", sample)
+        return other if other is not None and self._fits(other) else sample
 
     def _samples(self, rows: Sequence[SmilesRow]) -> list[Sample]:
-        if len(rows) > 10_000:
-            log.info("cutting %d molecules (about a minute for 20,000)", len(rows))
-        found = [self._cut(row.text, str(row.line), f"{self.seed}/{row.line}", row) for row in rows]
-        kept = [sample for sample in found if sample is not None]
+        new = [row for row in rows if row.line not in self._made]
+        if len(new) > 10_000:
+            log.info("cutting %d molecules (about a minute for 30,000)", len(new))
+        for row in new:
+            place = str(row.line)
+            self._made[row.line] = self._cut(row.text, place, f"{self.seed}/{place}", row)
+        found = [self._made[row.line] for row in rows]
+        kept = [sample for sample in found if sample is not None and self._fits(sample)]
         if len(kept) < len(rows):
             log.warning(
                 "%d of %d molecules could not be cut into a scaffold with a ring and pieces that "
@@ -100,18 +106,19 @@ class DecorationCorpus(SmilesCorpus):
         parts = cut(text, random.Random(f"cut/{seed}"))
         if parts is None:
             return None
-        prompt, pieces = f"{parts[0]}{SEPARATOR}", parts[1]
-        tokens = split_smiles(prompt + pieces)
-        if len(tokens) > self._limit or not (self._known is None or self._known >= {*tokens}):
-            return None
         values = Begun.of(like).properties if isinstance(like, Sample) else like.properties
         return Sample(
             uid=uid,
-            prompt=prompt,
+            prompt=f"{parts[0]}{SEPARATOR}",
             reference=text,
-            demonstration=pieces,
+            demonstration=parts[1],
             extra=self._asked(parts[0], list(values or [])),
         )
+
+    def _fits(self, sample: Sample) -> bool:
+        tokens = split_smiles(f"{sample.prompt}{sample.demonstration}")
+        known = self._known is None or self._known >= {*tokens}
+        return known and len(tokens) <= self._limit
 
     def _asked(self, scaffold: str, properties: list[float]) -> Begun:
         return replace(self._begun("", properties, ""), decorate=scaffold)

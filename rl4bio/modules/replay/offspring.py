@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 from rl4bio.answers.design import Begun
 from rl4bio.errors import DataError
@@ -56,7 +55,6 @@ class Breeder:
         from rl4bio.chem.genetics.breeding import breed
 
         section, memory = self.section, module.memory
-        scorer: Any = module.scorer
         if section is None or memory is None:
             return []
         return breed(
@@ -67,14 +65,16 @@ class Breeder:
             crossover_share=section.crossover,
             mutation_share=section.mutation,
             max_atoms=section.max_atoms,
-            is_new=scorer.is_new,
+            is_new=module.remembering.is_new,
         )
 
     def _offer(
         self, module: ReplayUpdate, batch: PromptBatch, molecules: Sequence[str]
     ) -> list[float]:
         """Score molecules and offer them to the memory; the scores of those that were new."""
-        scorer: Any = module.scorer
+        scorer = module.remembering
+        assert scorer.places is not None
+        assert module.memory is not None
         rank, ranks = module.trainer.global_rank, module.world_size
         sample = batch.samples[0]
         own = list(molecules)[rank::ranks]
@@ -82,14 +82,13 @@ class Breeder:
         table = scorer(own, [bare] * len(own))
         scorer.share(module.gather_values)
         places = scorer.places(own, [bare] * len(own))
-        rows = zip(own, places, table.total, table.states, strict=True)
+        rows = zip(own, places, table.total, table.states or [], strict=True)
         entries = [
             _entry(module.policy, sample, text, place, total, module.rollout.max_completion_tokens)
             for text, place, total, state in rows
             if place is not None and state == "valid" and total == total
         ]
         gathered = module.gather_values(entries)
-        assert module.memory is not None
         module.memory.add(gathered)
         return [entry.score for entry in gathered]
 

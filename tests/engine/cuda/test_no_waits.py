@@ -1,7 +1,13 @@
-"""The step that is recorded as a CUDA graph makes no host wait, which a capture would refuse."""
+"""No host wait where a GPU would stand still for it: in a recorded step, and in an update's rows.
+
+A recorded step is watched operator by operator. An update runs on the device `meta`, whose tensors
+have no values: what looks at one, or at a shape that depends on one, is an error there, as is an
+operator that mixes devices.
+"""
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +16,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rl4bio.engine.cuda.static_decode import StaticLoop
+from rl4bio.engine.layout import pack
+from rl4bio.engine.packed_logprobs import halves, packed_logprobs
+from rl4bio.functional.correction import sampling_correction
+from rl4bio.functional.losses import grpo_loss
+from rl4bio.functional.objective import TokenBatch, Window
+from rl4bio.sections import GRPOConfig, LossKind
 from tests.engine.test_decode import PROMPTS, run
 
 WAITING = {
@@ -56,6 +68,71 @@ def test_a_step_waits_for_nothing(
 ) -> None:
     run(make_model(family), PROMPTS, [], static=True, greedy=greedy)
     assert len(steps) == 13
+
+
+META = torch.device("meta")
+
+
+@pytest.fixture
+def meta_has_no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch does not know the device there, and says so by an error."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device=None: False)
+
+
+def learn_from_a_micro_batch(model: Any, loss: LossKind = "dapo") -> None:
+    """Layout on the host, then forward, objective and backward without values."""
+    index = torch.tensor([0, 0, 1, 1])
+    prompts = torch.randint(5, 19, (2, 7))
+    prompt_mask = torch.arange(7) >= torch.tensor([[2], [0]])
+    completions = torch.randint(5, 19, (4, 5))
+    mask = torch.arange(5) < torch.tensor([[5], [3], [1], [4]])
+    packed = pack(prompts, prompt_mask, index, completions, mask, front=halves(model).front)
+    shape = (4, 5)
+    packed = packed.to(META)
+    found = packed_logprobs(model.to(META), packed, temperature=0.7)
+    logprobs, entropy = (packed.unpack(values, shape) for values in found)
+    old = torch.empty(shape, device=META)
+    tokens = TokenBatch(
+        logprobs=logprobs,
+        old_logprobs=old,
+        advantages=torch.empty(4, device=META),
+        mask=mask.to(META),
+        ref_logprobs=old,
+        entropy=entropy,
+        correction=sampling_correction(old, old, mask.to(META), cap=2.0),
+    )
+    clip = 5.0 if loss == "cispo" else 0.28
+    objective = GRPOConfig(loss=loss, kl_coef=0.1, kl_floor=0.01, clip_high=clip)
+    window = Window(num_rows=4.0, num_tokens=13.0, max_tokens=5)
+    grpo_loss(tokens, objective, window).total.backward()
+    grads = [p.grad for p in model.parameters() if p.requires_grad]
+    assert grads
+    assert all(grad is not None and grad.device == META for grad in grads)
+
+
+@pytest.mark.usefixtures("meta_has_no_autocast")
+@pytest.mark.parametrize("family", ["gemma3", "gemma2", "llama", "qwen2", "phi3", "gpt2", "molgpt"])
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_micro_batch_waits_for_nothing(
+    family: str, lora: bool, make_model: Callable[..., Any]
+) -> None:
+    learn_from_a_micro_batch(make_model(family, lora=lora))
+
+
+@pytest.mark.usefixtures("meta_has_no_autocast")
+@pytest.mark.parametrize("loss", typing.get_args(LossKind))
+def test_no_loss_waits(loss: LossKind, make_model: Callable[..., Any]) -> None:
+    learn_from_a_micro_batch(make_model("llama"), loss)
+
+
+@pytest.mark.usefixtures("meta_has_no_autocast")
+def test_a_look_in_a_micro_batch_is_found(make_model: Callable[..., Any]) -> None:
+    model = make_model("llama", lora=False)
+    mlp = model.model.layers[0].mlp
+    forward = mlp.forward
+    mlp.forward = lambda x: forward(x) * (1.0 if bool(x.isfinite().all()) else 0.0)
+    with pytest.raises(RuntimeError, match="meta"):
+        learn_from_a_micro_batch(model)
 
 
 def test_a_planted_look_at_a_value_is_found(
