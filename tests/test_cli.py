@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio import __version__, cli, signals
+from rl4bio import __version__, cli
 from rl4bio.__main__ import COMMANDS
 from rl4bio.__main__ import main as rl4bio
 from rl4bio.errors import (
@@ -27,6 +27,7 @@ from rl4bio.errors import (
     RewardError,
     StorageError,
 )
+from rl4bio.process import signals
 from rl4bio.text.redaction import MAX_SHOWN_CHARACTERS, mask_secrets, one_line
 
 

@@ -125,11 +125,20 @@ class GRPOConfig:
         )
         not_negative("grpo", self, "clip_low", "kl_coef", "refill_rounds")
         not_negative("grpo", self, "kl_floor", "entropy_coef", "entropy_floor")
-        for floor, weight in (("kl_floor", "kl_coef"), ("entropy_floor", "entropy_coef")):
+        self._check_terms()
+        self._check_clips()
+
+    def _check_terms(self) -> None:
+        """The terms beside the surrogate, and the reference that one of them is taken against."""
+        floors = {
+            ("kl_floor", "kl_coef"): (self.kl_floor, self.kl_coef),
+            ("entropy_floor", "entropy_coef"): (self.entropy_floor, self.entropy_coef),
+        }
+        for (name, other), (floor, weight) in floors.items():
             require(
-                not getattr(self, floor) or getattr(self, weight) > 0,
-                f"grpo.{floor}",
-                f"does nothing without grpo.{weight} above 0; set that, or leave the floor out",
+                not floor or weight > 0,
+                f"grpo.{name}",
+                f"does nothing without grpo.{other} above 0; set that, or leave the floor out",
             )
         require(
             not self.entropy_coef or self.entropy_floor > 0,
@@ -147,6 +156,9 @@ class GRPOConfig:
             "grpo.reference.refresh_every",
             "would move the prior that grpo.augmented_sigma is defined with; leave one of them out",
         )
+
+    def _check_clips(self) -> None:
+        """The bounds of the ratio, each by the loss that it is for."""
         require(
             self.loss != "cispo" or self.clip_high >= 1,
             "grpo.clip_high",

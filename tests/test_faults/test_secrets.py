@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def leaks(folder: Path, ended: Ended) -> list[str]:
 
 
 def test_nothing_is_found(fit: Callable[..., Ended], tmp_path: Path) -> None:
+    importlib.import_module("wandb")  # once, for all that are forked
     plugin = tmp_path / "leaky.py"
     plugin.write_text(PLUGIN)
     (tmp_path / "netrc").write_text(f"machine a.example login me password {NETRC}\n")
