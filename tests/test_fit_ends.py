@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -282,6 +283,7 @@ class TestCheapFirst:
         folder = tmp_path / "broken"
         folder.mkdir()
         (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
         return f"policy.checkpoint={folder}"
 
     def test_the_model_would_be_refused(self, fit: Callable[..., int], broken_model: str) -> None:
