@@ -77,6 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def plugins_gone_afterwards() -> Iterator[None]:
     """What is registered inside, and the plugins that are imported, are gone after it."""
     from rl4bio.config.catalogue import REGISTRIES
+    from rl4bio.files.plugin_file import MODULES, PREFIX
 
     before = {kind: dict(parts._registered) for kind, parts in REGISTRIES.items()}
     imported = {*sys.modules}
@@ -84,7 +85,7 @@ def plugins_gone_afterwards() -> Iterator[None]:
     for kind, parts in REGISTRIES.items():
         parts._registered = before[kind]
     for name in {*sys.modules} - imported:
-        if name.startswith("rl4bio_plugin_"):
+        if name.startswith(PREFIX) or name in MODULES:
             del sys.modules[name]
 
 
