@@ -22,6 +22,8 @@ NO_PICKLE = (
     "refused: a pickle can run code when it is read; convert the weights to safetensors where the "
     "folder comes from (a MolGPT .pt: `rl4bio convert`)"
 )
+_READ = ("config.json", "generation_config.json", "tokenizer_config.json", "adapter_config.json")
+"""Of the configurations in a folder, those that are read; other libraries leave more."""
 _ELSEWHERE = ("megatron_config", "adapters")
 """Of an adapter: modules that peft would import for it, and other adapters that it would read."""
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
@@ -190,6 +192,8 @@ def _check_layers(path: Path, key: str, tensors: int) -> None:
 def _check_config(path: Path, key: str) -> None:
     found = read_model_json(path, key)
     if not isinstance(found, dict):
+        if path.name not in _READ:  # sentence-transformers notes its data as a list
+            return
         raise ModelError(f"{key}: {path}: holds no JSON object; copy it again")
     for name in _ELSEWHERE:
         if found.get(name):

@@ -111,7 +111,7 @@ def write_metrics(folder: RunFolder, rows: int) -> None:
 
 def test_summary_compares_first_and_last_steps(folder: RunFolder) -> None:
     write_metrics(folder, 30)
-    module: Any = SimpleNamespace(iteration=30, draws=60)
+    module: Any = SimpleNamespace(iteration=30, draws=60, warnings=[])
     summary = summarize_run(make_config(), folder, module, seconds=12.34)
     # Means of 1..10 and of 21..30.
     assert summary["first"] == {"reward/total_mean": 5.5, "train/kl": 0.5}
@@ -177,7 +177,7 @@ def finished(tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch, er
     folder = RunFolder(tmp_path / "run")
     folder.root.mkdir()
     write_metrics(folder, 3)
-    module: Any = SimpleNamespace(iteration=3, draws=6, policy=policy)
+    module: Any = SimpleNamespace(iteration=3, draws=6, policy=policy, warnings=[])
 
     def fail(*arguments: Any, **options: Any) -> None:
         raise error

@@ -105,13 +105,22 @@ def test_a_folder_that_is_not_what_it_says(folder: Path, door: str, kind: str) -
         DOORS[door](folder)
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_what_other_libraries_leave_is_let_be(folder: Path, door: str) -> None:
+    """sentence-transformers notes its data as a list, its settings and layers beside it."""
+    (folder / "data_config.json").write_text('[{"name": "a", "weight": 1}]')
+    (folder / "config_sentence_transformers.json").write_text('{"max_seq_length": 128}')
+    (folder / "modules.json").write_text('[{"idx": 0, "path": ""}]')
+    DOORS[door](folder)
+
+
 def test_a_template_that_does_not_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer_limits, "TEMPLATE_S", 0.2)
+    monkeypatch.setattr(tokenizer_limits, "TEMPLATE_S", 0.01)
     loop = "{% for i in range(9999) %}{% for j in range(300) %}{% endfor %}{% endfor %}"
     for path in folder.glob("chat_template*"):
         path.unlink()
     changed("tokenizer_config.json", lambda stored: stored.update(chat_template=loop))(folder)
-    with pytest.raises(ModelError, match=r"refused: its chat template has not ended after 0\.2 s"):
+    with pytest.raises(ModelError, match=r"refused: its chat template has not ended after 0\.01 s"):
         policy_door(folder)
 
 
