@@ -59,8 +59,13 @@ def run(config: Path, *more: str) -> int:
     return fit.main(["--config", str(config), *more])
 
 
-def test_a_run_ends_with_its_budget_and_says_what_it_bought(config: Path, tmp_path: Path) -> None:
+def test_a_run_ends_with_its_budget_and_says_what_it_bought(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(config) == 0
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
+    assert " · call 25/25 · " in lines[-1]
+    assert "0:00:00 left" in lines[-1]  # though 50 steps were planned
     calls = table(tmp_path / "tiny" / "calls.csv")
     assert [row["call"] for row in calls] == [str(n) for n in range(1, 26)]
     assert len({row["smiles"] for row in calls}) == 25

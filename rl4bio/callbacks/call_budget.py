@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 
 from rl4bio.callbacks.molecule_table import rewind
 from rl4bio.callbacks.outputs import say
+from rl4bio.callbacks.progress import call_budget
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.files.delimited import csv_text
 from rl4bio.storage.files import storage_errors
@@ -40,7 +41,7 @@ class CallBudget(StepCallback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """A run that is resumed at its end takes no step more."""
-        ledger = _ledger(pl_module)
+        ledger = call_budget(pl_module)
         self._written = 0 if ledger is None else len(ledger.calls)
         if ledger is not None and ledger.left <= 0:
             trainer.should_stop = True
@@ -51,7 +52,7 @@ class CallBudget(StepCallback):
         Raises:
             StorageError: the file cannot be read or written.
         """
-        ledger = _ledger(module)
+        ledger = call_budget(module)
         if ledger is None:
             return
         if trainer.is_global_zero:
@@ -78,8 +79,3 @@ class CallBudget(StepCallback):
             stream.flush()
             os.fsync(stream.fileno())
         self._written = len(calls)
-
-
-def _ledger(module: Any) -> Any:
-    """The account of the module's scorer; None where nothing is counted."""
-    return module.memories.get("ledger")

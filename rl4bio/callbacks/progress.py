@@ -36,6 +36,8 @@ class RewardProgressBar(ProgressBar):
         self._started = 0.0
         self._before: int | None = None
         """Steps that were done before this process; known at its first one."""
+        self._calls_before = 0
+        """Molecules that were scored before this process, where there is a budget of them."""
         self._written = -1
 
     @property
@@ -67,6 +69,8 @@ class RewardProgressBar(ProgressBar):
         if self._before is not None:
             return
         self._started, self._before = time.monotonic(), step_of(trainer, pl_module)
+        budget = call_budget(pl_module)
+        self._calls_before = 0 if budget is None else len(budget.calls)
         if self._enabled and self._screen.redraws:
             self._screen.draw(self.parts(trainer, pl_module, {}))
 
@@ -97,16 +101,22 @@ class RewardProgressBar(ProgressBar):
         """step 12/500 · 0:01:10 elapsed · 0:45:10 left · reward 0.412 · kl 0.0031 · ....
 
         A step is a training step, as in metrics.csv and in the names of checkpoints. The KL is
-        shown where there is a reference.
+        shown where there is a reference. With a budget of molecules the calls are shown, too, and
+        the time left is that of what ends first.
         """
         done, planned = step_of(trainer, pl_module), planned_steps(trainer, pl_module)
         count = f"{done}/{planned}" if planned else f"{done}"
         elapsed = time.monotonic() - self._started
         found = [LinePart(f"step {count}", count), LinePart(f"{clock(elapsed)} elapsed", drop=4)]
         fresh = done - (self._before or 0)
-        if planned and fresh > 0:
-            left = clock(elapsed / fresh * max(planned - done, 0))
-            found.append(LinePart(f"{left} left", drop=5))
+        ends = [elapsed / fresh * max(planned - done, 0)] if planned and fresh > 0 else []
+        if (budget := call_budget(pl_module)) is not None:
+            calls = len(budget.calls)
+            found.insert(1, LinePart(f"call {calls:,}/{budget.max_calls:,}", drop=6))
+            if calls > self._calls_before:
+                ends.append(elapsed / (calls - self._calls_before) * budget.left)
+        if ends:
+            found.append(LinePart(f"{clock(min(ends))} left", drop=5))
         if "rollout" in outputs:
             reward, *rest = rollout_summary(outputs["rollout"], outputs["scores"])
             found.append(LinePart(reward, bold=True))
@@ -132,6 +142,11 @@ class RewardProgressBar(ProgressBar):
     ) -> None:
         """Leave the bar's line, so that the error starts on its own."""
         self._screen.leave()
+
+
+def call_budget(module: Any) -> Any:
+    """The account of the molecules that may be scored; None where they are not counted."""
+    return getattr(module, "memories", {}).get("ledger")
 
 
 def planned_steps(trainer: pl.Trainer, module: pl.LightningModule) -> int:
