@@ -138,8 +138,8 @@ class PromptDataModule(L.LightningDataModule):
         """Samples of a split whose demonstration is too long, once it is read."""
         self.draws = 0
         """Training prompts that all ranks have used up; set it to resume."""
-        self.longest: dict[str, tuple[int, Sample]] = {}
-        """Of a split that was read and measured: tokens of its longest prompt, and its sample."""
+        self.longest: tuple[int, Sample] | None = None
+        """Of the splits that were read and measured: tokens of the longest prompt, its sample."""
         self._splits: dict[str, list[Sample]] = {}
 
     def samples(self, split: Literal["train", "val", "test"]) -> list[Sample]:
@@ -156,9 +156,9 @@ class PromptDataModule(L.LightningDataModule):
                     count_tokens=self.count_tokens,
                     lengths=lengths,
                 )
-                self.longest[split] = max(
-                    zip(lengths, samples, strict=True), key=lambda pair: pair[0]
-                )
+                longest = max(zip(lengths, samples, strict=True), key=lambda pair: pair[0])
+                if self.longest is None or longest[0] > self.longest[0]:
+                    self.longest = longest
             given = len(samples)
             if self.fit_demonstrations is not None:
                 samples = self.fit_demonstrations(samples)

@@ -79,11 +79,10 @@ def prepare(config: RunConfig) -> Prepared:
     data.samples("train")  # measures the prompts
     if config.trainer.val_every_steps:
         data.samples("val")
-    if config.task == "grpo":
+    if config.task == "grpo" and data.longest is not None:
         from rl4bio.modules.rollout import check_room
 
-        for prompt, sample in data.longest.values():
-            check_room(policy, prompt, sample, config.rollout)
+        check_room(policy, *data.longest, config.rollout)
     quiet_libraries()
     return Prepared(policy, data, precision, scorer)
 

@@ -215,6 +215,21 @@ class TestLengthWindow:
 
 
 class TestPromptLimit:
+    @pytest.mark.parametrize(("train", "val"), [([3, 1], [2]), ([1], [3, 2])])
+    def test_the_longest_prompt_is_that_of_all_splits(
+        self, train: list[int], val: list[int]
+    ) -> None:
+        class Two(Corpus):
+            def samples(self, split: Split) -> Sequence[Sample]:
+                return [ROWS[n - 1] for n in (train if split == "train" else val)]
+
+        module = PromptDataModule(Two(), count_tokens=words)
+        assert module.longest is None
+        module.samples("train")
+        assert module.longest == (max(train), ROWS[max(train) - 1])
+        module.samples("val")
+        assert module.longest == (3, ROWS[2])
+
     def test_equal_texts_are_counted_once(self) -> None:
         counted: list[Prompt] = []
 
