@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 
 from rl4bio.callbacks.molecule_table import rewind
 from rl4bio.callbacks.outputs import say
-from rl4bio.callbacks.progress import call_budget
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.files.delimited import csv_text
 from rl4bio.storage.files import storage_errors
@@ -41,7 +40,7 @@ class CallBudget(StepCallback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """A run that is resumed at its end takes no step more."""
-        ledger = call_budget(pl_module)
+        ledger = ledger_of(pl_module)
         self._written = 0 if ledger is None else len(ledger.calls)
         if ledger is not None and ledger.left <= 0:
             trainer.should_stop = True
@@ -52,7 +51,7 @@ class CallBudget(StepCallback):
         Raises:
             StorageError: the file cannot be read or written.
         """
-        ledger = call_budget(module)
+        ledger = ledger_of(module)
         if ledger is None:
             return
         if trainer.is_global_zero:
@@ -79,3 +78,8 @@ class CallBudget(StepCallback):
             stream.flush()
             os.fsync(stream.fileno())
         self._written = len(calls)
+
+
+def ledger_of(module: Any) -> Any:
+    """The account of the molecules that may be scored; None where they are not counted."""
+    return getattr(module, "memories", {}).get("ledger")

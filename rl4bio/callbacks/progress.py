@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ProgressBar
 
+from rl4bio.callbacks.call_budget import ledger_of
 from rl4bio.callbacks.outputs import step_of
 from rl4bio.callbacks.progress_line import LinePart, ProgressLine, clock
 from rl4bio.sections.checks import at_least
@@ -69,8 +70,8 @@ class RewardProgressBar(ProgressBar):
         if self._before is not None:
             return
         self._started, self._before = time.monotonic(), step_of(trainer, pl_module)
-        budget = call_budget(pl_module)
-        self._calls_before = 0 if budget is None else len(budget.calls)
+        ledger = ledger_of(pl_module)
+        self._calls_before = 0 if ledger is None else len(ledger.calls)
         if self._enabled and self._screen.redraws:
             self._screen.draw(self.parts(trainer, pl_module, {}))
 
@@ -110,11 +111,11 @@ class RewardProgressBar(ProgressBar):
         found = [LinePart(f"step {count}", count), LinePart(f"{clock(elapsed)} elapsed", drop=4)]
         fresh = done - (self._before or 0)
         ends = [elapsed / fresh * max(planned - done, 0)] if planned and fresh > 0 else []
-        if (budget := call_budget(pl_module)) is not None:
-            calls = len(budget.calls)
-            found.insert(1, LinePart(f"call {calls:,}/{budget.max_calls:,}", drop=6))
+        if (ledger := ledger_of(pl_module)) is not None:
+            calls = len(ledger.calls)
+            found.insert(1, LinePart(f"call {calls:,}/{ledger.max_calls:,}", drop=6))
             if calls > self._calls_before:
-                ends.append(elapsed / (calls - self._calls_before) * budget.left)
+                ends.append(elapsed / (calls - self._calls_before) * ledger.left)
         if ends:
             found.append(LinePart(f"{clock(min(ends))} left", drop=5))
         if "rollout" in outputs:
@@ -142,11 +143,6 @@ class RewardProgressBar(ProgressBar):
     ) -> None:
         """Leave the bar's line, so that the error starts on its own."""
         self._screen.leave()
-
-
-def call_budget(module: Any) -> Any:
-    """The account of the molecules that may be scored; None where they are not counted."""
-    return getattr(module, "memories", {}).get("ledger")
 
 
 def planned_steps(trainer: pl.Trainer, module: pl.LightningModule) -> int:

@@ -54,7 +54,7 @@ def check_model_folder(folder: Path, key: str) -> None:
     pickles = [path for path in entries if path.suffix.lower() in PICKLES]
     if pickles and not weights:
         raise ModelError(f"{key}: {pickles[0]}: {NO_PICKLE}")
-    tensors = sum(check_safetensors(path, key) for path in weights)
+    tensors = sum(len(read_header(path, key)) for path in weights)
     for index in (path for path in entries if path.name.endswith(".safetensors.index.json")):
         for name in sorted(_shards(index, key)):
             if name != Path(name).name or not (folder / name).is_file():
@@ -123,14 +123,14 @@ def damaged_file(folder: Path) -> str:
             if path.suffix == ".json":
                 read_model_json(path, "", most=_MAX_TEXT_BYTES)
             elif path.suffix == ".safetensors":
-                check_safetensors(path, "")
+                read_header(path, "")
     except ModelError as error:
         return str(error).removeprefix(": ")
     return ""
 
 
-def check_safetensors(path: Path, key: str) -> int:
-    """Refuse a file that is not as long as its header says; gives the number of its tensors.
+def read_header(path: Path, key: str) -> dict[str, Any]:
+    """What a safetensors file says of its tensors, by name; it is as long as it says.
 
     Raises:
         ModelError: it is cut off, longer, or no safetensors file.
@@ -150,7 +150,7 @@ def check_safetensors(path: Path, key: str) -> int:
             f"{key}: {path}: damaged: it has {size:,} bytes, its header says {wanted:,}; copy it "
             "again"
         )
-    return len(ends)
+    return header
 
 
 def tensor_shapes(folder: Path, key: str) -> dict[str, list[int]]:
@@ -161,10 +161,10 @@ def tensor_shapes(folder: Path, key: str) -> dict[str, list[int]]:
     """
     found: dict[str, list[int]] = {}
     for path in folder.glob("*.safetensors"):
-        check_safetensors(path, key)
-        header, _ = _header(path, path.stat().st_size)
         found |= {
-            name: facts["shape"] for name, facts in header.items() if "F" in str(facts["dtype"])
+            name: facts["shape"]
+            for name, facts in read_header(path, key).items()
+            if "F" in str(facts["dtype"])
         }
     return found
 

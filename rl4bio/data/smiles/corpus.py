@@ -176,13 +176,16 @@ class SmilesCorpus(Corpus):
         Raises:
             DataError: there is no source.
         """
+        self._require_source()
+        own = [row.tokens for row in self._of("train")]
+        return vocabulary_of([*own, split_smiles(self._fixed_scaffold)])
+
+    def _require_source(self) -> None:
         if self.source is None:
             raise DataError(
                 "data.options.source: a new model takes its tokens from the training molecules; "
                 "give a file, or name a stoi.json in policy.molgpt.vocabulary"
             )
-        own = [row.tokens for row in self._of("train")]
-        return vocabulary_of([*own, split_smiles(self._fixed_scaffold)])
 
     def vary(self, sample: Sample, number: int) -> Sample:
         """With `randomize`, the sample with a random SMILES, fixed by seed and draw."""

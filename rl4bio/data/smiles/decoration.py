@@ -73,7 +73,7 @@ class DecorationCorpus(SmilesCorpus):
 
     def vocabulary(self) -> dict[str, int]:
         """token -> index over the scaffolds and pieces of the training split, for a new model."""
-        super().vocabulary()  # raises where there is no source
+        self._require_source()
         texts = [f"{sample.prompt}{sample.demonstration}" for sample in self.samples("train")]
         return vocabulary_of([*map(split_smiles, texts), NEEDED])
 
