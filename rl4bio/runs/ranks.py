@@ -146,10 +146,11 @@ def join(section: TrainerConfig) -> None:
 @contextlib.contextmanager
 def saying_that_it_waits(launch: Launch, known: KnownRanks) -> Iterator[None]:
     """Say so where the others are long in coming: they may never have been meant."""
+    by_hand = launch.launcher == "torchrun" and "TORCHELASTIC_RUN_ID" not in os.environ
     text = (
         f"rl4bio: process {launch.rank} of {launch.world} waits for the others at "
         f"{known.main_address}:{known.main_port}, {JOIN.total_seconds() / 60:g} minutes at most; "
-        f"{launch.launcher} is to start them all"
+        + ("unset RANK and WORLD_SIZE for a single process" if by_hand else "have all started?")
     )
     timer = threading.Timer(SAY_AFTER_S, print, (text,), {"file": sys.stderr, "flush": True})
     timer.daemon = True
