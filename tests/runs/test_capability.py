@@ -123,7 +123,7 @@ def config_file(tmp_path: Path) -> Callable[[Path], Path]:
 
 
 RUNS = [
-    *itertools.product([(7, 5), (8, 0), (9, 0), (12, 0)], ["gemma3", "gemma2", "llama"], ["auto"]),
+    *itertools.product([(7, 5), (8, 0), (12, 0)], ["gemma3", "gemma2", "llama"], ["auto"]),
     *itertools.product([None, (7, 5), (8, 0)], ["gemma3", "llama"], REQUESTS[1:]),
 ]
 """Cells that are driven through `fit`, up to the first step or to their refusal."""
