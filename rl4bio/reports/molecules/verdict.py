@@ -34,13 +34,13 @@ def molecule_verdict(
     rewarded = not math.isnan(new.reward_all.value)
     mean = new.reward_all.value
     said = f"{name} earns {mean:.3f} a molecule" if rewarded else f"{name} writes molecules"
-    valid = f"{percent(new.validity.value)} % of its texts are valid"
+    valid = f"{percent(new.validity.value)}% of its texts are valid"
     if old is None or name == before:
         return f"{said}; {valid}."
     if rewarded:
         said += f", {before} {old.reward_all.value:.3f}"
     gain = _gain(records[name], records[before], rewarded=rewarded, seed=seed, rounds=rounds)
-    return f"{said}; {_judged(gain)}; {valid}, {percent(old.validity.value)} % of {before}'s."
+    return f"{said}; {_judged(gain)}; {valid}, {percent(old.validity.value)}% of {before}'s."
 
 
 def molecule_picture(summaries: Mapping[str, MoleculeSummary]) -> str:

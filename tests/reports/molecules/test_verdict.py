@@ -57,7 +57,7 @@ def test_rewards_with_an_invalid_text_as_0(
 ) -> None:
     text = said(base, tuned, FOUR)
     assert found in text
-    assert text.endswith("75.0 % of its texts are valid, 75.0 % of base's.")
+    assert text.endswith("75.0% of its texts are valid, 75.0% of base's.")
 
 
 def test_a_difference_that_chance_does_not_explain() -> None:
@@ -69,10 +69,10 @@ def test_a_difference_that_chance_does_not_explain() -> None:
 
 
 def test_without_rewards_or_without_a_base_it_is_about_validity() -> None:
-    assert said(None, None, FOUR).startswith("tuned writes molecules; no difference; 75.0 %")
+    assert said(None, None, FOUR).startswith("tuned writes molecules; no difference; 75.0%")
     alone, records = scored(None)
     words = molecule_verdict({"base": alone}, {"base": records}, before="base", seed=1, rounds=9)
-    assert words == "base writes molecules; 75.0 % of its texts are valid."
+    assert words == "base writes molecules; 75.0% of its texts are valid."
 
 
 def test_the_picture_is_of_rewards_or_of_validity() -> None:
