@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import re
 import signal
 import subprocess
@@ -274,6 +275,28 @@ def test_runs_in_a_thread() -> None:
     thread.start()
     thread.join()
     assert codes == [3]
+
+
+def test_letters_that_an_encoding_lacks_are_escaped() -> None:
+    program = (
+        "import argparse, sys\n"
+        "from rl4bio.cli import run_command\n"
+        "def main(_): print('a \\u2013 \\u00fc')\n"
+        "sys.exit(run_command(main, argparse.ArgumentParser(), []))\n"
+    )
+    said = {
+        name: subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": name},
+        ).stdout
+        for name in ("ascii", "latin-1", "utf-8")
+    }
+    assert said == {
+        "ascii": b"a \\u2013 \\xfc\n",
+        "latin-1": b"a \\u2013 \xfc\n",
+        "utf-8": "a \u2013 \u00fc\n".encode(),
+    }
 
 
 def test_reader_that_leaves_early() -> None:

@@ -34,8 +34,10 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 
 def why_not(path: Path) -> str | None:
-    """Why a folder that is there cannot be compared with others; None where it can."""
+    """Why a folder cannot be compared with others; None where it can."""
     folder = RunFolder(path)
+    if not path.exists():
+        return "no such folder"
     if not folder.config.is_file():
         return "no run's folder (no config.yaml)"
     if not folder.summary.is_file():

@@ -118,7 +118,7 @@ def test_curves_of_one_setting_look_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "message"),
     [
-        (["old", "nothing"], 2, "nothing: no run's folder"),
+        (["old", "nothing"], 2, "nothing: no such folder; name folders of"),
         (["old", "old"], 2, "is named twice"),
         (["begun"], 7, "begun: is not finished"),
         (["begun", "."], 7, "begun: is not finished"),
