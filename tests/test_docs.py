@@ -123,6 +123,28 @@ def test_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     load_config(files[0], changes)
 
 
+def test_messages_of_the_troubleshooting_page_are_the_packages_own() -> None:
+    """What it quotes stands in a text of the package, adjacent literals joined."""
+    said = []
+    for path in (ROOT / "rl4bio").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = (p.value for p in parts if isinstance(p, ast.Constant))
+            said.append("\0".join(text for text in texts if isinstance(text, str)))
+    everything = "\n".join(said)
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    quoted = re.findall(r"^\| (?:\d \| )?`([^`]+)` \|", page, re.MULTILINE)
+    assert len(quoted) > 35
+    assert [words for words in quoted if words not in everything] == []
+
+
+def test_conveniences_are_counted_rightly() -> None:
+    text = (ROOT / "docs" / "conveniences.md").read_text("utf-8")
+    marks = re.findall(r"^\| ([YPN]) \|", text, re.MULTILINE)
+    said = f"Of {len(marks)} they are " + "{} Y, {} P and {} N.".format(*map(marks.count, "YPN"))
+    assert said in text
+
+
 def test_a_wrong_command_would_be_found() -> None:
     with pytest.raises(Rl4bioError):
         load_config("rl4bio:pubmedqa_nano", ["grpo.group_sise=3"])
