@@ -31,6 +31,7 @@ PAGES = [
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+SOURCE = re.compile(r"`([\w.]+(?:/[\w.]+)+\.(?:py|yaml|md))`")
 
 
 def blocks(language: str) -> Iterator[tuple[Path, str]]:
@@ -69,6 +70,18 @@ def test_links_lead_somewhere(path: Path) -> None:
             continue
         assert goal.exists(), f"{target}: no such file"
         assert not anchor or anchor in anchors(goal), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [page for page in PAGES if page.name != "CHANGELOG.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_sources_that_are_named_are_there(path: Path) -> None:
+    folders = ROOT, ROOT / "rl4bio", ROOT / "docs", path.parent
+    named = SOURCE.findall(FENCE.sub("", path.read_text("utf-8")))
+    gone = [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert not [name for name in gone if not name.startswith("runs/")]
 
 
 @pytest.mark.parametrize("text", named(blocks("python")))

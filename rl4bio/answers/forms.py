@@ -111,6 +111,20 @@ def read_completion(text: str, form: Form) -> Parsed | None:
     return parsed if mark and has_content(parsed.thought) and has_content(parsed.answer) else None
 
 
+def parse_reply(
+    completion: str, sample: Sample, names: Sequence[str] = ("thought", "answer")
+) -> Parsed | None:
+    """Thought and answer of a completion that keeps the form of its prompt, or None. For training.
+
+    Args:
+        completion: generated text alone; untrusted.
+        sample: its `Asked.prompt_form` says which; the thought of a direct one is "".
+        names: of the two blocks in the form tags.
+    """
+    form = Asked.of(sample).prompt_form
+    return read_completion(completion, form) if form else strict_parse(completion, names)
+
+
 def opening(tags: tuple[str, str], answer: str = "") -> str:
     """The start of an assistant's turn whose reasoning block is empty, up to the answer's start."""
     thought, said = tags

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rl4bio.answers.tags import check_names, has_content, scan_tags, strict_parse, strip_terminators
+from rl4bio.answers.forms import parse_reply
+from rl4bio.answers.tags import check_names, has_content, scan_tags, strip_terminators
 from rl4bio.rewards.base import Reward
 from rl4bio.types import Sample
 
 
 @dataclass(kw_only=True)
 class StructureReward(Reward):
-    """1 for exactly `<thought>...</thought><answer>...</answer>`, white space only around it.
+    """1 for exactly `<thought>...</thought><answer>...</answer>`, white space only around it; where
+    the prompt asks for another form (think, direct), 1 for exactly that.
 
     Graded, for a model that does not close its tags yet: 0.2 for each tag that stands in the right
     order, less 0.2 for each tag too many, so at most 0.8 without the strict form. A closing tag of
@@ -28,7 +30,7 @@ class StructureReward(Reward):
         check_names(self.tags)
 
     def score(self, completion: str, sample: Sample) -> float:
-        if strict_parse(completion, self.tags) is not None:
+        if parse_reply(completion, sample, self.tags) is not None:
             return 1.0
         return self._partial(completion) if self.graded else 0.0
 

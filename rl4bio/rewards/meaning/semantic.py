@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rl4bio.answers.tags import check_names, has_content, strict_parse
+from rl4bio.answers.forms import parse_reply
+from rl4bio.answers.tags import check_names, has_content
 from rl4bio.answers.verdict import verdict_of
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.evidence.grounding import copied_fraction, evidence_of
@@ -123,7 +124,7 @@ class SemanticReward(Reward):
             return None
         if len(completion) > MAX_CHARACTERS:
             return ""
-        parsed = strict_parse(completion, self.tags)
+        parsed = parse_reply(completion, sample, self.tags)
         if parsed is None or (label is not None and verdict_of(parsed.answer) != label):
             return ""
         text = parsed.answer if self.part == "answer" else parsed.thought
