@@ -84,7 +84,7 @@ def settings_of(runs: Sequence[RunRecord]) -> list[Setting]:
     taken: set[str] = set()
     found = []
     for own in groups.values():
-        values = [f"{_last(key)}={yaml_words(_facts(own[0]).get(key))}" for key in varied]
+        values = [f"{_last(key)}={value_of(own[0], key)}" for key in varied]
         few = 0 < len(values) <= _MOST_IN_NAME and len(groups) > 1
         name = ", ".join(values) if few else own[0].name
         if name in taken:
@@ -102,8 +102,19 @@ def differences(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _facts(run: RunRecord) -> dict[str, Any]:
-    found = dict(leaves(run.config))
+    found = dict(leaves(_lists_as_values(run.config)))
     return {key: value for key, value in found.items() if key.partition(".")[0] not in OWN}
+
+
+def _lists_as_values(value: Any) -> Any:
+    """A configuration in which a list of plain values is one value, as YAML writes it."""
+    if isinstance(value, dict):
+        return {key: _lists_as_values(child) for key, child in value.items()}
+    if not isinstance(value, list):
+        return value
+    if any(isinstance(child, dict | list) for child in value):
+        return [_lists_as_values(child) for child in value]
+    return f"[{', '.join(map(yaml_words, value))}]"
 
 
 def value_of(run: RunRecord, key: str) -> str:

@@ -187,6 +187,20 @@ def test_runs_of_one_name_in_two_folders_stay_apart(
     assert "two/mine/report.html" in page
 
 
+def test_a_list_that_was_swept_is_one_value(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name) for name in ("a", "b", "c")]
+    for run, words in zip(runs, (["x"], ["x", 1.5], None), strict=True):
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["data"] = {"options": {"words": words} if words else {"other": 2}}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    names = [setting.name for setting in settings_of([read_run(run) for run in runs])]
+    assert names == [
+        "other=–, words=[x]",
+        "other=–, words=[x, 1.5]",
+        "other=2, words=–",
+    ]
+
+
 def test_texts_of_a_run_are_shown_as_text(tmp_path: Path) -> None:
     run = make_run(tmp_path, "a")
     other = make_run(tmp_path, "b")
