@@ -345,9 +345,9 @@ def test_other_words_for_commands(word: str, hint: str, capsys) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_module(name: str) -> None:
-    """As the README says: `python -m rl4bio.<command>` is `rl4bio <command>`."""
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    assert f"| `rl4bio {name} " in readme or f"| `rl4bio {name}`" in readme
+    """As docs/commands.md says: `python -m rl4bio.<command>` is `rl4bio <command>`."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "commands.md").read_text()
+    assert f"| `rl4bio {name} " in page or f"| `rl4bio {name}`" in page
     shown = [
         subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True)
         for words in ([f"rl4bio.{name}"], ["rl4bio", name])
