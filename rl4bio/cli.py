@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import shlex
 import signal
@@ -111,10 +112,14 @@ def run_command(
 
 
 def have_streams() -> None:
-    """Where a process was started without stdout or stderr, what it says goes nowhere."""
+    """Where a process was started without stdout or stderr, what it says goes nowhere; letters that
+    an encoding such as Latin-1 lacks are written as escapes."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:

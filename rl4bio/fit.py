@@ -89,7 +89,8 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="start over; what is there under this name is kept beside it, as NAME.before-1",
     )
-    parser.add_argument("--seeds", metavar="1,2,3", help="one run of each, and their comparison")
+    parser.add_argument("--seeds", metavar="1,2,3", help="one run of each, and their "
+                        "comparison; 1-5 and 1-3,8 too")  # fmt: skip
     parser.add_argument(
         "--sweep",
         metavar="KEY=A,B",
@@ -102,7 +103,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def fit(arguments: argparse.Namespace) -> int:
     """The whole run; the exit code is 0, or 128 + n after signal n with the state saved."""
-    if arguments.seeds or arguments.sweep:
+    if arguments.seeds is not None or arguments.sweep:
         from rl4bio.comparisons.starting import fit_several
 
         return fit_several(arguments)

@@ -32,7 +32,7 @@ class Evaluation:
     """Of summary.json."""
 
     def __repr__(self) -> str:
-        return f"Evaluation({self.report})"
+        return f"Evaluation({self.report}: {self.summary['verdict']})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import re
 import signal
 import subprocess
@@ -276,6 +277,28 @@ def test_runs_in_a_thread() -> None:
     assert codes == [3]
 
 
+def test_letters_that_an_encoding_lacks_are_escaped() -> None:
+    program = (
+        "import argparse, sys\n"
+        "from rl4bio.cli import run_command\n"
+        "def main(_): print('a \\u2013 \\u00fc')\n"
+        "sys.exit(run_command(main, argparse.ArgumentParser(), []))\n"
+    )
+    said = {
+        name: subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": name},
+        ).stdout
+        for name in ("ascii", "latin-1", "utf-8")
+    }
+    assert said == {
+        "ascii": b"a \\u2013 \\xfc\n",
+        "latin-1": b"a \\u2013 \xfc\n",
+        "utf-8": "a \u2013 \u00fc\n".encode(),
+    }
+
+
 def test_reader_that_leaves_early() -> None:
     program = (
         "import argparse, sys\n"
@@ -322,9 +345,9 @@ def test_other_words_for_commands(word: str, hint: str, capsys) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_module(name: str) -> None:
-    """As the README says: `python -m rl4bio.<command>` is `rl4bio <command>`."""
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    assert f"| `rl4bio {name} " in readme or f"| `rl4bio {name}`" in readme
+    """As docs/commands.md says: `python -m rl4bio.<command>` is `rl4bio <command>`."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "commands.md").read_text()
+    assert f"| `rl4bio {name} " in page or f"| `rl4bio {name}`" in page
     shown = [
         subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True)
         for words in ([f"rl4bio.{name}"], ["rl4bio", name])
