@@ -15,6 +15,7 @@ from rl4bio.files.rows import listed
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.repeats import read_molecules, reads_molecules, row_states
 from rl4bio.runs.claim import check_target
+from rl4bio.runs.launchers import alone
 from rl4bio.scoring.results import (
     answer_summary,
     molecule_summary,
@@ -66,7 +67,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(score, command_parser(), argv)
+    return run_command(alone(score, "score"), command_parser(), argv)
 
 
 def score(arguments: argparse.Namespace) -> None:
