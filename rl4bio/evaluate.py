@@ -85,7 +85,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if corpus.task == "molecules":
         from rl4bio.evaluation.sampled_molecules import evaluate_molecules
 
-        evaluate_molecules(config, corpus, stages, output)
+        evaluate_molecules(config, corpus, stages, output, full=arguments.full)
         _link(arguments, [output])
         return
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rl4bio.cli import add_config_arguments, exit_code_of, run_command, set_run_folder
+from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config.load import config_dict, load_config, stage_configs, to_yaml
 from rl4bio.hardware import CARDS
+from rl4bio.process.endings import set_run_folder
 from rl4bio.process.signals import ENDING, LISTENER, stopped_by
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import find_moved, nothing_to_do, stored_config
@@ -59,7 +60,7 @@ log = logging.getLogger("rl4bio")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     try:
-        code = run_command(together(fit, exit_code_of), command_parser(), argv, signals=ENDING)
+        code = run_command(together(fit), command_parser(), argv, signals=ENDING)
         logging.getLogger("rl4bio").info("end: exit code %d", code)
     finally:
         close_logging()
@@ -89,7 +90,8 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="start over; what is there under this name is kept beside it, as NAME.before-1",
     )
-    parser.add_argument("--seeds", metavar="1,2,3", help="one run of each, and their comparison")
+    parser.add_argument("--seeds", metavar="1,2,3", help="one run of each, and their "
+                        "comparison; 1-5 and 1-3,8 too")  # fmt: skip
     parser.add_argument(
         "--sweep",
         metavar="KEY=A,B",
@@ -102,7 +104,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def fit(arguments: argparse.Namespace) -> int:
     """The whole run; the exit code is 0, or 128 + n after signal n with the state saved."""
-    if arguments.seeds or arguments.sweep:
+    if arguments.seeds is not None or arguments.sweep:
         from rl4bio.comparisons.starting import fit_several
 
         return fit_several(arguments)

@@ -41,7 +41,7 @@ def sample_models(
         The n samples that were prompted with; model -> what it wrote; author -> model -> n
         log-probabilities.
     """
-    from rl4bio.runs.parts import bind_corpus
+    from rl4bio.runs.binding import bind_corpus
     from rl4bio.runs.policies import opened_policy
 
     if config.policy.checkpoint == NEW and not stages:
@@ -114,7 +114,7 @@ def draw_molecules(
         sampling,
         batches=in_turn(len(samples), config.evaluation.batch_size),
         numbers=range(len(samples)),
-        progress=Progress(len(samples), "molecules written", name=name, every_s=0),
+        progress=Progress(len(samples), "molecules written", name=name, ends=True),
     ):
         written.batches.append(out)
         written.completions += out.completions
