@@ -81,9 +81,10 @@ def forked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     forks.load_libraries()
     number = itertools.count()
 
-    def start(command: list[str], group: str) -> int:
+    def start(command: list[str], group: str, *, alone: bool = False) -> int:
         if command[2] != "rl4bio.fit":
-            return children.start(command, group)
+            assert alone  # whatever has started the chain
+            return children.start(command, group, alone=alone)
         logs = tmp_path / f"logs{next(number)}"
         return forks.run(command[3:], logs, environment={"WANDB_RUN_GROUP": group}).code
 
