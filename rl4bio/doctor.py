@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; 0 where every mandatory package imports, otherwise 2."""
     parser = argparse.ArgumentParser(prog="rl4bio doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--output-dir", default="runs", metavar="DIR", help="tried for writing")
+    parser.add_argument(
+        "--output-dir", default="runs", metavar="DIR", help="whether runs can be written there"
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return run_command(_run, parser, argv)
 
