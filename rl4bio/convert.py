@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError
+from rl4bio.registry import did_you_mean
+from rl4bio.runs.launchers import alone
 
 if TYPE_CHECKING:
     from rl4bio.modules.molgpt.files import MolGPTShape
 
 PUBLISHED_WIDTH, PUBLISHED_HEADS = 256, 8
 """Of the MolGPT models that were published; heads leave no trace in the weights."""
+PUBLISHED_PROPERTIES = ("qed", "sas", "logp", "tpsa")
+"""Columns of MolGPT's training files that its models are conditioned on."""
 CONTEXT = "C"
 """What MolGPT's own script begins every molecule with."""
 
@@ -67,7 +72,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(convert, command_parser(), argv)
+    return run_command(alone(convert, "convert"), command_parser(), argv)
 
 
 def convert(arguments: argparse.Namespace) -> None:
@@ -155,16 +160,24 @@ def find_scaffold(given: int | None, without: bool, shape: MolGPTShape) -> int:
 
 
 def find_properties(given: str | None, shape: MolGPTShape) -> list[str]:
-    """The names of the properties; empty where none are given.
+    """The names of the properties, lower-cased as columns of data are; empty where none are given.
 
     Raises:
-        ConfigError: as many as the model has are needed.
+        ConfigError: as many different ones as the model has are needed, without `=` and blanks.
     """
-    names = [name.strip() for name in (given or "").split(",") if name.strip()]
-    if given is not None and len(names) != shape.num_properties:
+    if given is None:
+        return []
+    names = [name.strip().lower() for name in given.split(",")] if given.strip() else []
+    if len(names) != shape.num_properties or not all(names):
         raise ConfigError(
-            f"--properties: {len(names)} names, but the model takes {shape.num_properties} values"
+            f"--properties: {sum(map(bool, names))} names, but the model takes "
+            f"{shape.num_properties} values"
         )
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--properties: {name!r} is given twice; each value has its own name")
+        if re.search(r"[\s=]", name):
+            raise ConfigError(f"--properties: {name!r} has a blank or a '='; use another name")
     return names
 
 
@@ -178,6 +191,11 @@ def notes(arguments: argparse.Namespace, shape: MolGPTShape, others: Sequence[st
         found.append(f"scaffolds of {length} tokens, where the masks have room for {room}")
     if shape.num_properties and arguments.properties is None:
         found.append("its properties have no names, which generating needs (--properties)")
+    for name in find_properties(arguments.properties, shape):
+        if name not in PUBLISHED_PROPERTIES:
+            known = ", ".join(PUBLISHED_PROPERTIES)
+            hint = did_you_mean(name, PUBLISHED_PROPERTIES)
+            found.append(f"{name!r} is none of the properties of MolGPT's files ({known}){hint}")
     if others:
         found.append(f"left out of the file: {', '.join(others[:8])}")
     return found

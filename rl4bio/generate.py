@@ -13,6 +13,7 @@ from rl4bio.generation.options import positive, seed
 from rl4bio.generation.prompts import read_prompts
 from rl4bio.generation.source import find_model
 from rl4bio.generation.streams import check_output
+from rl4bio.runs.launchers import alone
 from rl4bio.runs.log import show_progress
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(generate, command_parser(), argv)
+    return run_command(alone(generate, "generate"), command_parser(), argv)
 
 
 def generate(arguments: argparse.Namespace) -> None:

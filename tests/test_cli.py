@@ -29,6 +29,7 @@ from rl4bio.errors import (
     StorageError,
 )
 from rl4bio.process import signals
+from rl4bio.process.endings import set_run_folder
 from rl4bio.text.redaction import MAX_SHOWN_CHARACTERS, mask_secrets, one_line
 
 
@@ -47,7 +48,7 @@ class DistBackendError(RuntimeError):
 @pytest.fixture(autouse=True)
 def _no_run_folder() -> Iterator[None]:
     yield
-    cli.set_run_folder(None)
+    set_run_folder(None)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -125,7 +126,7 @@ def test_exit_that_lightning_makes_of_ctrl_c() -> None:
 
 
 def test_traceback_goes_to_the_run_folder_or_the_screen(tmp_path: Path, capsys) -> None:
-    cli.set_run_folder(tmp_path)
+    set_run_folder(tmp_path)
     assert run(DataError("f:3: bad")) == 3
     assert "Traceback" not in capsys.readouterr().err
     assert "DataError: f:3: bad" in (tmp_path / "log.txt").read_text()

@@ -145,7 +145,13 @@ def test_names_of_properties(small, tmp_path, capsys) -> None:
     arguments = [*small(properties=["a", "b"]), "--heads", "2", "--properties"]
     for given, count in (("qed", 1), ("qed,logp,sas", 3), ("", 0)):
         assert f"{count} names, but the model takes 2" in refusal(capsys, [*arguments, given], 2)
-    assert rl4bio([*arguments, "qed, logp"]) == 0
+    for given, line in (("qed,QED", "'qed' is given twice"), ("qed,a=b", "has a blank or a '='")):
+        assert line in refusal(capsys, [*arguments, given], 2)
+    assert rl4bio([*arguments, "lopg,pic50"]) == 0
+    printed = capsys.readouterr().out
+    assert "'lopg' is none of the properties of MolGPT's files" in printed
+    assert "did you mean 'logp'?" in printed
+    assert rl4bio([*arguments, "QED, logp", "--force"]) == 0
     assert "--property qed=VALUE --property logp=VALUE" in capsys.readouterr().out
     config = AutoModelForCausalLM.from_pretrained(tmp_path / "out").config
     assert config.property_names == ["qed", "logp"]

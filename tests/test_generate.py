@@ -187,6 +187,18 @@ class TestMolecules:
         assert ask("-3", "CO") != first
         assert ask("0.9", "") != first
 
+    def test_values_outside_the_training_are_said(
+        self, conditioned: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = conditioned / "config.json"
+        before = path.read_text()
+        path.write_text(json.dumps({**json.loads(before), "property_ranges": [[0, 1], [-2, 5]]}))
+        given = ["--property", "QED=0.5", "--property", "logp=7", "--scaffold", "CO"]
+        assert main(["--model", str(conditioned), "--num", "1", *given, *PLAIN]) == 0
+        path.write_text(before)
+        (line,) = [li for li in capsys.readouterr().err.splitlines() if "outside" in li]
+        assert "--property: logp 7 is outside -2 to 5, which the model was trained on" in line
+
     def test_context(self, startless: Path, smiles_model: Path, molecules: Molecules) -> None:
         for model in (startless, smiles_model):
             rows = molecules(model, "--num", "20", "--context", "CO")

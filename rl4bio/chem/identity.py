@@ -58,19 +58,33 @@ def parent_scaffold(molecule: Molecule) -> str:
 
 @functools.lru_cache(maxsize=1000)
 def canonical_scaffold(text: str) -> str:
+    """A scaffold as MolGPT's files write it, and a line where the spelling changes, or where it is
+    none that a model has seen: those are Bemis-Murcko scaffolds, without side chains."""
+    found = scaffold_spelling(text)
+    if found != text:
+        log.info("the scaffold %s is written %s, as in the model's training", text, found)
+    molecule = read_smiles(found)
+    core = scaffold(molecule) if molecule.valid else found
+    if core != found:
+        log.warning(
+            "the scaffold %s is no Bemis-Murcko scaffold, as those of training are; its own is %s",
+            found,
+            core or "none (it has no ring)",
+        )
+    return found
+
+
+def scaffold_spelling(text: str) -> str:
     """A scaffold as MolGPT's files write it: canonical, aromatic, without stereochemistry.
 
-    A text that is no molecule stays as it is. Where the spelling changes, a line says so.
+    A text that is no molecule stays as it is.
     """
     molecule = read_smiles(text, allow_dummies=True)
     if not molecule.valid:
         return text
     flat = Chem.Mol(molecule.mol)
     Chem.RemoveStereochemistry(flat)
-    found = str(Chem.MolToSmiles(flat))
-    if found != text:
-        log.info("the scaffold %s is written %s, as in the model's training", text, found)
-    return found
+    return str(Chem.MolToSmiles(flat))
 
 
 def other_parts(molecule: Molecule) -> list[str]:

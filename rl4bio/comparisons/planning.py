@@ -16,7 +16,7 @@ from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import stored_config
-from rl4bio.runs.launch import find_task
+from rl4bio.runs.launchers import find_task
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 

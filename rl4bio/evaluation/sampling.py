@@ -41,7 +41,7 @@ def sample_models(
         The n samples that were prompted with; model -> what it wrote; author -> model -> n
         log-probabilities.
     """
-    from rl4bio.runs.parts import bind_corpus
+    from rl4bio.runs.binding import bind_corpus
     from rl4bio.runs.policies import opened_policy
 
     if config.policy.checkpoint == NEW and not stages:

@@ -21,7 +21,7 @@ from rl4bio.files.delimited import csv_text
 from rl4bio.generation.options import sampling_of
 from rl4bio.generation.streams import opened_output
 from rl4bio.modules.completing import Progress, complete_all, in_turn
-from rl4bio.modules.conditions import encode_scaffold
+from rl4bio.modules.conditions import encode_scaffold, outside_ranges
 from rl4bio.modules.policy import Policy
 from rl4bio.registry import did_you_mean
 from rl4bio.text.redaction import safe_cell
@@ -75,6 +75,8 @@ def asked_sample(policy: Policy, arguments: argparse.Namespace) -> Sample:
     """What every molecule answers: the start of a string, conditions, or a scaffold to complete."""
     config: Any = policy.model.config
     properties = read_properties(config, arguments.property)
+    for line in outside_ranges(config, [properties]):
+        log.warning("--property: %s", line)
     if config.decorates:
         points = read_attachments(policy, arguments.scaffold, arguments.context)
         begun = Begun(properties=properties, decorate=points, scaffold="")
@@ -151,9 +153,11 @@ def read_properties(config: Any, given: Sequence[str]) -> list[float]:
     size = config.num_properties
     names = config.property_names or [str(n + 1) for n in range(size)]
     known = f"the model is conditioned on {', '.join(names) if size else 'no property'}"
+    by_case = {name.lower(): name for name in names}
     values: dict[str, float] = {}
     for argument in given:
         name, _, text = argument.partition("=")
+        name = by_case.get(name.strip().lower(), name)
         if name not in names[:size]:
             raise ConfigError(f"--property: {known}, not on {name!r}{did_you_mean(name, names)}")
         if name in values:

@@ -22,6 +22,8 @@ class Conditioning:
 
     num_properties: int = 0
     property_names: Sequence[str] | None = None
+    property_ranges: Sequence[Sequence[float]] | None = None
+    """[least, greatest] value of each in training, where it is known."""
     scaffold_length: int = 0
     """Tokens of a scaffold."""
 
@@ -31,6 +33,7 @@ class Conditioning:
         return cls(
             num_properties=getattr(config, "num_properties", 0),
             property_names=getattr(config, "property_names", None),
+            property_ranges=getattr(config, "property_ranges", None),
             scaffold_length=getattr(config, "scaffold_length", 0),
         )
 
@@ -59,6 +62,42 @@ def condition_tensors(config: Any, tokenizer: Any, samples: Sequence[Sample]) ->
         rows = [_scaffold(sample, tokenizer, length) for sample in samples]
         found["scaffold_ids"] = torch.tensor(rows, dtype=torch.long).view(-1, length)
     return found
+
+
+def learn_ranges(config: Any, rows: Sequence[Sequence[float]]) -> None:
+    """Keep with a model what values its properties have in training, beside earlier ones.
+
+    Args:
+        config: of the model, which is written with it.
+        rows: of N samples, a value for each property.
+    """
+    asked = Conditioning.of(config)
+    known = asked.property_ranges or [[]] * asked.num_properties
+    columns = [[*ends, *(row[k] for row in rows)] for k, ends in enumerate(known)]
+    config.property_ranges = [[min(column), max(column)] for column in columns]
+
+
+def outside_ranges(config: Any, rows: Sequence[Sequence[float]]) -> list[str]:
+    """Of each property that is asked for outside the range of training, what a user should know.
+
+    Args:
+        config: of the model.
+        rows: of N prompts, a value for each property.
+    """
+    asked = Conditioning.of(config)
+    lines = []
+    for k, (low, high) in enumerate(asked.property_ranges or []):
+        name = asked.property_names[k] if asked.property_names else f"property {k + 1}"
+        column = [row[k] for row in rows]
+        odd = [value for value in column if not low <= value <= high]
+        if odd:
+            values = f"{min(odd):g}" + (f" to {max(odd):g}" if len(set(odd)) > 1 else "")
+            count = f" ({len(odd)} of {len(column)} prompts)" if len(column) > 1 else ""
+            lines.append(
+                f"{name} {values}{count} is outside {low:g} to {high:g}, which the model was "
+                "trained on; do not expect it of what it writes"
+            )
+    return lines
 
 
 def encode_scaffold(tokenizer: Any, text: str, length: int) -> list[int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rl4bio.callbacks.progress_line import aside
-from rl4bio.runs.launch import process_rank
+from rl4bio.runs.launchers import process_rank
 from rl4bio.text.redaction import mask_secrets
 
 log = logging.getLogger("rl4bio")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rl4bio.config.load import config_dict
 from rl4bio.data import CORPORA, Corpus
-from rl4bio.errors import ConfigError, DataError
-from rl4bio.runs.begun_answers import begun_answer
+from rl4bio.runs.binding import bind_corpus
 from rl4bio.runs.breeding import budget_callbacks, build_breeder
 from rl4bio.runs.early_checks import check_logging, check_packages, check_splits
 from rl4bio.runs.log import quiet_libraries, set_up_logging, stage
@@ -72,9 +71,7 @@ def prepare(config: RunConfig) -> Prepared:
     stage(f"loading model ({config.policy.checkpoint})")
     policy, precision = prepare_policy(config, corpus.vocabulary)
     check_savable(policy)
-    bind_corpus(corpus, policy)
-    if corpus.decorates:
-        settle_decoration(policy, learns=config.task == "sft")
+    bind_corpus(corpus, policy, learns=config.task == "sft")
     data = build_data(config, corpus, policy)
     data.samples("train")  # measures the prompts
     if config.trainer.val_every_steps:
@@ -130,45 +127,6 @@ def log_kernel(policy: Policy, device: torch.device) -> None:
     width = 2 if next(policy.model.parameters()).element_size() == 2 else 4
     kernel = kernel_of(policy, cpu=device.type != "cuda", card=None, width=width)
     log.info("attention of the engine: %s (%s)", kernel.value, kernel.reason)
-
-
-def bind_corpus(corpus: Corpus, policy: Policy) -> None:
-    """Tell a corpus what the policy can read: its tokens, its positions, its conditions."""
-    from rl4bio.modules.conditions import Conditioning
-
-    if begun := begun_answer(corpus, policy):
-        log.info("%s", begun)
-    start, positions = policy.tokenizer.bos_token_id is not None, policy.max_positions
-    asked = Conditioning.of(policy.model.config)
-    if asked.scaffold_length:
-        corpus.scaffold_limit = asked.scaffold_length
-    longest = None if positions is None else positions - start
-    corpus.bind(policy.tokenizer.get_vocab(), max_tokens=longest)
-    wanted, given = asked.property_names, corpus.conditions
-    if wanted and given is not None and [name.lower() for name in wanted] != given:
-        raise DataError(
-            f"data.options.properties: the model is conditioned on {', '.join(wanted)}, in this "
-            f"order, the data on {', '.join(given) or 'nothing'}; name the model's in properties "
-            "or targets"
-        )
-
-
-def settle_decoration(policy: Policy, *, learns: bool) -> None:
-    """Mark a model that learns to complete scaffolds with attachment points.
-
-    Raises:
-        ConfigError: it is no MolGPT, or should have learned it before.
-    """
-    config: Any = policy.model.config
-    if policy.family != "molgpt":
-        raise ConfigError(f"data: decoration needs a MolGPT, and {policy.checkpoint} is none")
-    if learns:
-        config.decorates = True
-    elif not config.decorates:
-        raise ConfigError(
-            f"policy.checkpoint: {policy.checkpoint} was not trained to complete scaffolds; use "
-            "rl4bio:molgpt-decorate, or tune it first with task sft, data decoration and a source"
-        )
 
 
 def build_data(config: RunConfig, corpus: Corpus, policy: Policy) -> PromptDataModule:

@@ -13,6 +13,7 @@ from rl4bio.chem.tokens import split_smiles, vocabulary_of
 from rl4bio.errors import DataError, ModelError
 from rl4bio.functional.masking import pad_left, pad_right
 from rl4bio.modules.batching import Rows, cut
+from rl4bio.modules.conditions import learn_ranges, outside_ranges
 from rl4bio.modules.engine_check import find_problem
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.logprobs import row_logprobs
@@ -377,3 +378,19 @@ class TestTraining:
         assert torch.isfinite(demonstration_loss(policy.model, rows))
         with pytest.raises(DataError, match=r"sft.max_tokens=1024 and the model's 24 positions"):
             encode_demonstrations(policy, samples[1:], SFTConfig())
+
+
+def test_ranges_of_training_and_what_lies_outside() -> None:
+    """By hand: the ends of each column; a second training widens them."""
+    config = MolGPTConfig(num_properties=2, property_names=["qed", "logp"])
+    assert outside_ranges(config, [[9.0, 9.0]]) == []  # nothing recorded them
+    learn_ranges(config, [[0.5, -1.0], [0.9, 3.0]])
+    assert config.property_ranges == [[0.5, 0.9], [-1.0, 3.0]]
+    assert outside_ranges(config, [[0.5, 3.0], [0.9, -1.0]]) == []
+    lines = outside_ranges(config, [[0.6, 3.5], [0.95, 2.0], [0.1, 2.0]])
+    assert [line.split(",")[0] for line in lines] == [
+        "qed 0.1 to 0.95 (2 of 3 prompts) is outside 0.5 to 0.9",
+        "logp 3.5 (1 of 3 prompts) is outside -1 to 3",
+    ]
+    learn_ranges(config, [[0.95, 0.0]])
+    assert config.property_ranges == [[0.5, 0.95], [-1.0, 3.0]]

@@ -60,7 +60,7 @@ def test_choice(medical: Sample, form: Form) -> None:
 def test_another_form_than_the_asked_one_is_worth_no_more_than_the_lenient_credit(
     medical: Sample, form: Form
 ) -> None:
-    reward, structure = ChoiceReward(lenient=0.1), StructureReward(tags=["reasoning", "answer"])
+    reward, structure = ChoiceReward(lenient=0.1), StructureReward()
     for other in set(get_args(Form)) - {form}:
         written = write_completion(TRACE, "B", other)
         assert score(reward, written, medical) <= 0.1
@@ -69,7 +69,7 @@ def test_another_form_than_the_asked_one_is_worth_no_more_than_the_lenient_credi
 
 
 def test_structure(medical: Sample, form: Form) -> None:
-    reward = StructureReward(tags=["reasoning", "answer"])
+    reward = StructureReward()
     assert score(reward, write_completion(TRACE, "B", form), medical) == 1.0
     assert score(reward, write_completion(TRACE, " ", form), medical) == 0.0
 
@@ -92,3 +92,22 @@ def test_verdict_of_an_answer_alone(tmp_path: Path) -> None:
     tagged = pubmedqa(tmp_path, "tags")
     assert score(reward, "yes", tagged) == 0.2
     assert score(reward, "<thought>Strokes fell.</thought><answer>yes</answer>", tagged) == 1.0
+
+
+def test_the_names_of_the_blocks_are_those_of_the_prompt_unless_given(tmp_path: Path) -> None:
+    thought, reasoning = (
+        f"<{name}>{TRACE}</{name}><answer>yes</answer>" for name in ("thought", "reasoning")
+    )
+    asked = pubmedqa(tmp_path, "tags")
+    task = Sample(uid="t", prompt="", target="B", extra={"answer_form": "tags"})
+    bare = Sample(uid="b", prompt="")
+    for sample, wanted, other in (
+        (asked, thought, reasoning),
+        (bare, thought, reasoning),
+        (task, reasoning, thought),
+    ):
+        for graded in (False, True):
+            assert score(StructureReward(graded=graded), wanted, sample) == 1.0
+        assert score(StructureReward(), other, sample) == 0.0
+    given = StructureReward(tags=["reasoning", "answer"])
+    assert [score(given, text, asked) for text in (thought, reasoning)] == [0.0, 1.0]

@@ -119,7 +119,7 @@ class MedicalReasoningCorpus(QuestionCorpus):
                 write_completion(record.reasoning, record.gold, self.form) if imitated else ""
             ),
             extra=MedicalItem(
-                prompt_form=None if self.form == "tags" else self.form,
+                prompt_form=self.form,
                 source=record.source,
                 source_id=record.source_id,
                 options=record.options or None,

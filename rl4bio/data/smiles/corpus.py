@@ -36,7 +36,7 @@ from rl4bio.data.smiles.fit import (
     short_rows,
     short_scaffolds,
 )
-from rl4bio.data.smiles.looks import BadRows, check_split, look_at
+from rl4bio.data.smiles.looks import BadRows, check_split, look_at, spell_scaffolds
 from rl4bio.data.smiles.rows import (
     WITHOUT_VALUE,
     SmilesRow,
@@ -157,13 +157,11 @@ class SmilesCorpus(Corpus):
         self._check_prompts(self._known)
         if self.source is None:
             return
-        rows = self._all()
-        kept = short_scaffolds(rows, self.scaffold_limit, source=self.source)
+        kept = short_scaffolds(self._all(), self.scaffold_limit, source=self.source)
         self._rows = fit_vocabulary(
             kept, self._known, limit=self._limit, policy=self.unknown_tokens, source=self.source
         )
-        if self._rows != rows:
-            self._splits.clear()
+        self._splits.clear()
         if not self._of("train"):
             raise DataError(
                 f"{self.source}: no training molecule fits the model's {len(self._known)} tokens "
@@ -235,6 +233,7 @@ class SmilesCorpus(Corpus):
         log.log(level, "%s: %d of %d rows; left out: %s", path, len(rows), len(table.rows), why)
         if not rows:
             raise DataError(f"{path}: none of {len(table.rows)} rows is left ({why})")
+        spell_scaffolds(rows, source=str(path))
         tokenize_rows(table, rows)
         rows = short_rows(rows, self.max_tokens or math.inf, source=str(path))
         rows = look_at(rows, source=str(path), bad_rows=self.bad_rows)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from rl4bio.chem.identity import parent
+from rl4bio.chem.identity import parent, scaffold_spelling
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.splits import Leaks, SplitOverlap, check_leaks
 from rl4bio.data.smiles.rows import SmilesRow
@@ -26,11 +26,35 @@ MANY, DRAWN = 10_000, 4_000
 """Rows of a file that are all read, and rows of a larger one that are drawn first: where nearly all
 of those are written as their own parents, as in MOSES' files, the others are taken to be, too."""
 NEARLY_ALL = 0.99
+SCAFFOLDS_DRAWN = 1_000
+"""Different scaffolds that are read; those of a file with more are read too where one changes."""
 NAMED = 3
 
 _SELFIES = re.compile(r"(?:\[[^\]]+\]\.?)+")
 _SELFIES_ALONE = re.compile(r"\[(?:[=#/\\]?(?:Branch|Ring)\d?|[=#][A-Z])")
 """Tokens that no SMILES has."""
+
+
+def spell_scaffolds(rows: Sequence[SmilesRow], *, source: str) -> None:
+    """Write the scaffolds of rows as prompts write them: canonical, aromatic, without stereo."""
+    different = sorted({row.scaffold for row in rows} - {""})
+    drawn = random.Random(0).sample(different, min(SCAFFOLDS_DRAWN, len(different)))
+    spelled = {text: scaffold_spelling(text) for text in drawn}
+    if all(text == found for text, found in spelled.items()):
+        return
+    spelled |= {text: scaffold_spelling(text) for text in different if text not in spelled}
+    changed = [row for row in rows if spelled.get(row.scaffold, row.scaffold) != row.scaffold]
+    log.warning(
+        "%s: the scaffolds of %d of %d rows are written canonically, such as %s of line %d as %s",
+        source,
+        len(changed),
+        len(rows),
+        shown(changed[0].scaffold),
+        changed[0].line,
+        shown(spelled[changed[0].scaffold]),
+    )
+    for row in changed:
+        row.scaffold = spelled[row.scaffold]
 
 
 def look_at(rows: Sequence[SmilesRow], *, source: str, bad_rows: BadRows) -> list[SmilesRow]:

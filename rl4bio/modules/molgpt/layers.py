@@ -33,6 +33,8 @@ class MolGPTConfig(PreTrainedConfig):
     num_properties: int = 0
     property_names: list[str] | None = None
     """What the properties are, in their order; for people and data files."""
+    property_ranges: list[list[float]] | None = None
+    """[least, greatest] value of each in training; None where nothing recorded it."""
     scaffold_length: int = 0
     """Tokens of a padded scaffold; 0 = not conditioned on one."""
     decorates: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from rl4bio.answers.forms import parse_reply
@@ -66,8 +66,8 @@ class PerplexityReward(Reward):
     """What stands before the text, on lines of its own; of a chat prompt the turns' contents."""
     min_tokens: int = 10
     """Shorter texts, whose perplexity says little, earn half at most."""
-    tags: list[str] = field(default_factory=lambda: ["thought", "answer"])
-    """Names of the two blocks, in order."""
+    tags: list[str] | None = None
+    """Names of the two blocks, in order; None = those of the prompt, else thought and answer."""
     max_tokens: int = 1024
     """Window of the model; a longer text is scored in pieces, each behind the context."""
     tokens_per_batch: int = 8192

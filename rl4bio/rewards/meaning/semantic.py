@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from rl4bio.answers.forms import parse_reply
@@ -55,8 +55,8 @@ class SemanticReward(Reward):
     """The block that is compared; where answers are yes, no or maybe it is the thought."""
     within: Literal["structure", "verdict"] = "structure"
     """Pays in any strictly formed completion, or only where its verdict is the target."""
-    tags: list[str] = field(default_factory=lambda: ["thought", "answer"])
-    """Names of the two blocks, in order."""
+    tags: list[str] | None = None
+    """Names of the two blocks, in order; None = those of the prompt, else thought and answer."""
     device: Device = "auto"
     """Where the model runs; auto is the GPU of the process, if it has one."""
 

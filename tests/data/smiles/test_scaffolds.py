@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rl4bio.chem.identity import canonical_scaffold
 from rl4bio.data.smiles import SmilesCorpus
 
 
@@ -31,3 +32,22 @@ def test_too_long_scaffolds_are_left_out_before_the_first_step(
     assert [sample.reference for sample in made.samples("train")] == ["Cc1ccccc1"]
     assert "1 of 2 molecules" in caplog.text
     assert "more than the 8 tokens that the model takes, such as line 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("c1ccccc1", ""),
+        ("C1CCCCC1", ""),
+        ("O=C1CCCN1", ""),  # double bonds at the ring belong to it
+        ("Cc1ccccc1", "its own is c1ccccc1"),
+        ("CCO", "none (it has no ring)"),
+    ],
+)
+def test_a_scaffold_that_no_training_wrote(
+    text: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    canonical_scaffold.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert canonical_scaffold(text) == text
+    assert said in caplog.text if said else not caplog.text
