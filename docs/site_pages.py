@@ -127,6 +127,14 @@ def _api_page() -> str:
     return str(runpy.run_path(str(ROOT / "docs" / "api_page.py"))["api_page"]())
 
 
+def on_config(config: Any) -> Any:
+    """mkdocs: studies that the navigation does not name stand at the end of the results."""
+    results = next(entry["Results"] for entry in config["nav"] if "Results" in entry)
+    pages = [path.relative_to(ROOT).as_posix() for path in sources()]
+    results += [page for page in pages if page.startswith("experiments/") and page not in results]
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     """mkdocs: the files of the site."""
     from mkdocs.structure.files import File

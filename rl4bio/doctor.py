@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; 0 where every mandatory package imports, otherwise 2."""
     parser = argparse.ArgumentParser(prog="rl4bio doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--output-dir", default="runs", metavar="DIR", help="tried for writing")
+    parser.add_argument(
+        "--output-dir", default="runs", metavar="DIR", help="whether runs can be written there"
+    )
     add_config_arguments(parser, required=False)
     parser.add_argument(
         "--card",

@@ -56,9 +56,13 @@ def command_parser() -> argparse.ArgumentParser:
     add = molecules.add_argument
     add("--context", default="", metavar="TOKENS", help="where each string starts, such as C")
     add(
-        "--property", action="append", default=[], metavar="NAME=VALUE", help="asked for; repeat it"
+        "--property",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a property to ask for, such as logp=3; once for each",
     )
-    add("--scaffold", metavar="SMILES", help="asked for, where the model is conditioned on one")
+    add("--scaffold", metavar="SMILES", help="to ask for or, with attachment points, to complete")
     add("--valid-only", action="store_true", help="leave out what is no molecule")
     add("--unique", action="store_true", help="leave out molecules that came before")
     language = parser.add_argument_group("other language models")

@@ -14,7 +14,7 @@ from rl4bio.callbacks.molecule_table import rollout_molecules
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.chem.diversity import internal_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
-from rl4bio.chem.identity import parent
+from rl4bio.chem.identity import same_name
 from rl4bio.chem.reading import Molecule
 from rl4bio.chem.reference import reference_subset
 from rl4bio.chem.tables import read_smiles_column
@@ -81,7 +81,7 @@ def batch_metrics(molecules: Sequence[Molecule], subset: Sequence[Any]) -> dict[
     fingerprints = [folded_ecfp4(molecule) for molecule in valid]
     metrics = {
         "valid_fraction": len(valid) / len(molecules),
-        "unique_fraction": unique_fraction([parent(molecule) for molecule in valid]),
+        "unique_fraction": unique_fraction([same_name(molecule) for molecule in valid]),
         "intdiv": internal_diversity(fingerprints),
         "snn": snn(fingerprints, subset),
     }

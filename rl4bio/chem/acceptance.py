@@ -59,7 +59,7 @@ _ACIDS = (
     "[B-]",
 )
 """SMARTS of anions that stand beside a cation at neutral pH; an alkoxide or amide ion does not."""
-_PAIRS = {("N", "O", 1), ("S", "O", 1), ("P", "O", 1), ("N", "N", 2), ("N", "C", 2), ("N", "C", 3)}
+_PAIRS = {("N", "O", 1), ("S", "O", 1), ("P", "O", 1), ("N", "N", 2), ("N", "C", 3)}
 """Cation, anion and order of the bond of neighbours, as in nitro groups, N-oxides and azides."""
 _MOST_CHARGES = 6
 """Charged atoms of a molecule, those of nitro groups included."""

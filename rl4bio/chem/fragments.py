@@ -29,6 +29,10 @@ COUNTER_IONS = (
     "O=C(O)C(O)C(O)C(O)C(O)C(O)CO O=C(O)C1OC(O)C(O)C(O)C1O O=C1OC(C(O)CO)C(O)=C1O",
     "O=C(O)C(O)C(O)C(OC1OC(CO)C(O)C(O)C1O)C(O)CO CCC(=O)OC(CCCCCCC)C(=O)O",
     "Cn1c(=O)c2nc(Cl)[nH]c2n(C)c1=O O=C(O)c1cc(-c2ccccc2)ccc1-c1ccccc1",
+    "O=C(O)c1ccccc1-c1ccccc1 O=C(O)c1ccccc1C(=O)O O=C(O)c1ccc(C(=O)O)cc1 O=C(O)c1ccc(O)cc1",
+    "O=C(O)C=Cc1ccccc1 O=C(O)C1(O)CC(O)C(O)C(O)C1 O=C(O)CC(C(=O)O)C(=O)O O=C(O)CCCCCCC(=O)O",
+    "O=C(O)CCCCCCCC(=O)O CCCCCC(=O)O CCCCCCCC(=O)O O=S(=O)(O)CCCCS(=O)(=O)O O=S(=O)(O)C1CCCCC1",
+    "O=[N+]([O-])c1cc([N+](=O)[O-])c(O)c([N+](=O)[O-])c1 O=C(O)CCC(=O)CC(=O)O O=C(O)CCC(=O)O",
     # Bases.
     "N CN CNC CN(C)C CCN CCNCC CCN(CC)CC NCCN NCCO OCCNCCO OCCN(CCO)CCO CN(C)CCO C[N+](C)(C)CCO",
     "NC(CO)(CO)CO CNCC(O)C(O)C(O)C(O)CO OCC1OC(O)C(O)C(O)C1O C1CNCCN1 C1COCCN1 c1ccncc1 N=C(N)N",
@@ -59,11 +63,39 @@ _METALS = frozenset(
 _DIPOLES = frozenset(["S", "Se", "P", "As"])
 _ANIONS = frozenset(["O", "S", "N", "C"])
 _ALKALI = frozenset(["Li", "Na", "K", "Rb", "Cs"])
+_SALT_METALS = _ALKALI | {"Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd", "Al", "Ag", "Bi", "Tl"}
+"""Metals of salts, that some write with a bond to the acid."""
 
 
 def has_metal(mol: Any) -> bool:
     """Whether a molecule has an atom of a complex or of an organometallic compound."""
     return any(atom.GetSymbol() in _METALS for atom in mol.GetAtoms())
+
+
+def without_salt_metals(mol: Any) -> Any:
+    """Covalently written salts, such as CC(=O)O[Na] or O[Mg]O, without their metals.
+
+    An alkali metal goes from any atom, others where all neighbours are O, S, N or halogens.
+    """
+    metals = [a for a in mol.GetAtoms() if a.GetDegree() and _is_salt_metal(a)]
+    if not metals:
+        return mol
+    edited = Chem.RWMol(mol)
+    for index in sorted((atom.GetIdx() for atom in metals), reverse=True):
+        for other in edited.GetAtomWithIdx(index).GetNeighbors():
+            other.SetNumExplicitHs(other.GetNumExplicitHs() + 1)
+        edited.RemoveAtom(index)
+    if not edited.GetNumAtoms():
+        return mol
+    plain = edited.GetMol()
+    return mol if Chem.SanitizeMol(plain, catchErrors=True) else plain
+
+
+def _is_salt_metal(atom: Any) -> bool:
+    if atom.GetSymbol() in _ALKALI:
+        return True
+    partners = {neighbour.GetSymbol() for neighbour in atom.GetNeighbors()}
+    return atom.GetSymbol() in _SALT_METALS and partners <= {"O", "S", "N", "F", "Cl", "Br", "I"}
 
 
 def drug_part(mol: Any) -> tuple[Any, list[Any]]:
@@ -92,13 +124,11 @@ def drug_part(mol: Any) -> tuple[Any, list[Any]]:
 
 
 def uncharged(mol: Any) -> Any:
-    """The molecule with protons added or taken where that removes charges; alkali metals split off,
-    and S, Se, P, As of opposite charge to a neighbour joined to it by a double bond, as in S=O.
+    """The molecule with protons added or taken where that removes charges; S, Se, P, As of opposite
+    charge to a neighbour are joined to it by a double bond, as in S=O.
 
     The metals of complexes, quaternary nitrogen and nitro groups stay as they are.
     """
-    if any(atom.GetSymbol() in _ALKALI and atom.GetDegree() for atom in mol.GetAtoms()):
-        mol = _without_alkali(mol)
     mol = _with_double_bonds(mol)
     if not any(atom.GetFormalCharge() for atom in mol.GetAtoms()) or has_metal(mol):
         return mol
@@ -111,21 +141,6 @@ def without_isotopes(mol: Any) -> Any:
     for atom in mol.GetAtoms():
         atom.SetIsotope(0)
     return Chem.RemoveHs(mol)
-
-
-def _without_alkali(mol: Any) -> Any:
-    """Covalently written salts, such as CC(=O)O[Na], without the metal."""
-    edited = Chem.RWMol(mol)
-    metals = [a.GetIdx() for a in mol.GetAtoms() if a.GetSymbol() in _ALKALI and a.GetDegree()]
-    for index in sorted(metals, reverse=True):
-        for other in edited.GetAtomWithIdx(index).GetNeighbors():
-            other.SetNumExplicitHs(other.GetNumExplicitHs() + 1)
-        edited.RemoveAtom(index)
-    if not edited.GetNumAtoms():
-        return mol
-    plain = edited.GetMol()
-    Chem.SanitizeMol(plain)
-    return plain
 
 
 def _with_double_bonds(mol: Any) -> Any:
@@ -152,7 +167,8 @@ def _is_organic(part: Any) -> bool:
 
 def _plain(part: Any) -> str:
     """SMILES without charges that protons make, isotopes and stereochemistry."""
-    return str(Chem.MolToSmiles(uncharged(without_isotopes(part)), isomericSmiles=False))
+    plain = uncharged(without_salt_metals(without_isotopes(part)))
+    return str(Chem.MolToSmiles(plain, isomericSmiles=False))
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 They are where their parents are: what is left of a molecule without counter-ions and solvents,
 isotope labels, hydrogens written as atoms, and charges that a proton makes. Stereochemistry counts
-unless it is asked not to. Tautomers are different molecules. Metal complexes keep all their parts.
+unless it is asked not to. Where a mobile hydrogen is written does not count, as in azoles and
+lactams (`rl4bio.chem.tautomers`); keto and enol do. Metal complexes keep all their parts.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Any
 
 from rdkit import Chem, rdBase
 
-from rl4bio.chem.fragments import drug_part, uncharged, without_isotopes
+from rl4bio.chem.fragments import drug_part, uncharged, without_isotopes, without_salt_metals
 from rl4bio.chem.properties import scaffold
 from rl4bio.chem.reading import Molecule, read_smiles
+from rl4bio.chem.tautomers import one_tautomer
 
 log = logging.getLogger("rl4bio")
 
-_DECORATED = re.compile(r"\.|\[[^\]]*[\d+-][^\]]*\]|\[H\]|\[(?:Li|Na|K|Rb|Cs)\]")
-"""Fragments, isotopes, charges, hydrogens and alkali metals; all else is its own parent."""
+_DECORATED = re.compile(r"\.|\[[^\]]*[\d+-][^\]]*\]|\[H\]|\[(?:[A-Z][a-z]|K)\]")
+"""Fragments, isotopes, charges, hydrogens and metals; all else is its own parent."""
 _STEREO = re.compile(r"[@/\\]")
 MOST_PASSES = 4
 """Readings until a canonical SMILES no longer changes; two are enough for nearly all."""
@@ -45,6 +47,18 @@ def parent(molecule: Molecule, *, stereo: bool = True) -> str:
     return str(molecule.memo[key])
 
 
+def same_name(molecule: Molecule, *, stereo: bool = True) -> str:
+    """What is equal for molecules that are the same: the parent in one of its tautomers, canonical.
+
+    "" where the molecule is invalid; remembered in the memo.
+    """
+    key = "same" if stereo else "same_flat"
+    if key not in molecule.memo:
+        found = parent(molecule, stereo=stereo)
+        molecule.memo[key] = one_tautomer(found)
+    return str(molecule.memo[key])
+
+
 def parent_molecule(molecule: Molecule) -> Molecule:
     """The parent of a valid molecule, itself where that is its own."""
     found = parent(molecule)
@@ -52,8 +66,11 @@ def parent_molecule(molecule: Molecule) -> Molecule:
 
 
 def parent_scaffold(molecule: Molecule) -> str:
-    """Bemis-Murcko scaffold of a valid molecule's parent, "" where acyclic; no stereochemistry."""
-    return scaffold(read_smiles(parent(molecule, stereo=False), allow_dummies=True))
+    """Bemis-Murcko scaffold of a valid molecule's parent, "" where acyclic; no stereochemistry.
+
+    Equal for molecules that are the same.
+    """
+    return scaffold(read_smiles(same_name(molecule, stereo=False), allow_dummies=True))
 
 
 @functools.lru_cache(maxsize=1000)
@@ -101,8 +118,9 @@ def _parent(molecule: Molecule, stereo: bool) -> str:
     plain = not _DECORATED.search(text) and (stereo or not _STEREO.search(text))
     if plain and text == molecule.text:  # read and written it has stayed the same
         return text
-    if "." in text:
-        mol, _ = drug_part(mol)
+    bare = without_salt_metals(mol)
+    if "." in text or bare is not mol:
+        mol, _ = drug_part(bare)
     if _DECORATED.search(text):
         mol = without_isotopes(mol)
         # A charge that makes a ring aromatic, as in [c-], must stay.

@@ -26,6 +26,7 @@ COLUMNS: dict[str, str] = {
     "relationship activity_qualifier published_relation value_relation value_qualifier "
     "acqualifier inequality sign",
     "censored": "censored is_censored censoring",
+    "upper": "standard_upper_value upper_value published_upper_value",
     "unit": "units unit standard_units standard_unit activity_unit activity_units value_unit "
     "value_units published_units",
     "type": "type standard_type activity_type activity_name measurement_type bioactivity_type "
@@ -36,7 +37,7 @@ COLUMNS: dict[str, str] = {
 }
 """What a column tells -> its names, in any case, with blanks or underscores."""
 
-_EXACT = frozenset({"", "=", "==", "eq", "exact", "nan", "none", "null"})
+_EXACT = frozenset({"", "=", "==", "eq", "equal", "equals", "exact", "exactly"})
 _BOUND = re.compile(r"^\s*(?:[<>~≤≥≈]=?|>>|<<|ca\.?)\s*(?=[\d.])")
 _UNITS = {
     **dict.fromkeys(("m", "mol/l", "molar", "mol.l-1"), "M"),
@@ -46,7 +47,12 @@ _UNITS = {
     **dict.fromkeys(("pm", "pmol/l", "picomolar", "pmol.l-1"), "pM"),
     **dict.fromkeys(("-log10(m)", "-logm", "-log(m)", "log", "p", "neg_log"), "p"),
 }
+_SAME_SIGNS = str.maketrans("µμ⁻¹−", "uu-1-")
+_POWERS = re.compile(r"^(?:1e|10['^]?)-0?(\d+)(?=m)")
+_PREFIXES = {"3": "m", "6": "u", "9": "n", "12": "p"}
+"""Of units that PubChem and ChEMBL write as powers of ten, 10^-9 M."""
 _IN_NAME = re.compile(r"[(\[_ ]\s*([pnuµμm]?m)\s*[)\]]?$", re.IGNORECASE)
+_P_TYPE = re.compile(r"^(?:p_?(?:ic|ec|ki|kd|ac|xc|gi)(?:50)?$|-\s*log)", re.IGNORECASE)
 _P_NAME = re.compile(r"^(?:p_?(?:ic|ec|ki|kd|chembl|ac|xc|gi|affinity|activity)|-?\s*log)", re.I)
 _TYPE_NAME = re.compile(r"(ic50|ec50|ac50|gi50|xc50|\bki\b|\bkd\b|^pki|^pkd)", re.IGNORECASE)
 _SOUND = frozenset({"", "nan", "none", "null", "manually validated"})
@@ -95,6 +101,8 @@ class Measure:
             return f"that are bounds{self._named('relation')}"
         if told.get("censored", "").lower() in _CENSORED:
             return f"that are bounds{self._named('censored')}"
+        if told.get("upper"):
+            return f"that are ranges{self._named('upper')}"
         if self.types and told.get("type", "").lower() not in self.types:
             return f"of another type{self._named('type')}"
         if told.get("validity", "").lower() not in _SOUND:
@@ -111,6 +119,8 @@ class Measure:
         None where the row's unit is none of amount, or missing; the row is counted then.
         """
         own = given or self.unit_of_label()
+        if _P_TYPE.match(_text(row.get(self.columns.get("type", "")))):
+            own = "p"
         if "unit" in self.columns and not self.is_p and self.label not in _BY_DEFINITION:
             told = _text(row.get(self.columns["unit"]))
             found = read_unit(told) if told else own
@@ -215,7 +225,8 @@ def _family(name: str) -> str:
 
 def read_unit(text: str) -> str | None:
     """The unit that a text names, None where it is none of amount, such as % or ug/ml."""
-    plain = re.sub(r"[\s·*]+", "", text).replace("µ", "u").replace("μ", "u").lower()
+    plain = re.sub(r"[\s·*()\[\]]+", "", text).translate(_SAME_SIGNS).lower()
+    plain = _POWERS.sub(lambda found: _PREFIXES.get(found[1], found[0]), plain)
     return _UNITS.get(plain.replace("^-1", "-1").replace("moll-1", "mol.l-1"))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rl4bio.chem.identity import parent, parent_scaffold
+from rl4bio.chem.identity import parent_scaffold, same_name
 from rl4bio.chem.reading import Molecule
 from rl4bio.errors import DataError
 
@@ -23,9 +23,9 @@ def split_groups(
 ) -> list[list[int]]:
     """Row numbers of the held-out parts and, last, of the rest; no group is in two parts.
 
-    A group holds the rows of one parent without stereochemistry (random) or of the Bemis-Murcko
-    scaffold of the parent (scaffold; acyclic molecules, which have none, by parent). Groups come in
-    an order fixed by their names and the seed, and a part takes groups until it has its share of
+    A group holds the rows of one `same_name` without stereochemistry (random) or of its scaffold
+    (scaffold, Bemis-Murcko; acyclic molecules, which have none, by that name). Groups come in an
+    order fixed by their names and the seed, and a part takes groups until it has its share of
     rows; a group of more than half a part's share goes to the rest, so that one large series does
     not make up a test set.
 
@@ -39,7 +39,8 @@ def split_groups(
         len(fractions) + 1 lists, each in the order of the rows.
     """
     names = [
-        (parent_scaffold(molecule) if kind == "scaffold" else "") or parent(molecule, stereo=False)
+        (parent_scaffold(molecule) if kind == "scaffold" else "")
+        or same_name(molecule, stereo=False)
         for molecule in molecules
     ]
     return split_names(names, fractions, seed=seed, spread=kind == "scaffold")

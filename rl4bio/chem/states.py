@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 def same_key(molecule: Molecule, *, stereo: bool = True) -> int:
     """The key of a valid molecule, equal for what `rl4bio.chem.identity` calls the same."""
-    from rl4bio.chem.identity import parent
+    from rl4bio.chem.identity import same_name
 
-    return molecule_key(parent(molecule, stereo=stereo))
+    return molecule_key(same_name(molecule, stereo=stereo))
 
 
 def molecule_key(canonical: str) -> int:
-    """A signed 64-bit hash of a parent's canonical SMILES, equal in every process.
+    """A signed 64-bit hash of a molecule's `same_name`, equal in every process.
 
     Any two of a million molecules share a key with a probability of 3 in 100 million.
     """
@@ -33,15 +33,15 @@ def batch_states(
 ) -> list[MoleculeState]:
     """The state of each molecule of a batch, given the keys of those that came before it.
 
-    Copies have one parent: salts, isotopes and other spellings are copies. The second in a batch is
-    a duplicate whether or not the molecule was seen.
+    Copies have one name: salts, isotopes, tautomers and other spellings are copies. The second in a
+    batch is a duplicate whether or not the molecule was seen.
     """
     here: set[str] = set()
-    from rl4bio.chem.identity import parent
+    from rl4bio.chem.identity import same_name
 
     states: list[MoleculeState] = []
     for molecule in molecules:
-        name = parent(molecule)
+        name = same_name(molecule)
         if not molecule.valid:
             states.append("invalid")
         elif name in here:

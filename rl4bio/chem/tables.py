@@ -1,14 +1,13 @@
 """Tables of molecules as columns of text: .csv, .tsv, .tab, .txt and .smi, plain or under gzip.
 
-Column names are lower-cased, as MolGPT does. A file that cannot be read ends in a DataError that
-names the file and the line. Nothing here needs RDKit.
+Column names are lower-cased. What cannot be read is a DataError with file and line. No RDKit.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,9 @@ from rl4bio.text.redaction import shown
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".smi", ".smiles")
 LISTED_COLUMNS = 20
-DRUG_COLUMNS = ("drug", "ligand", "molecule", "structure")
+MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "none", "null", "-"})
+"""Cells without a value, in any case."""
+DRUG_COLUMNS = ("drug", "ligand", "molecule", "structure", "mol")
 """Columns of molecules in tables without one of smiles, such as TDC's."""
 
 _UNNAMED = re.compile(r"|unnamed: \d+(?:_level_\d+)?")
@@ -32,6 +33,7 @@ _DECIMAL_COMMA = re.compile(rf"{_SIGN}(?:\d+|\d{{1,3}}(?:\.\d{{3}})+)(?:,\d+)?{_
 _COMMA_GROUPS = re.compile(rf"{_SIGN}\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?")
 _BLANK_GROUPS = re.compile(r"(?<=\d)[ \u00a0\u202f'\u2019](?=\d{3}(?!\d))")
 _AFTER_SMILES = re.compile(r"[\s,;\"]+")
+_SMILES_SIGN = re.compile(r"[()=#\[\]\d]|^cc")
 _PUBCHEM_TAG = "pubchem_result_tag"
 
 Records = Iterator[tuple[int, list[str]]]
@@ -75,15 +77,25 @@ class Header:
             DataError: the file has no such column.
         """
         if name is None:
-            alike = [n for n in self.names if "smiles" in n and "scaffold" not in n]
-            alike = alike or [n for n in self.names if n in DRUG_COLUMNS]
+            alike = molecule_columns(self.names)
             if len(alike) > 1 and "smiles" not in alike:
                 raise DataError(
                     f"{self.path}:{self.line}: has several columns of molecules, "
                     f"{', '.join(map(shown, alike))}; name one with {option}"
                 )
+            if not alike and any(map(_is_molecule, self.names)):
+                raise DataError(
+                    f"{self.path}:{self.line}: the first line holds a molecule in place of names "
+                    "of columns; write a header above it, such as smiles"
+                )
             name = alike[0] if len(alike) == 1 else "smiles"
         return self.index(name, option=option)
+
+
+def molecule_columns(names: Sequence[str]) -> list[str]:
+    """Of lower-cased names of columns, those that may hold the molecules."""
+    alike = [name for name in names if "smiles" in name and "scaffold" not in name]
+    return alike or [name for name in names if name in DRUG_COLUMNS]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,11 +113,10 @@ class Table(Header):
 def read_table(path: Path, *, option: str) -> Table:
     """All rows of a file.
 
-    Comma, semicolon and tab separate columns, whichever the header has most of (ChEMBL writes
-    semicolons). Numbers with decimal commas or groups of thousands come as plain ones where the
-    column says which they are. A .smi file has one molecule a line, its SMILES up to the first
-    blank, comma or semicolon; a header is optional there and what follows is not read. A .txt file
-    is either, by what its first line begins with. Blank lines are skipped.
+    Comma, semicolon, tab and bar separate columns, whichever the header has most of. Numbers with
+    decimal commas or groups of thousands come as plain ones where the column says which they are.
+    A .smi file has one molecule a line, up to the first blank, comma or semicolon, and perhaps a
+    header. A .txt file is either, by what its first line begins with. Blank lines are skipped.
 
     Args:
         path: of a file with one of SUFFIXES, and .gz behind it where it is packed.
@@ -158,7 +169,7 @@ def _open(path: Path, option: str) -> tuple[Header, Records]:
     first = text.partition("\n")[0]
     if kind in (".smi", ".smiles") or (kind == ".txt" and not _names_columns(first)):
         return Header(path=path, names=["smiles"]), _filled(path, _smi_records(text, skipped))
-    delimiter = max(",;\t", key=first.count)
+    delimiter = max(",;\t|", key=first.count)
     records = _csv_records(path, text, delimiter, skipped)
     line, cells = next(records, (1, []))
     if not cells:
@@ -185,6 +196,15 @@ def _names_columns(first: str) -> bool:
     except TokenError:
         return True
     return "smiles" in first.lower()
+
+
+def _is_molecule(name: str) -> bool:
+    """Whether a lower-cased name of a column was a SMILES: cco and c1ccccc1 are, cid and no not."""
+    try:
+        tokens = split_smiles(name.replace("cl", "Cl").replace("br", "Br"))
+    except TokenError:
+        return False
+    return len(tokens) > 2 and bool({"c", "C"} & {*tokens}) and bool(_SMILES_SIGN.search(name))
 
 
 def _without_preface(text: str) -> tuple[int, str]:
@@ -243,7 +263,7 @@ def _csv_records(path: Path, text: str, delimiter: str, skipped: int) -> Records
     width = 0
     named: bool | None = None  # whether rows begin with a name that the header does not have
     for line, cells in delimited_rows(path, text, delimiter, skipped=skipped):
-        if not any(cells) or (cells[0].startswith("#") and width):
+        if not any(map(str.strip, cells)) or (cells[0].startswith("#") and width):
             continue
         if width and named is None:
             named = delimiter == "\t" and len(cells) == width + 1 and cells[0].isdigit()

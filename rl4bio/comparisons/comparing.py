@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl4bio.comparisons.pairs import exam_accuracy, paired_tests
+from rl4bio.comparisons.pairs import MOLECULES, exam_accuracy, molecule_figures, paired_tests
 from rl4bio.comparisons.records import (
     differences,
     read_run,
@@ -84,6 +84,15 @@ def comparison_of(runs: Sequence[RunRecord], settings: list[Setting]) -> Compari
         settings=settings,
         differences={key: [value_of(run, key) for run in firsts] for key in varied},
         accuracy=found if any(found.values()) else {},
+        molecules={
+            title: {
+                setting.name: [
+                    own[title] for own in map(molecule_figures, setting.runs) if title in own
+                ]
+                for setting in settings
+            }
+            for title in MOLECULES
+        },
         paired=paired_tests(settings),
     )
 
@@ -140,6 +149,7 @@ def _record(comparison: Comparison) -> dict[str, object]:
         },
         "differences": comparison.differences,
         "accuracy": comparison.accuracy,
+        "molecules": comparison.molecules,
         "paired": [dataclasses.asdict(one) for one in comparison.paired],
     }
 

@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rl4bio.chem.identity import other_parts, parent_molecule
+from rl4bio.chem.identity import other_parts, parent_molecule, same_name
 from rl4bio.chem.measurements import Unit, check_scale, find_measure, on_p_scale
 from rl4bio.chem.reading import Molecule, read_smiles
-from rl4bio.chem.tables import Table, read_table
+from rl4bio.chem.tables import MISSING, Table, read_table
 from rl4bio.errors import DataError
 from rl4bio.text.redaction import shown
 
 BOUNDS = (-2.0, 20.0)
 """Of a value that can be an affinity; a column of nM read as p values is far outside."""
+PLAUSIBLE = (1.5, 12.5)
+"""Of the median of a table of affinities."""
 SHOWN_PROBLEMS = 3
 
 
@@ -89,6 +91,9 @@ def read_measured(
         own = measure.unit(rows[row], unit) if measure.wants(rows[row], text) else None
         if own is None:
             continue
+        if cells[places[0]].strip().lower() in MISSING:
+            measure.left_out["without a molecule"] += 1
+            continue
         try:
             whole = _molecule(cells[places[0]].strip(), table, row)
             read.add(whole, _value(text, own, label, table, row), table.place(row))
@@ -96,6 +101,9 @@ def read_measured(
             read.problems.append(str(error))
             continue
         read.units.add(own)
+    told = unit or measure.unit_of_label() or measure.is_p or "unit" in measure.columns
+    if not told and read.found:
+        _check_plausible(read, label, str(path))
     if read.problems and (not drop_bad or not read.found):
         raise read.refusal()
     kept = read.within(math.inf if tolerance is None else tolerance)
@@ -123,7 +131,7 @@ class _Read:
     """What the rows of a table have said so far."""
 
     found: dict[str, tuple[Molecule, list[float]]] = field(default_factory=dict)
-    """Canonical SMILES of a parent -> it, and its values."""
+    """Name of a molecule -> the first parent with it, and all values."""
     problems: list[str] = field(default_factory=list)
     mixtures: list[str] = field(default_factory=list)
     units: set[str] = field(default_factory=set)
@@ -132,7 +140,7 @@ class _Read:
         if other_parts(whole):
             self.mixtures.append(f"{place} {shown(whole.text)}")
         molecule = parent_molecule(whole)
-        self.found.setdefault(molecule.canonical, (molecule, []))[1].append(value)
+        self.found.setdefault(same_name(molecule), (molecule, []))[1].append(value)
 
     def within(self, limit: float) -> list[tuple[Molecule, list[float]]]:
         """The molecules whose values lie no farther apart."""
@@ -145,6 +153,16 @@ class _Read:
             "; ".join(self.problems[:SHOWN_PROBLEMS])
             + (f"; and {more} more" if more > 0 else "")
             + "; repair them, or leave such rows out with --drop-bad"
+        )
+
+
+def _check_plausible(read: _Read, label: str, place: str) -> None:
+    """Raise a DataError where values of no stated unit are hardly -log10 of mol/l."""
+    middle = statistics.median(value for _, values in read.found.values() for value in values)
+    if not PLAUSIBLE[0] <= middle <= PLAUSIBLE[1]:
+        raise DataError(
+            f"{place}: the values of {label!r}, half of them up to {middle:g}, are hardly -log10 "
+            "of mol/l; say with --unit what they are: M, nM, ..., or p"
         )
 
 

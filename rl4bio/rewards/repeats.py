@@ -120,11 +120,11 @@ class RepeatGuard(RememberingScorer):
     def places(
         self, completions: Sequence[str], samples: Sequence[Sample]
     ) -> list[tuple[str, str] | None]:
-        """Parent and scaffold of each completion's molecule; None for what is none."""
-        from rl4bio.chem.identity import parent, parent_scaffold  # RDKit, for molecules alone
+        """Name and scaffold of each completion's molecule; None for what is none."""
+        from rl4bio.chem.identity import parent_scaffold, same_name  # RDKit, for molecules alone
 
         molecules = read_molecules(self.scorer, completions, samples) or []
-        return [(parent(m), parent_scaffold(m)) if m.valid else None for m in molecules]
+        return [(same_name(m), parent_scaffold(m)) if m.valid else None for m in molecules]
 
     def is_new(self, smiles: str) -> bool:
         """Whether a text is a molecule that no step has scored, here or before it was shared."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from rl4bio.chem.acceptance import RULES, broken_rules
 from rl4bio.chem.diversity import internal_diversity, scaffold_diversity, snn, unique_fraction
 from rl4bio.chem.fingerprints import folded_ecfp4
-from rl4bio.chem.identity import parent
+from rl4bio.chem.identity import same_name
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.reference import reference_subset
@@ -91,7 +91,7 @@ def read_reference(smiles: Sequence[str]) -> ReferenceMolecules:
         smiles: any order; invalid ones are left out.
     """
     return ReferenceMolecules(
-        parents=frozenset(filter(None, (parent(read_smiles(text)) for text in smiles))),
+        parents=frozenset(filter(None, (same_name(read_smiles(text)) for text in smiles))),
         subset=reference_subset(smiles),
     )
 
@@ -124,10 +124,10 @@ def summarize_molecules(
     molecules = [read_smiles(text) for text in texts]
     valid = [molecule for molecule in molecules if molecule.valid]
     distinct: dict[str, int] = {}
-    """Parent -> the first row that writes it."""
+    """Name of a molecule -> the first row that writes it."""
     for row, molecule in enumerate(molecules):
         if molecule.valid:
-            distinct.setdefault(parent(molecule), row)
+            distinct.setdefault(same_name(molecule), row)
     values = {name: [float(PROPERTIES[name](m)) for m in valid] for name in SHOWN_PROPERTIES}
     known = frozenset() if reference is None else reference.parents
     subset = [] if reference is None else reference.subset
@@ -144,7 +144,7 @@ def summarize_molecules(
     return MoleculeSummary(
         num_molecules=len(texts),
         validity=mean([molecule.valid for molecule in molecules]),
-        unique=unique_fraction([parent(molecule) for molecule in valid]),
+        unique=unique_fraction([same_name(molecule) for molecule in valid]),
         novelty=mean([smiles not in known for smiles in distinct] if known else []),
         internal_diversity=internal_diversity(fingerprints),
         snn=snn(fingerprints, [folded_ecfp4(molecule) for molecule in subset]),

@@ -35,6 +35,9 @@ DRUGS = {
     "a tetrazolate": "C[N+](C)(C)CCc1nn[n-]n1",
     "a sulfoximine": "CS(=N)(=O)c1ccccc1",
     "ranitidine": "CNC(=C[N+](=O)[O-])NCCSCc1ccc(CN(C)C)o1",
+    "a hydrazone": "O=C(N/N=C/c1ccco1)c1ccncc1",
+    "a sulfonimide": "CS(=O)(=O)N(c1cccc(C#N)c1)S(C)(=O)=O",
+    "fluorine beside oxygen": "OC(=O)c1ccc(OC(F)F)cc1C(F)(F)C(O)C",
     "tofacitinib": "C[C@@H]1CCN(C(=O)CC#N)C[C@@H]1N(C)c1ncnc2[nH]ccc12",
 }
 BAD = {
@@ -63,6 +66,7 @@ BAD = {
     "isotopes": ["[13CH3]CO", "[2H]CCO", "[12CH3]O", "C[14C](=O)O"],
     "fragments": ["CCO.O", "CCO.[He]", "CCO.CCO", "CCN.Cl"],
     "charges": [
+        "C[C-]=[N+]=C",
         "CC[NH3+]",
         "CC(=O)[O-]",
         "C[N+](C)(C)[B-](C)(C)C",
@@ -104,6 +108,13 @@ BAD = {
         "CC#CC#CC",
         "C1#CCCCC1",
         "CNO[Si](C)(C)C",
+        "CC1=CN=C1",
+        "CS(=O)SC",
+        "CC(=S)O",
+        "CC(F)O",
+        "CC(F)NC",
+        "CC=NC",
+        "COB(C)OB(C)OC",
     ],
 }
 

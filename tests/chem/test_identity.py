@@ -56,6 +56,43 @@ def test_counter_ions_larger_than_the_drug_go() -> None:
     assert other_parts(read_smiles(f"{DOBUTAMINE}.{ASPIRIN}")) == [ASPIRIN]
 
 
+BASE = "CCCc1ncccc1C"
+
+
+@pytest.mark.parametrize(
+    "acid",
+    [
+        *("O=C(O)c1ccccc1-c1ccccc1", "OC(=O)c1ccc(cc1)C(O)=O", "OC(=O)/C=C/c1ccccc1"),
+        *("OC(=O)C1(O)CC(O)C(O)C(O)C1", "OC(=O)CCCCCCCC(O)=O", "OS(=O)(=O)CCCCS(O)(=O)=O"),
+        "Oc1c(cc(cc1[N+]([O-])=O)[N+]([O-])=O)[N+]([O-])=O",
+    ],
+)
+def test_an_acid_larger_than_its_base_goes(acid: str) -> None:
+    assert name(f"{BASE}.{acid}") == BASE
+    assert name(acid) == name(f"{acid}.O")  # alone it is the molecule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CCCC(CCC)C(=O)O[Mg]OC(=O)C(CCC)CCC",
+        "CCCC(CCC)C(=O)O[Ca]OC(=O)C(CCC)CCC",
+        "CCCC(CCC)C(=O)O[Zn]Cl",
+        "CCCC(CCC)C(=O)O[Al](O)O",
+        "CCCC(CCC)C(=O)O[Ag]",
+        "CCCC(CCC)C(=O)[O-].CCCC(CCC)C(=O)O[Mg+]",
+        "CCCC(CCC)C(=O)O[Li]",
+    ],
+)
+def test_a_salt_with_a_bond_to_its_metal(text: str) -> None:
+    assert name(text) == "CCCC(CCC)C(=O)O"
+
+
+def test_metals_on_carbon_and_of_complexes_stay() -> None:
+    for text in ("C[CH2][Mg][Br]", "C[Zn]C", "CC[Hg]Cl", "C[Sn](C)(C)C"):
+        assert name(text) == read_smiles(text).canonical
+
+
 def test_stereochemistry_counts_unless_not() -> None:
     left, right = "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"
     assert name(left) != name(right)

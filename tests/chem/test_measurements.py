@@ -76,11 +76,30 @@ def test_doubts_and_repeats_of_the_curators() -> None:
     ("text", "unit"),
     [
         *(("nM", "nM"), ("µM", "uM"), ("umol/L", "uM"), ("MICROMOLAR", "uM"), ("mM", "mM")),
+        *(("(nM)", "nM"), ("nmol·L⁻¹", "nM"), ("10^-6 M", "uM"), ("10'-9M", "nM")),
+        *(("1e-09 M", "nM"), ("10^-5 M", None), ("M-1 s-1", None), ("kcal/mol", None)),
         *(("M", "M"), ("%", None), ("ug.mL-1", None), ("hr", None)),
     ],
 )
 def test_units(text: str, unit: str | None) -> None:
     assert read_unit(text) == unit
+
+
+def test_a_type_that_is_a_logarithm_needs_no_unit() -> None:
+    table = rows("C|pIC50|=|6.1|", "CC|IC50|=|6|nM", "N|-Log IC50|=|5|", "O|Log IC50|=|-6|")
+    measure = find(table, types=["pIC50", "IC50", "-Log IC50", "Log IC50"])
+    assert [measure.unit(row, "nM") for row in table[:3]] == ["p", "nM", "p"]
+    assert measure.unit(table[3], None) is None
+    assert measure.left_out == {"without a unit (column 'standard units')": 1}
+
+
+def test_a_range_is_no_value() -> None:
+    table: list[dict[str, object]] = [
+        {"standard_value": "10", "standard_upper_value": upper} for upper in ("20", "", "nan")
+    ]
+    measure = find(table, "standard_value")
+    assert [measure.wants(row, "10") for row in table] == [False, True, True]
+    assert measure.described() == "1 that are ranges (column 'standard_upper_value')"
 
 
 def test_a_row_has_the_unit_of_its_own_column() -> None:

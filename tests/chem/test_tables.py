@@ -152,6 +152,8 @@ def test_real_files(shared_data: Path) -> None:
         ("a.csv", "# from 2024\n\nsmiles,y\nCCO,1\n", ["smiles", "y"], ["CCO", "1"]),
         ("a.csv", "#SMILES,ID\nCCO,1\n", ["smiles", "id"], ["CCO", "1"]),
         ("a.smi", "# drugs\nCCO ethanol\n", ["smiles"], ["CCO"]),
+        ("a.txt", "smiles|y\nCCO|1\n", ["smiles", "y"], ["CCO", "1"]),
+        ("a.csv", "smiles,y\n   \nCCO,1\n", ["smiles", "y"], ["CCO", "1"]),
     ],
 )
 def test_tables_as_programs_save_them(
@@ -162,9 +164,24 @@ def test_tables_as_programs_save_them(
     assert found.lines == [content.rstrip("\n").count("\n") + 1]
 
 
-def test_a_column_of_drugs_is_one_of_molecules(tmp_path: Path) -> None:
-    (path := tmp_path / "a.csv").write_text("Drug_ID,Drug,Y\nx,CCO,1\n")
+@pytest.mark.parametrize("name", ["Drug", "Ligand", "Structure", "mol", "SMILES_ISO"])
+def test_a_column_of_drugs_is_one_of_molecules(name: str, tmp_path: Path) -> None:
+    (path := tmp_path / "a.csv").write_text(f"Drug_ID,{name},Y\nx,CCO,1\n")
     assert column(path) == [(2, "CCO")]
+
+
+@pytest.mark.parametrize("first", ["CCO", "c1ccccc1Cl,5", "1,O=C(O)C"])
+def test_a_table_without_a_header_says_so(first: str, tmp_path: Path) -> None:
+    (path := tmp_path / "a.csv").write_text(f"{first}\n{first}\n")
+    with pytest.raises(DataError, match=r"a\.csv:1: the first line holds a molecule"):
+        column(path)
+
+
+@pytest.mark.parametrize("names", ["id,y", "cid,ic50", "no,op,count", "x,1.5"])
+def test_names_of_columns_are_no_molecules(names: str, tmp_path: Path) -> None:
+    (path := tmp_path / "a.csv").write_text(f"{names}\n{names}\n")
+    with pytest.raises(DataError, match="has no column 'smiles'"):
+        column(path)
 
 
 @pytest.mark.parametrize(

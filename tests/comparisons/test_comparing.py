@@ -187,6 +187,28 @@ def test_runs_of_one_name_in_two_folders_stay_apart(
     assert "two/mine/report.html" in page
 
 
+def test_evaluated_molecules_have_columns(tmp_path: Path, capsys: Any) -> None:
+    for name, reward in (("a", 0.5), ("b", 0.75)):
+        run = make_run(tmp_path, name, lr=reward)
+        (run / "evaluation").mkdir()
+        tuned = {"reward_all": {"value": reward}, "validity": {"value": 0.9}}
+        tuned["hits"] = {"value": None}  # no goals
+        summary = {"models": {"base": {}, "tuned": tuned}}
+        (run / "evaluation" / "summary.json").write_text(json.dumps(summary))
+    make_run(tmp_path, "not_evaluated")
+    assert main([str(tmp_path / name) for name in ("a", "b", "not_evaluated")]) == 0
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert "evaluated reward  valid %" in head
+    assert "hits" not in head
+    assert [row.split()[2:4] for row in rows[:3]] == [["0.5", "90"], ["0.75", "90"], ["–", "–"]]
+    (tmp_path / "a" / "evaluation" / "summary.json").write_text('{"models": []}')
+    assert main([str(tmp_path / "a")]) == 0  # not of molecules
+    (tmp_path / "a" / "evaluation" / "summary.json").write_text(
+        '{"models": {"tuned": {"hits": 1}}}'
+    )
+    assert main([str(tmp_path / "a")]) == 7
+
+
 def test_a_list_that_was_swept_is_one_value(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, name) for name in ("a", "b", "c")]
     for run, words in zip(runs, (["x"], ["x", 1.5], None), strict=True):

@@ -25,6 +25,32 @@ def test_repeats_are_averaged_and_salts_lose_their_ions(tmp_path: Path) -> None:
     assert (found.rows, found.repeats, found.largest_gap, found.dropped) == (6, 2, 2.5, 0)
 
 
+def test_rows_without_a_molecule_are_counted(tmp_path: Path) -> None:
+    """ChEMBL has biologics, whose SMILES are empty; pandas writes nan."""
+    found = read_measured(write(tmp_path, "CCO,5", ",6", "nan,7", "CC,8"), "pic50")
+    assert found.values.tolist() == [5, 8]
+    assert found.left_out == {"without a molecule": 2}
+
+
+def test_tautomers_are_one_molecule(tmp_path: Path) -> None:
+    found = read_measured(write(tmp_path, "Cc1c[nH]cn1,5", "Cc1cnc[nH]1,6"), "pic50")
+    assert (found.values.tolist(), found.repeats) == ([5.5], 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"), [((1e-8, 3e-7, 2e-6), True), ((15, 19, 14), True), ((5, 9, 4), False)]
+)
+def test_values_of_no_stated_unit_are_looked_at(
+    values: tuple[float, ...], refused: bool, tmp_path: Path
+) -> None:
+    rows = [f"{'C' * n},{value}" for n, value in enumerate(values, start=1)]
+    path = write(tmp_path, *rows, header="smiles,y")
+    if refused:
+        with pytest.raises(DataError, match=r"'y'.*hardly -log10 of mol/l; say with --unit"):
+            read_measured(path, "y")
+    assert len(read_measured(path, "y", unit="p").values) == 3
+
+
 @pytest.mark.parametrize(
     ("unit", "text", "value"),
     [
@@ -45,7 +71,6 @@ def test_units_by_hand(unit: Any, text: str, value: float, tmp_path: Path) -> No
     ("row", "unit", "message"),
     [
         ("C1CC,5", "p", r"t\.csv:3: 'C1CC' is no SMILES \(syntax\)"),
-        (",5", "p", r"t\.csv:3: '' is no SMILES \(empty\)"),
         ("CC,high", "p", r"t\.csv:3: pic50 is 'high', no number"),
         ("CC,6-7", "p", r"t\.csv:3: pic50 is '6-7', no number"),
         ("CC,350", "p", r"t\.csv:3: pic50 is 350, .* outside -2 to 20; is --unit p right"),

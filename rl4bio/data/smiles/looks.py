@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from rl4bio.chem.identity import parent, scaffold_spelling
+from rl4bio.chem.identity import parent, same_name, scaffold_spelling
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.splits import Leaks, SplitOverlap, check_leaks
 from rl4bio.data.smiles.rows import SmilesRow
@@ -31,8 +31,8 @@ SCAFFOLDS_DRAWN = 1_000
 NAMED = 3
 
 _SELFIES = re.compile(r"(?:\[[^\]]+\]\.?)+")
-_SELFIES_ALONE = re.compile(r"\[(?:[=#/\\]?(?:Branch|Ring)\d?|[=#][A-Z])")
-"""Tokens that no SMILES has."""
+_SELFIES_ALONE = re.compile(r"\[(?:[=#/\\]?(?:Branch|Ring)\d?|[=#][A-Z])|\[[CNOS]\]\[[CNOS]\]")
+"""Tokens that no SMILES has, and atoms in a row without hydrogens that nobody writes."""
 
 
 def spell_scaffolds(rows: Sequence[SmilesRow], *, source: str) -> None:
@@ -82,7 +82,7 @@ def look_at(rows: Sequence[SmilesRow], *, source: str, bad_rows: BadRows) -> lis
     here: set[str] = set()
     for row in rows:
         molecule = read_smiles(row.text, allow_dummies=True)
-        row.parent = parent(molecule, stereo=False)
+        row.parent = same_name(molecule, stereo=False)
         if not molecule.valid:
             reasons.setdefault(molecule.reason, []).append(row)
         copies += molecule.valid and molecule.canonical in here

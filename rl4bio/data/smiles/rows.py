@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rl4bio.chem.tables import Table
+from rl4bio.chem.tables import MISSING, Table
 from rl4bio.chem.tokens import END, TokenError, split_smiles
 from rl4bio.data.base import Split
 from rl4bio.errors import DataError
@@ -23,9 +23,6 @@ SPLITS: dict[str, Split | None] = {
 }
 """What a split column may say, in any case. MOSES' test_scaffolds is another test set than `test`:
 its scaffolds are in no training row, so it is left out rather than mixed in."""
-
-MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "-"})
-"""Cells without a value, in any case."""
 
 WITHOUT_VALUE = "without a value"
 """Why a row is left out that nobody asked to leave out."""
@@ -47,7 +44,7 @@ class SmilesRow:
     tokens: frozenset[str] = frozenset()
     """Of text and scaffold."""
     parent: str = ""
-    """Without stereochemistry (`rl4bio.chem.identity`); "" where the text is no molecule."""
+    """Its `same_name` without stereochemistry; "" where the text is no molecule."""
 
 
 def saved_table(folder: Path) -> Table:
@@ -177,7 +174,9 @@ def pick_rows(
         place = table.place(number) if given or ranges else ""
         values = [number_of(cells[index], place, name) for name, index in given]
         limited = [(number_of(cells[index], place, name), ends) for name, index, ends in ranges]
-        if not text or any(map(math.isnan, [*values, *(value for value, _ in limited)])):
+        if text.lower() in MISSING or any(
+            map(math.isnan, [*values, *(value for value, _ in limited)])
+        ):
             left_out[WITHOUT_VALUE] += 1
         elif not all(inside(value, ends) for value, ends in limited):
             left_out["outside where"] += 1

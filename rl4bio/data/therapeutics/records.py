@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rl4bio.chem.identity import parent, parent_scaffold
+from rl4bio.chem.identity import parent_scaffold, same_name
 from rl4bio.chem.measurements import Measure, find_measure, on_p_scale
 from rl4bio.chem.reading import read_smiles
 from rl4bio.data.base import Split
@@ -206,7 +206,7 @@ def _named(column: str, text: str) -> tuple[str, str, str]:
 
 @functools.lru_cache(maxsize=CACHED_NAMES)
 def _molecule(text: str) -> tuple[str, str, str]:
-    """Canonical SMILES; the parent without stereochemistry; its scaffold, "" where there is none.
+    """Canonical SMILES; `same_name` without stereochemistry; its scaffold, "" where there is none.
 
     Raises:
         ValueError: RDKit cannot read the text.
@@ -214,7 +214,7 @@ def _molecule(text: str) -> tuple[str, str, str]:
     molecule = read_smiles(text, allow_dummies=True)
     if not molecule.valid:
         raise ValueError(f"{shown(text)} is no molecule ({molecule.reason})")
-    return molecule.canonical, parent(molecule, stereo=False), parent_scaffold(molecule)
+    return molecule.canonical, same_name(molecule, stereo=False), parent_scaffold(molecule)
 
 
 def _read_label(

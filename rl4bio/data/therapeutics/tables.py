@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl4bio.chem.tables import read_table
-from rl4bio.data.smiles.rows import MISSING
+from rl4bio.chem.tables import MISSING, molecule_columns, read_table
 from rl4bio.data.synthetic import analogues
 from rl4bio.data.therapeutics.prompts import TaskKind, Template
 from rl4bio.data.therapeutics.tasks import SplitWay, TherapeuticsTask
@@ -21,7 +20,6 @@ from rl4bio.text.redaction import shown
 _ROW_FILES = (".parquet", ".arrow", ".json", ".jsonl")
 _TAILS = (" SMILES", " amino acid sequence", " sequence", " description")
 _LABELS = ("y", "label")
-_MOLECULE = ("smiles", "canonical_smiles")
 _ANSWERS: dict[TaskKind, tuple[str, ...]] = {"reactants": ("reactants", "output")}
 
 
@@ -57,7 +55,7 @@ class Columns:
             placeholder: _column(
                 names,
                 entry.inputs.get(placeholder),
-                _candidates(placeholder, template),
+                _candidates(placeholder, template, names),
                 f"{{{placeholder}}} (inputs)",
                 entry,
             )
@@ -77,13 +75,14 @@ class Columns:
             )
 
 
-def _candidates(placeholder: str, template: Template) -> tuple[str, ...]:
+def _candidates(placeholder: str, template: Template, columns: Sequence[str]) -> tuple[str, ...]:
     """Names that a column for a placeholder may have, the likeliest first."""
     stems = [placeholder]
     stems += [placeholder.removesuffix(tail) for tail in _TAILS if placeholder.endswith(tail)]
     names = [stem.lower().replace(" ", joint) for stem in stems for joint in (" ", "_")]
     if template.molecules == (placeholder,):
-        names += _MOLECULE
+        alike = molecule_columns(columns)
+        names += ["smiles", "canonical_smiles", *(alike if len(alike) == 1 else ())]
     if template.kind == "reactants":
         names.append("input")
     return tuple(names)
@@ -136,4 +135,5 @@ def plain_label(label: Any) -> str:
     try:
         return f"{float(label):.12g}"
     except (TypeError, ValueError):
-        return str(label).strip().lower()
+        text = str(label).strip().lower()
+        return {"true": "1", "false": "0"}.get(text, text)

@@ -1,11 +1,11 @@
-"""Sets of known molecules, as 64-bit keys of their parents' canonical SMILES."""
+"""Sets of known molecules, as 64-bit keys of their names."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
 
-from rl4bio.chem.identity import parent
+from rl4bio.chem.identity import same_name
 from rl4bio.chem.reading import read_smiles
 from rl4bio.chem.states import molecule_key
 from rl4bio.chem.tables import read_smiles_column
@@ -32,15 +32,15 @@ def read_known(
         path, column, option="the reward's file", column_option="the reward's column"
     )
     return frozenset(
-        molecule_key(text if canonical else _parent(text, f"{path}:{line}", stereo))
+        molecule_key(text if canonical else _name(text, f"{path}:{line}", stereo))
         for line, text in rows
     )
 
 
-def _parent(text: str, place: str, stereo: bool) -> str:
+def _name(text: str, place: str, stereo: bool) -> str:
     molecule = read_smiles(text)
     if not molecule.valid:
         raise DataError(
             f"{place}: {text[:80]!r} is no SMILES ({molecule.reason}); repair or remove the row"
         )
-    return parent(molecule, stereo=stereo)
+    return same_name(molecule, stereo=stereo)

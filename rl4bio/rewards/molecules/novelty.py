@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rl4bio.chem.identity import parent
 from rl4bio.chem.reading import Molecule, read_smiles
-from rl4bio.chem.states import same_key
+from rl4bio.chem.states import molecule_key, same_key
 from rl4bio.errors import ConfigError
 from rl4bio.rewards.molecules.base import MoleculeReward, input_molecule
 from rl4bio.rewards.molecules.known import read_known
@@ -56,6 +57,8 @@ class NoveltyReward(MoleculeReward):
         self._listed = frozenset(self._key(molecule) for molecule in found)
 
     def _key(self, molecule: Molecule) -> int:
+        if self.canonical:  # the file's texts are no tautomers of our choice
+            return molecule_key(parent(molecule))
         return same_key(molecule, stereo=self.stereo)
 
     def _known(self, file: str) -> frozenset[int]:

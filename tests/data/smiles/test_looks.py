@@ -44,10 +44,16 @@ def test_a_file_of_mostly_none_is_refused(tmp_path: Path) -> None:
     assert len(kept.samples("train")) == 24
 
 
-def test_selfies_are_no_smiles(tmp_path: Path) -> None:
-    rows = ["[C][C][O]", "[C][C][Branch1][C][C][O]", "[C][N][C]"]
+@pytest.mark.parametrize("telling", ["[C][C][Branch1][C][C][O]", "[C][O]"])
+def test_selfies_are_no_smiles(telling: str, tmp_path: Path) -> None:
+    rows = ["[C][C][O]", telling, "[C][N][C]"]
     with pytest.raises(DataError, match=r"3 of 3 rows are SELFIES.*decode them first"):
         corpus(tmp_path, rows).samples("train")
+
+
+def test_empty_cells_are_no_molecules(tmp_path: Path) -> None:
+    made = corpus(tmp_path, [*GOOD, "nan", "N/A", "None"], val_fraction=0, test_fraction=0)
+    assert len(made.samples("train")) == len(GOOD)
 
 
 def test_spellings_and_salts_of_a_molecule_are_in_one_split(tmp_path: Path) -> None:

@@ -104,3 +104,24 @@ def test_scales_that_are_refused(tmp_path: Path) -> None:
         corpus(tmp_path, ["C,1"], scale="log10", unit="nM")
     with pytest.raises(DataError, match="y is -1; scale log10 needs numbers above 0"):
         corpus(tmp_path, ["C,-1", "CC,2"], scale="log10").samples("train")
+
+
+@pytest.mark.parametrize("column", ["Drug", "SMILES_ISO", "Structure", "mol", "canonical_smiles"])
+def test_the_only_column_of_molecules_is_taken(column: str, tmp_path: Path) -> None:
+    made = corpus(tmp_path, [f"{text},{n}" for n, text in enumerate(DRUGS)], f"{column},y")
+    assert len(made.samples("train")) > len(made.samples("test")) > 0
+
+
+def test_true_and_false_are_labels(tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_text("smiles,y\nCCO,True\nCCN,False\nCCC,TRUE\n")
+    made = TherapeuticsCorpus(
+        tasks=[{"task": "BBB_Martins", "source": str(path)}],
+        batch_size=1,
+        val_fraction=0,
+        test_fraction=0,
+    )
+    assert {s.extra["input"]: s.target for s in made.samples("train")} == {
+        "CCO": "B",
+        "CCN": "A",
+        "CCC": "B",
+    }
