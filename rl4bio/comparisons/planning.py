@@ -16,7 +16,7 @@ from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import stored_config
-from rl4bio.runs.launchers import find_task
+from rl4bio.runs.launchers import find_task, refuse_script
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
@@ -62,6 +62,7 @@ def plan(arguments: argparse.Namespace) -> list[PlannedRun]:
             "--seeds, --sweep: start several runs; --print-config and --dry-run are of one, so "
             "write seed= or key=value instead"
         )
+    refuse_script(os.environ)
     task = find_task(os.environ)
     if task is not None and task.world > 1:
         raise ConfigError(

@@ -10,7 +10,6 @@ from typing import Any
 from rl4bio.answers import kinds
 from rl4bio.answers.design import Begun
 from rl4bio.answers.verdict import LABELS
-from rl4bio.chem.attachments import read_points
 from rl4bio.errors import DataError
 from rl4bio.files.rows import Row, raise_problems, read_rows
 from rl4bio.files.text_files import read_text
@@ -125,6 +124,8 @@ def molecule_sample(row: Row) -> tuple[Sample, str]:
         return Sample(uid=_uid(row), prompt=""), _text(row, "smiles")
     scaffold = row.fields.get("scaffold")
     if isinstance(scaffold, str) and "*" in scaffold:  # one without may stand in any table
+        from rl4bio.chem.attachments import read_points
+
         try:
             begun = Begun(decorate=read_points(scaffold))
         except ValueError as error:

@@ -110,14 +110,14 @@ def test_refusals(changes: dict[str, Any], message: str, tmp_path: Path) -> None
     ("surroundings", "message"),
     [
         (
-            {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"},
+            {"RANK": "0", "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
             "torchrun has started 4 processes; start one",
         ),
         (
             {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"},
             "slurm has started 2 processes; start one",
         ),
-        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "x"}, "has 2 tasks, and this is its script"),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "has 2 tasks, and this is its script"),
     ],
 )
 def test_a_launcher_is_refused(
