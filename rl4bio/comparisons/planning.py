@@ -62,13 +62,14 @@ def plan(arguments: argparse.Namespace) -> list[PlannedRun]:
             "--seeds, --sweep: start several runs; --print-config and --dry-run are of one, so "
             "write seed= or key=value instead"
         )
-    refuse_script(os.environ)
     task = find_task(os.environ)
     if task is not None and task.world > 1:
         raise ConfigError(
             f"--seeds, --sweep: {task.launcher} has started {task.world} processes; start one, and "
             "write trainer.devices=N"
         )
+    if task is None:
+        refuse_script(os.environ)
     swept = [_sweep(text) for text in arguments.sweep]
     keys = [key for key, _ in swept]
     if twice := {key for key in keys if keys.count(key) > 1}:
