@@ -41,7 +41,7 @@ check: setup  ## lint, check the format and the types, run the tests
 	$(BIN)/python -m pytest -q $(PARALLEL)
 
 docs: setup  ## build the site into site/, from docs/, README, notebooks and the package itself
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 demo: setup  ## tune the MolGPT prior toward QED and albuterol on a CPU, before and after
 	rm -rf runs/demo-qed runs/demo-albuterol

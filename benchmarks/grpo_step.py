@@ -5,7 +5,10 @@
 A step is rollout, reward on the decoded text, reference, forward, backward, clipping and AdamW;
 KL coefficient 0.04, one update a rollout, LoRA of rank 16 on all linear layers of a random Gemma 3
 (see lab.py). Settings are prompt tokens / completions of the prompt / tokens of each:
-A 384/8/64, B 384/16/128, C 64/8/128.
+A 384/8/64, B 384/16/128, C 64/8/128; E 448/8/160, four prompts, is for a real checkpoint:
+
+    python -m benchmarks.grpo_step --settings E --precision fp32 --rounds 1 \\
+        --variants trl-best,engine --checkpoint /models/gemma-3-270m --texts ori_pqal.json --rows 4
 
 Each variant is a process of one thread; they take steps in turn, so that a busy machine shifts all
 of them alike: read the ratios, which compare steps of the same round. Times are CPU seconds, user
@@ -26,12 +29,20 @@ from typing import Any, get_args
 import torch
 
 from benchmarks.floor import PACKED_BYTES, measure_rates, step_floor
-from benchmarks.lab import LAB, TINY, ModelShape, write_checkpoint
+from benchmarks.lab import LAB, TINY, ModelShape, borrow_checkpoint, write_checkpoint
 from benchmarks.step_result import Result, check_tokens, record, show, take_turns
 from benchmarks.step_spec import DTYPES, Precision, StepSpec, Variant
 
-SETTINGS = {"A": (384, 8, 64), "B": (384, 16, 128), "C": (64, 8, 128), "tiny": (24, 4, 8)}
+SETTINGS = {
+    "A": (384, 8, 64),
+    "B": (384, 16, 128),
+    "C": (64, 8, 128),
+    "E": (448, 8, 160),
+    "tiny": (24, 4, 8),
+}
 """Name -> prompt tokens, group size, completion tokens; tiny only shows that everything runs."""
+NUM_PROMPTS = {"E": 4}
+"""Of a step; 1 elsewhere."""
 
 
 def measure(
@@ -43,25 +54,35 @@ def measure(
     rounds: int,
     ragged: bool,
     workspace: Path,
+    real: tuple[Path, Path] | None = None,
+    rows: int | None = None,
 ) -> Result:
     """One setting in one precision.
+
+    Args:
+        real: a checkpoint in place of the random one, and the file with its prompts' texts.
+        rows: of one forward of TRL; None = all.
 
     Raises:
         RuntimeError: a variant failed, or made other completion lengths than the others.
     """
     prompt, group, completion = SETTINGS[name]
-    checkpoint = write_checkpoint(
-        workspace / "checkpoint",
-        shape,
-        prompt_tokens=prompt,
-        mean_tokens=completion / 2 if ragged else None,
-    )
+    if real is None:
+        checkpoint = write_checkpoint(
+            workspace / "checkpoint",
+            shape,
+            prompt_tokens=prompt,
+            mean_tokens=completion / 2 if ragged else None,
+        )
+    else:
+        checkpoint = borrow_checkpoint(workspace / "checkpoint", *real, prompt_tokens=prompt)
     specs = [
         StepSpec(
             variant=variant,
             checkpoint=str(checkpoint),
             workspace=str(workspace / variant),
-            num_prompts=1,
+            num_prompts=NUM_PROMPTS.get(name, 1),
+            rows_per_micro_batch=rows,
             group_size=group,
             prompt_tokens=prompt,
             completion_tokens=completion,
@@ -72,7 +93,7 @@ def measure(
     before = measure_rates(DTYPES[precision])
     steps = take_turns(specs, rounds)
     rates = before.best(measure_rates(DTYPES[precision]))
-    if not ragged:
+    if not ragged and real is None:
         check_tokens(steps, group * completion)
     floor, packed_floor = (
         step_floor(
@@ -89,8 +110,8 @@ def measure(
     return Result(
         title=f"{name} {prompt}/{group}/{completion}, {precision}",
         steps=steps,
-        floor=None if ragged else floor,
-        packed_floor=None if ragged else packed_floor,
+        floor=None if ragged or real else floor,
+        packed_floor=None if ragged or real else packed_floor,
         rates=rates,
     )
 
@@ -115,6 +136,9 @@ def main() -> None:
     parser.add_argument(
         "--ragged", action="store_true", help="completions end by themselves, half-way on average"
     )
+    parser.add_argument("--checkpoint", type=Path, help="a real one in place of the random model")
+    parser.add_argument("--texts", type=Path, help="PubMedQA's records, for its prompts")
+    parser.add_argument("--rows", type=int, help="of one forward of TRL; all by default")
     parser.add_argument("--json", type=Path, help="write every measured step to this file")
     args = parser.parse_args()
     settings = chosen("--settings", args.settings, list(SETTINGS))
@@ -133,6 +157,8 @@ def main() -> None:
                     rounds=args.rounds,
                     ragged=args.ragged,
                     workspace=Path(folder),
+                    real=(args.checkpoint, args.texts) if args.checkpoint else None,
+                    rows=args.rows,
                 )
             show(result)
             results.append(result)

@@ -11,6 +11,7 @@ post-norms have weight 0 for it) and the end token's embedding, which is the hea
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -234,6 +235,29 @@ def write_checkpoint(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "prompts.json").write_text(json.dumps(prompts))
+    return folder
+
+
+def borrow_checkpoint(folder: Path, checkpoint: Path, texts: Path, *, prompt_tokens: int) -> Path:
+    """A folder of links to a real checkpoint, with prompts of real records.
+
+    Args:
+        folder: made here.
+        checkpoint: to link to.
+        texts: PubMedQA's records; a prompt is a question behind its abstract.
+        prompt_tokens: most of a prompt; longer ones are left out.
+    """
+    from transformers import AutoTokenizer
+
+    folder.mkdir(parents=True)
+    for file in (each for each in checkpoint.iterdir() if each.name != "prompts.json"):
+        (folder / file.name).symlink_to(file.resolve())
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    records = json.loads(texts.read_text("utf-8")).values()
+    prompts = [" ".join([*row["CONTEXTS"], row["QUESTION"]]) for row in records]
+    fits = (p for p in prompts if len(tokenizer(p)["input_ids"]) <= prompt_tokens)
+    chosen = list(itertools.islice(fits, NUM_PROMPTS))
+    (folder / "prompts.json").write_text(json.dumps(chosen))
     return folder
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,15 @@ def page_of(path: str) -> str | None:
     return path if ROOT / path in sources() else None
 
 
-def with_site_links(text: str, source: str) -> str:
+def with_site_links(text: str, source: str, *, page: str | None = None) -> str:
     """A page of the repository with the links of the site.
 
     Args:
         text: Markdown.
         source: its path in the repository.
+        page: where it is shown; None for the page of its own.
     """
-    page = page_of(source) or source
+    page = page or page_of(source) or source
 
     def link(match: re.Match[str]) -> str:
         words, target = match.groups()
@@ -73,8 +75,27 @@ def with_site_links(text: str, source: str) -> str:
     return "".join([*parts, _LINK.sub(link, text[last:])])
 
 
+OUTCOMES = {
+    "starter": ["medical_choice"],
+    "pubmedqa": ["pubmedqa_nano", "real_pubmedqa"],
+    "sft_and_compare": ["medical_choice"],
+    "therapeutics": ["therapeutics_nano"],
+    "molecules": ["molgpt_qed", "molgpt_egfr"],
+}
+"""Notebook -> the studies that ran its task to the end."""
+
+
+def outcome(study: str) -> str:
+    """What a study asked and found, for the page of a tutorial: its README below a heading."""
+    source = f"experiments/{study}/README.md"
+    text = with_site_links((ROOT / source).read_text("utf-8"), source, page="notebooks/here.md")
+    title, _, rest = text.partition("\n")
+    lower = re.sub(r"^##+ ", lambda m: f"##{m[0]}", rest, flags=re.MULTILINE)
+    return f"### {title.lstrip('# ')}\n{lower}"
+
+
 def notebook_page(path: Path) -> str:
-    """The cells of a notebook as Markdown."""
+    """The cells of a notebook as Markdown, and what the studies of its task found."""
     cells = json.loads(path.read_text("utf-8"))["cells"]
     texts = ["".join(cell["source"]) for cell in cells]
     shown = [
@@ -83,7 +104,8 @@ def notebook_page(path: Path) -> str:
     ]
     title, *rest = shown
     where = f"This page is `notebooks/{path.name}`, a notebook that the tests execute."
-    return "\n\n".join([title, where, *rest]) + "\n"
+    found = ["## What came out when it ran to the end", *map(outcome, OUTCOMES[path.stem])]
+    return "\n\n".join([title, where, *rest, *found]) + "\n"
 
 
 def generated() -> dict[str, str]:
@@ -91,13 +113,26 @@ def generated() -> dict[str, str]:
     from rl4bio.config.json_schema import json_schema
     from rl4bio.config.reference import reference_page
 
-    pages = {"reference.md": reference_page()}
+    pages = {"reference.md": reference_page(), "api.md": _api_page()}
     for path in sources():
         source = path.relative_to(ROOT).as_posix()
         pages[str(page_of(source))] = with_site_links(path.read_text("utf-8"), source)
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         pages[f"notebooks/{path.stem}.md"] = notebook_page(path)
     return pages | {"rl4bio.schema.json": json.dumps(json_schema())}
+
+
+def _api_page() -> str:
+    """`docs/api_page.py` is no module of a package: mkdocs runs this file by its path."""
+    return str(runpy.run_path(str(ROOT / "docs" / "api_page.py"))["api_page"]())
+
+
+def on_config(config: Any) -> Any:
+    """mkdocs: studies that the navigation does not name stand at the end of the results."""
+    results = next(entry["Results"] for entry in config["nav"] if "Results" in entry)
+    pages = [path.relative_to(ROOT).as_posix() for path in sources()]
+    results += [page for page in pages if page.startswith("experiments/") and page not in results]
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from rl4bio.chem.measurements import Unit
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError
+from rl4bio.runs.launchers import alone
 
 if TYPE_CHECKING:
     from rl4bio.predictors.predictor import Target
@@ -83,7 +84,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(affinity, command_parser(), argv)
+    return run_command(alone(affinity, "affinity"), command_parser(), argv)
 
 
 def affinity(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl4bio.cli import run_command
+from rl4bio.runs.launchers import alone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="where the page goes; default `comparison` beside the first",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return run_command(compare, parser, argv)
+    return run_command(alone(compare, "compare"), parser, argv)
 
 
 def compare(arguments: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError
 from rl4bio.registry import did_you_mean
+from rl4bio.runs.launchers import alone
 
 if TYPE_CHECKING:
     from rl4bio.modules.molgpt.files import MolGPTShape
@@ -71,7 +72,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(convert, command_parser(), argv)
+    return run_command(alone(convert, "convert"), command_parser(), argv)
 
 
 def convert(arguments: argparse.Namespace) -> None:

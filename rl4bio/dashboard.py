@@ -10,6 +10,7 @@ from typing import Any
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError, MissingPackageError
 from rl4bio.reports.run.known_metrics import KL, LOSS, MOLECULES, ROLLOUT, SPREAD, UPDATE, Metric
+from rl4bio.runs.launchers import alone
 
 STEP = "trainer/global_step"
 """What runs along the horizontal axis of every panel."""
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--name", metavar="WORDS", default="rl4bio", help="of the workspace (%(default)s)"
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return run_command(dashboard, parser, argv)
+    return run_command(alone(dashboard, "dashboard"), parser, argv)
 
 
 def dashboard(arguments: argparse.Namespace) -> None:

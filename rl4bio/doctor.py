@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio import __version__, hardware
-from rl4bio.cli import run_command
+from rl4bio.cli import add_config_arguments, run_command
+from rl4bio.config.load import load_config, stage_configs
+from rl4bio.runs.network import network_state
+from rl4bio.sections.checks import require
 from rl4bio.text.redaction import mask_secrets, one_line
 
 PACKAGES = {
@@ -56,15 +59,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; 0 where every mandatory package imports, otherwise 2."""
     parser = argparse.ArgumentParser(prog="rl4bio doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--output-dir", default="runs", metavar="DIR", help="tried for writing")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--output-dir", default="runs", metavar="DIR", help="whether runs can be written there"
+    )
+    add_config_arguments(parser, required=False)
+    parser.add_argument(
+        "--card",
+        choices=hardware.CARDS,
+        help="with a configuration: what the run takes of this GPU, which need not be there; "
+        "otherwise of the one that is, or of each of these. Reads no weights",
+    )
     return run_command(_run, parser, argv)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    report = examine(Path(arguments.output_dir))
+    plans = memory_plans(arguments)
+    report = examine(Path(arguments.output_dir)) | ({"memory": plans} if plans else {})
     print(json.dumps(report, indent=2) if arguments.json else render(report))
     return 0 if report["ok"] else 2
+
+
+def memory_plans(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """What a configuration, or each of its stages, takes of a GPU; {} without one."""
+    if arguments.config is None:
+        require(not arguments.card, "--card", "plans for a run; name its configuration too")
+        return {}
+    config = load_config(arguments.config, arguments.overrides)
+    from rl4bio.runs.planned import plan_without_weights
+
+    runs = [one for one in stage_configs(config) if one.task == "grpo"] or [config]
+    return {one.name: plan_without_weights(one, arguments.card) for one in runs}
 
 
 def examine(output_dir: Path) -> dict[str, Any]:
@@ -190,23 +214,6 @@ def choices() -> dict[str, dict[str, dict[str, str]]]:
     return found
 
 
-def network_state() -> dict[str, bool]:
-    """Offline switches, and whether credentials are there (never the credentials)."""
-
-    def on(name: str) -> bool:
-        return os.environ.get(name, "").lower() in {"1", "on", "yes", "true"}
-
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    token_file = Path(os.environ.get("HF_TOKEN_PATH", home / "token"))
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    return {
-        "hub_offline": on("HF_HUB_OFFLINE") or on("TRANSFORMERS_OFFLINE"),
-        "hub_token": bool(os.environ.get("HF_TOKEN")) or token_file.is_file(),
-        "wandb_offline": os.environ.get("WANDB_MODE") in {"offline", "disabled"},
-        "wandb_key": bool(os.environ.get("WANDB_API_KEY")) or _mentions(netrc, "api.wandb.ai"),
-    }
-
-
 def writable(folder: Path) -> dict[str, Any]:
     """Try to write a file into a folder, or into the nearest parent that exists."""
     existing = folder.absolute()
@@ -262,6 +269,8 @@ def render(report: dict[str, Any]) -> str:
         f"output      {folder['path']}: "
         + ("writable" if folder["writable"] else f"NOT WRITABLE ({folder['error']})")
     )
+    for name, plan in report.get("memory", {}).items():
+        lines += ["", f"memory of {name}, its prompts as long as they may be", *plan]
     broken = [name for name, package in report["packages"].items() if package["error"]]
     if broken:
         lines.append(f"missing     pip install -c constraints.txt {' '.join(broken)}")
@@ -282,13 +291,6 @@ def _memory_gib() -> float | None:
     limit_file = Path("/sys/fs/cgroup/memory.max")
     limit = limit_file.read_text().strip() if limit_file.is_file() else ""
     return round(min([size, *([int(limit)] if limit.isdecimal() else [])]) / 2**30, 1)
-
-
-def _mentions(path: Path, word: str) -> bool:
-    try:
-        return word in path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

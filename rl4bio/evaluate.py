@@ -36,6 +36,7 @@ from rl4bio.reports.answers.verdict import verdict
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.runs.chain import stages_of
 from rl4bio.runs.claim import check_writable
+from rl4bio.runs.launchers import alone
 from rl4bio.runs.log import show_progress
 from rl4bio.runs.tuned import config_file, find_tuned, run_config
 from rl4bio.sections import RunConfig
@@ -44,7 +45,7 @@ from rl4bio.storage import RunFolder
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(evaluate, command_parser(), argv)
+    return run_command(alone(evaluate, "evaluate"), command_parser(), argv)
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -84,7 +85,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if corpus.task == "molecules":
         from rl4bio.evaluation.sampled_molecules import evaluate_molecules
 
-        evaluate_molecules(config, corpus, stages, output)
+        evaluate_molecules(config, corpus, stages, output, full=arguments.full)
         _link(arguments, [output])
         return
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None

@@ -13,6 +13,7 @@ from rl4bio.exports.hub import check_push, push
 from rl4bio.exports.merge import merge
 from rl4bio.exports.published import stoi_path, write_published
 from rl4bio.exports.source import find_source, load_source, stored_dtype
+from rl4bio.runs.launchers import alone
 from rl4bio.runs.log import leave_out_noise
 
 FORMATS = ("molgpt", "huggingface", "adapter")
@@ -66,7 +67,7 @@ FILES = (".gguf", ".safetensors", ".bin", ".zip", ".pth")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(export, command_parser(), argv)
+    return run_command(alone(export, "export"), command_parser(), argv)
 
 
 def export(arguments: argparse.Namespace) -> None:

@@ -19,16 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rl4bio.cli import add_config_arguments, exit_code_of, run_command, set_run_folder
+from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config.load import config_dict, load_config, stage_configs, to_yaml
-from rl4bio.errors import ConfigError
 from rl4bio.hardware import CARDS
+from rl4bio.process.endings import set_run_folder
 from rl4bio.process.signals import ENDING, LISTENER, stopped_by
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import find_moved, nothing_to_do, stored_config
 from rl4bio.runs.companions import part_company, together
 from rl4bio.runs.endings import next_commands, say_stopped, say_where
-from rl4bio.runs.launch import find_task
+from rl4bio.runs.launchers import settle
 from rl4bio.runs.log import close_logging, first_process, log_to, quiet_libraries, stage
 from rl4bio.runs.meeting import folder_is_made, wait_for_folder
 from rl4bio.runs.parts import (
@@ -42,6 +42,7 @@ from rl4bio.runs.room import check_room, trained_at_least
 from rl4bio.runs.screen import lasting_output
 from rl4bio.runs.slurm import leave_out_foreign_checkpoints, started_again
 from rl4bio.sections import RunConfig
+from rl4bio.sections.checks import require
 from rl4bio.storage import RunFolder, load_checkpoint_folder
 from rl4bio.text.redaction import mask_secrets
 from rl4bio.types import RememberingScorer
@@ -59,7 +60,7 @@ log = logging.getLogger("rl4bio")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     try:
-        code = run_command(together(fit, exit_code_of), command_parser(), argv, signals=ENDING)
+        code = run_command(together(fit), command_parser(), argv, signals=ENDING)
         logging.getLogger("rl4bio").info("end: exit code %d", code)
     finally:
         close_logging()
@@ -89,7 +90,8 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="start over; what is there under this name is kept beside it, as NAME.before-1",
     )
-    parser.add_argument("--seeds", metavar="1,2,3", help="one run of each, and their comparison")
+    parser.add_argument("--seeds", metavar="1,2,3", help="one run of each, and their "
+                        "comparison; 1-5 and 1-3,8 too")  # fmt: skip
     parser.add_argument(
         "--sweep",
         metavar="KEY=A,B",
@@ -102,11 +104,14 @@ def command_parser() -> argparse.ArgumentParser:
 
 def fit(arguments: argparse.Namespace) -> int:
     """The whole run; the exit code is 0, or 128 + n after signal n with the state saved."""
-    if arguments.seeds or arguments.sweep:
+    if arguments.seeds is not None or arguments.sweep:
         from rl4bio.comparisons.starting import fit_several
 
         return fit_several(arguments)
     config = load_config(arguments.config, arguments.overrides)
+    task = settle(os.environ, num_nodes=config.trainer.num_nodes)
+    if (arguments.print_config or arguments.dry_run) and not first_process():
+        return 0
     if arguments.print_config:
         print(to_yaml(config), end="")
         return 0
@@ -118,13 +123,12 @@ def fit(arguments: argparse.Namespace) -> int:
         if not stages:
             dry_run(config, card=arguments.card)
         return 0
-    if arguments.card:
-        raise ConfigError("--card: plans for a card that need not be there; add --dry-run")
+    require(not arguments.card, "--card", "plans for a card that need not be there; add --dry-run")
     started = time.monotonic()
     write_out(config)
     find_moved(config, arguments)
     arguments.resume = arguments.resume or started_again()
-    if find_task(os.environ) is not None and not config.stages:  # each stage joins by itself
+    if task is not None and not config.stages:  # each stage joins by itself
         from rl4bio.runs.ranks import join
 
         join(config.trainer)
@@ -249,14 +253,10 @@ def open_folder(config: RunConfig, *, resume: bool) -> RunFolder:
     set_run_folder(folder.root)
     log_to(folder.log)
     log.info("command: %s", mask_text(shlex.join(sys.argv), config_dict(config)))
-    log.info("versions: %s, Python %s", ", ".join(versions()), platform.python_version())
+    packages = ["rl4bio", "torch", "lightning", "transformers", "peft"]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    log.info("versions: %s, Python %s", versions, platform.python_version())
     return folder
-
-
-def versions() -> list[str]:
-    """The packages that decide what a run computes."""
-    names = ("rl4bio", "torch", "lightning", "transformers", "peft")
-    return [f"{name} {importlib.metadata.version(name)}" for name in names]
 
 
 def run_trainer(trainer: L.Trainer, module: PolicyModule, data: PromptDataModule) -> None:

@@ -13,6 +13,7 @@ from rl4bio.generation.options import positive, seed
 from rl4bio.generation.prompts import read_prompts
 from rl4bio.generation.source import find_model
 from rl4bio.generation.streams import check_output
+from rl4bio.runs.launchers import alone
 from rl4bio.runs.log import show_progress
 
 if TYPE_CHECKING:
@@ -55,9 +56,13 @@ def command_parser() -> argparse.ArgumentParser:
     add = molecules.add_argument
     add("--context", default="", metavar="TOKENS", help="where each string starts, such as C")
     add(
-        "--property", action="append", default=[], metavar="NAME=VALUE", help="asked for; repeat it"
+        "--property",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a property to ask for, such as logp=3; once for each",
     )
-    add("--scaffold", metavar="SMILES", help="asked for, where the model is conditioned on one")
+    add("--scaffold", metavar="SMILES", help="to ask for or, with attachment points, to complete")
     add("--valid-only", action="store_true", help="leave out what is no molecule")
     add("--unique", action="store_true", help="leave out molecules that came before")
     language = parser.add_argument_group("other language models")
@@ -74,7 +79,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(generate, command_parser(), argv)
+    return run_command(alone(generate, "generate"), command_parser(), argv)
 
 
 def generate(arguments: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rl4bio.cli import run_command
 from rl4bio.errors import ConfigError, StorageError
+from rl4bio.runs.launchers import alone
 
 TEXT_REWARD = '''"""Rewards of {name}; its configuration names this file under `plugins`."""
 
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "reward, on top of rl4bio:molgpt_qed",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return run_command(init, parser, argv)
+    return run_command(alone(init, "init"), parser, argv)
 
 
 def init(arguments: argparse.Namespace) -> None:

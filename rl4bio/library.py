@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl4bio.cli import set_run_folder
 from rl4bio.errors import Rl4bioError
+from rl4bio.process.endings import set_run_folder
 from rl4bio.reports.html import charts
 from rl4bio.reports.html.page import COLOURS, text
 from rl4bio.reports.html.ticks import number_text
@@ -32,7 +32,7 @@ class Evaluation:
     """Of summary.json."""
 
     def __repr__(self) -> str:
-        return f"Evaluation({self.report})"
+        return f"Evaluation({self.report}: {self.summary['verdict']})"
 
 
 @dataclass(frozen=True, kw_only=True)

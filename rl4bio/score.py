@@ -15,6 +15,7 @@ from rl4bio.files.rows import listed
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.rewards.repeats import read_molecules, reads_molecules, row_states
 from rl4bio.runs.claim import check_target
+from rl4bio.runs.launchers import alone
 from rl4bio.scoring.results import (
     answer_summary,
     molecule_summary,
@@ -38,8 +39,9 @@ def command_parser() -> argparse.ArgumentParser:
         "question, context (a text or a list of sections), completion, and, where known, label and "
         "long_answer. The output has one line for each, in the same order: id, every reward by "
         "name (under rewards too), total, verdict, verdict_lenient, format_ok. Where a reward "
-        "reads molecules, a line needs id and completion (the SMILES, behind the optional prefix) "
-        "or smiles, and the output has id, the "
+        "reads molecules, a line needs id and completion (the SMILES, behind the optional prefix, "
+        "or the pieces for the attachment points of the optional scaffold) or smiles, and the "
+        "output has id, the "
         "rewards, total, state (valid, invalid, duplicate), reason, canonical and raw. Lines of "
         "therapeutic tasks have id, kind (option, bin, reactants, design), completion and what "
         "their rewards read: target, options, class_share, constant, label, scale, input, task, "
@@ -66,7 +68,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(score, command_parser(), argv)
+    return run_command(alone(score, "score"), command_parser(), argv)
 
 
 def score(arguments: argparse.Namespace) -> None:

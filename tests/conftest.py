@@ -129,7 +129,7 @@ def package_log(
 @pytest.fixture
 def no_traces() -> Iterator[None]:
     """Levels of libraries' logs, warning filters and the run folder of a run end with its test."""
-    from rl4bio.cli import set_run_folder
+    from rl4bio.process.endings import set_run_folder
 
     levels = {name: logging.getLogger(name).level for name in [*logging.root.manager.loggerDict]}
     with warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import re
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from rl4bio.errors import (
     StorageError,
 )
 from rl4bio.process import signals
+from rl4bio.process.endings import set_run_folder
 from rl4bio.text.redaction import MAX_SHOWN_CHARACTERS, mask_secrets, one_line
 
 
@@ -46,7 +48,7 @@ class DistBackendError(RuntimeError):
 @pytest.fixture(autouse=True)
 def _no_run_folder() -> Iterator[None]:
     yield
-    cli.set_run_folder(None)
+    set_run_folder(None)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -124,7 +126,7 @@ def test_exit_that_lightning_makes_of_ctrl_c() -> None:
 
 
 def test_traceback_goes_to_the_run_folder_or_the_screen(tmp_path: Path, capsys) -> None:
-    cli.set_run_folder(tmp_path)
+    set_run_folder(tmp_path)
     assert run(DataError("f:3: bad")) == 3
     assert "Traceback" not in capsys.readouterr().err
     assert "DataError: f:3: bad" in (tmp_path / "log.txt").read_text()
@@ -276,6 +278,28 @@ def test_runs_in_a_thread() -> None:
     assert codes == [3]
 
 
+def test_letters_that_an_encoding_lacks_are_escaped() -> None:
+    program = (
+        "import argparse, sys\n"
+        "from rl4bio.cli import run_command\n"
+        "def main(_): print('a \\u2013 \\u00fc')\n"
+        "sys.exit(run_command(main, argparse.ArgumentParser(), []))\n"
+    )
+    said = {
+        name: subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": name},
+        ).stdout
+        for name in ("ascii", "latin-1", "utf-8")
+    }
+    assert said == {
+        "ascii": b"a \\u2013 \\xfc\n",
+        "latin-1": b"a \\u2013 \xfc\n",
+        "utf-8": "a \u2013 \u00fc\n".encode(),
+    }
+
+
 def test_reader_that_leaves_early() -> None:
     program = (
         "import argparse, sys\n"
@@ -322,9 +346,9 @@ def test_other_words_for_commands(word: str, hint: str, capsys) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_module(name: str) -> None:
-    """As the README says: `python -m rl4bio.<command>` is `rl4bio <command>`."""
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    assert f"| `rl4bio {name} " in readme or f"| `rl4bio {name}`" in readme
+    """As docs/commands.md says: `python -m rl4bio.<command>` is `rl4bio <command>`."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "commands.md").read_text()
+    assert f"| `rl4bio {name} " in page or f"| `rl4bio {name}`" in page
     shown = [
         subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True)
         for words in ([f"rl4bio.{name}"], ["rl4bio", name])

@@ -6,6 +6,7 @@ import ast
 import importlib
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -30,6 +31,7 @@ PAGES = [
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+SOURCE = re.compile(r"`([\w.]+(?:/[\w.]+)+\.(?:py|yaml|md))`")
 
 
 def blocks(language: str) -> Iterator[tuple[Path, str]]:
@@ -46,10 +48,9 @@ def named(cases: Iterator[tuple[Path, str]]) -> list[object]:
     ]
 
 
-def anchors(path: Path) -> set[str]:
+def anchors(text: str) -> set[str]:
     """Headings as addresses, the way GitHub and the site write them."""
-    text = FENCE.sub("", path.read_text("utf-8"))
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.strip().replace(" ", "-") for heading in plain}
 
@@ -64,10 +65,24 @@ def test_links_lead_somewhere(path: Path) -> None:
             continue
         goal = path if not address else (path.parent / address).resolve()
         if goal == ROOT / "docs" / "reference.md":  # made for the site
-            assert f"## {anchor}" in reference_page().lower() or not anchor
+            assert not anchor or anchor in anchors(reference_page())
             continue
         assert goal.exists(), f"{target}: no such file"
-        assert not anchor or anchor in anchors(goal), f"{target}: no such heading"
+        assert not anchor or anchor in anchors(goal.read_text("utf-8")), (
+            f"{target}: no such heading"
+        )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [page for page in PAGES if page.name != "CHANGELOG.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_sources_that_are_named_are_there(path: Path) -> None:
+    folders = ROOT, ROOT / "rl4bio", ROOT / "docs", path.parent
+    named = SOURCE.findall(FENCE.sub("", path.read_text("utf-8")))
+    gone = [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert not [name for name in gone if not name.startswith("runs/")]
 
 
 @pytest.mark.parametrize("text", named(blocks("python")))
@@ -122,6 +137,28 @@ def test_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     load_config(files[0], changes)
 
 
+def test_messages_of_the_troubleshooting_page_are_the_packages_own() -> None:
+    """What it quotes stands in a text of the package, adjacent literals joined."""
+    said = []
+    for path in (ROOT / "rl4bio").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = (p.value for p in parts if isinstance(p, ast.Constant))
+            said.append("\0".join(text for text in texts if isinstance(text, str)))
+    everything = "\n".join(said)
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    quoted = re.findall(r"^\| (?:\d \| )?`([^`]+)` \|", page, re.MULTILINE)
+    assert len(quoted) > 35
+    assert [words for words in quoted if words not in everything] == []
+
+
+def test_conveniences_are_counted_rightly() -> None:
+    text = (ROOT / "docs" / "conveniences.md").read_text("utf-8")
+    marks = re.findall(r"^\| ([YPN]) \|", text, re.MULTILINE)
+    said = f"Of {len(marks)} they are " + "{} Y, {} P and {} N.".format(*map(marks.count, "YPN"))
+    assert said in text
+
+
 def test_a_wrong_command_would_be_found() -> None:
     with pytest.raises(Rl4bioError):
         load_config("rl4bio:pubmedqa_nano", ["grpo.group_sise=3"])
@@ -148,10 +185,74 @@ def test_who_reads_own_reward_alone_sees_it_in_the_report(
     assert "Reward: short_thought" in page
 
 
+@pytest.mark.usefixtures("no_traces")
+def test_data_callback_and_model_of_ones_own_make_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of how_to.md as they stand, in one run of two steps and its page."""
+    from rl4bio.fit import main
+    from tests.conftest import build_tokenizer
+
+    monkeypatch.chdir(tmp_path)
+    for page, text in blocks("python"):
+        name = re.match(r"# (my_(?:data|callback|model)\.py)\n", text)
+        if page.name == "how_to.md" and name:
+            Path(name[1]).write_text(text)
+    Path("own").mkdir()
+    for split in ("train", "val", "test"):
+        rows = [f"{split}{n},Does {split} number {n} help?,yes" for n in range(4)]
+        Path(f"own/{split}.csv").write_text("\n".join(["id,question,answer", *rows]))
+    tokenizer = build_tokenizer()
+    own = runpy.run_path("my_model.py")
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    shape |= {"num_attention_heads": 2, "vocab_size": len(tokenizer)}
+    own["MyModel"](own["MyConfig"](**shape)).save_pretrained("checkpoint")
+    tokenizer.save_pretrained("checkpoint")
+    given = [
+        "plugins=[my_data.py, my_callback.py, my_model.py]",
+        "data={name: my_questions, options: {folder: own, batch_size: 2}}",
+        "rewards=[{name: structure}]",
+        "callbacks+={name: answer_words}",
+        "policy.checkpoint=checkpoint",
+        *("trainer={max_steps: 2, accelerator: cpu, num_threads: 1}", "name=own"),
+        "rollout.max_completion_tokens=8",
+    ]
+    assert main(["rl4bio:pubmedqa_nano", *given]) == 0
+    run = Path("runs/own")
+    assert "rollout/words_mean" in (run / "metrics.csv").read_text().splitlines()[0]
+    assert "words" in (run / "report.html").read_text("utf-8")
+    assert '"model_type": "my_model"' in (run / "model" / "config.json").read_text()
+
+
+def test_a_score_of_molecules_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`my_score.py` of how_to.md."""
+    from rl4bio.rewards import REWARDS
+    from rl4bio.rewards.combine import WeightedRewards
+    from rl4bio.sections import RewardConfig
+    from rl4bio.types import Sample
+
+    monkeypatch.setattr(REWARDS, "_registered", REWARDS.registered())
+    (source,) = [text for _, text in blocks("python") if text.startswith("# my_score.py\n")]
+    (tmp_path / "my_score.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_score", raising=False)
+    importlib.import_module("my_score")
+    monkeypatch.delitem(sys.modules, "my_score")
+    rewards = WeightedRewards.from_config(
+        [RewardConfig(name="few_bonds_turn", options={"limit": 4})]
+    )
+    texts = ["c1ccccc1", "CCCC", "C("]
+    scores = rewards(texts, [Sample(uid=text, prompt="") for text in texts])
+    # One bond of butane turns, the middle one: 1 - 1 / 4.
+    assert scores.parts["few_bonds_turn"] == [1.0, 0.75, 0.0]
+    assert scores.raw["few_bonds_turn"][:2] == [0, 1]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("text", named((p, t) for p, t in blocks("python") if p.name == "README.md"
-                                       and p.parent == ROOT and "rl4bio:" in t))  # fmt: skip
-def test_python_of_the_readme_runs(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", named((p, t) for p, t in blocks("python") if p in
+                                       (ROOT / "README.md", ROOT / "docs" / "how_to.md")
+                                       and "rl4bio:" in t))  # fmt: skip
+def test_python_that_runs_something(text: str, tmp_path: Path) -> None:
     """With a tenth of the steps and the items."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     text = re.sub(r'("max_\w+": \d)0', r"\1", text)
@@ -164,7 +265,8 @@ def test_python_of_the_readme_runs(text: str, tmp_path: Path) -> None:
 def test_the_site_builds(tmp_path: Path) -> None:
     pytest.importorskip("material")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    # Not --quiet: warnings that are not shown are not counted by --strict.
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     reference = (tmp_path / "reference.html").read_text("utf-8")

@@ -19,12 +19,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rl4bio.callbacks.checkpoint_state import load_trainable
-from rl4bio.cli import set_run_folder
 from rl4bio.config.load import load_config, to_yaml
 from rl4bio.errors import ModelError
 from rl4bio.fit import main
 from rl4bio.hardware import CARDS, Card
 from rl4bio.modules.loading import load_policy
+from rl4bio.process.endings import set_run_folder
 from rl4bio.runs.parts import build_module
 from rl4bio.sections import RolloutConfig
 from rl4bio.storage import latest_checkpoint, load_checkpoint_folder

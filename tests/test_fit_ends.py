@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rl4bio.cli import set_run_folder
 from rl4bio.fit import main
+from rl4bio.process.endings import set_run_folder
 from rl4bio.storage import latest_checkpoint
 
 pytestmark = pytest.mark.usefixtures("no_traces")

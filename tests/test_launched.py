@@ -69,11 +69,15 @@ def torchrun(fit: list[str], logs: Path) -> list[int]:
 
 
 def slurm(fit: list[str], logs: Path) -> list[int]:
-    return [one.code for one in forks.wait_pair(forks.start_pair(fit, logs))]
+    """In a shell where a single process has left its numbers."""
+    left = {"RANK": "0", "WORLD_SIZE": "1"}
+    return [one.code for one in forks.wait_pair(forks.start_pair(fit, logs, **left))]
 
 
 def devices(fit: list[str], logs: Path) -> list[int]:
-    return [ended(start(["rl4bio", "fit", *fit, "trainer.devices=2"]), 400)[0]]
+    """In a shell that remembers a run of several machines."""
+    left = {"LOCAL_RANK": "0", "NODE_RANK": "1", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1"}
+    return [ended(start(["rl4bio", "fit", *fit, "trainer.devices=2"], **left), 400)[0]]
 
 
 def alone(fit: list[str], logs: Path) -> list[int]:

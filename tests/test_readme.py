@@ -1,4 +1,4 @@
-"""The rewards of README.md score as they stand."""
+"""The rewards of README.md and of docs/rewards.md score as they stand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import RewardConfig
 from rl4bio.types import Sample
 
-TEXT = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/rewards.md"))
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 REWARD_BLOCKS = [block for block in BLOCKS if "@REWARDS.register" in block]
 

@@ -90,6 +90,10 @@ def test_rows_and_summary(run: Any) -> None:
         ({"id": "a", "smiles": None}, "smiles is None; expected a text"),
         ({"id": "a", "completion": "C", "prefix": 3}, "prefix is 3; expected a text"),
         ({"id": "a", "completion": "\ud800"}, "half a character"),
+        (
+            {"id": "a", "completion": "C[*:1]", "scaffold": "c1ccc([*:1])cc1[*:1]"},
+            "in.jsonl:1: scaffold: 'c1ccc([*:1])cc1[*:1]' has 2 attachment points of the number 1",
+        ),
     ],
 )
 def test_bad_rows(row: dict[str, Any], message: str, run: Any) -> None:
@@ -97,6 +101,22 @@ def test_bad_rows(row: dict[str, Any], message: str, run: Any) -> None:
     assert (code, rows) == (3, [])
     assert err.startswith("rl4bio: error[data]: ")
     assert message in err
+
+
+def test_pieces_are_joined_to_the_scaffold_of_their_row(run: Any) -> None:
+    scaffold = "OC(=O)c1ccccc1[*:1]"
+    code, _, err, rows = run(
+        [
+            {"id": "joined", "scaffold": scaffold, "completion": "CC(=O)O[*:1]"},
+            {"id": "whole", "completion": "CC(=O)Oc1ccccc1C(=O)O"},
+            {"id": "no point", "scaffold": scaffold, "completion": "CC(=O)O"},
+            {"id": "of a model of scaffolds", "scaffold": "c1ccccc1", "completion": "CCO"},
+        ]
+    )
+    assert (code, err) == (0, "")
+    assert [row["state"] for row in rows] == ["valid", "duplicate", "invalid", "valid"]
+    assert rows[0]["canonical"] == rows[1]["canonical"] == "CC(=O)Oc1ccccc1C(=O)O"
+    assert rows[0]["combined"] == rows[1]["combined"] > 0 == rows[2]["total"]
 
 
 def test_a_missing_reference_set_ends_before_any_row(run: Any) -> None:

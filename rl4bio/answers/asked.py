@@ -20,6 +20,9 @@ class Asked(Extra):
     answer_form: Literal["tags", "plain"] | None = None
     """How completions are written: tags is <reasoning>...</reasoning><answer>...</answer>, plain
     the answer alone. None leaves it to the form of the corpus."""
+    prompt_form: Literal["tags", "think", "direct"] | None = None
+    """What the prompt of a medical question asks a completion to look like; tags is
+    <reasoning>...</reasoning><answer>...</answer>. None leaves it to the rewards."""
     inputs: Mapping[str, str] | None = None
     """Name -> text of what the prompt asks about."""
     input: str | None = None

@@ -111,6 +111,43 @@ def read_completion(text: str, form: Form) -> Parsed | None:
     return parsed if mark and has_content(parsed.thought) and has_content(parsed.answer) else None
 
 
+THOUGHT_TAGS = ("thought", "answer")
+
+
+def tags_of(sample: Sample, given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str]:
+    """The names of the two blocks in which a completion is read.
+
+    Args:
+        sample: whose prompt may ask for the form `tags`.
+        given: by the user; None = those of the prompt.
+        default: where the sample says nothing.
+    """
+    if given is not None:
+        return given
+    asked = Asked.of(sample)
+    return TAGS if "tags" in (asked.prompt_form, asked.answer_form) else default
+
+
+def parse_reply(
+    completion: str,
+    sample: Sample,
+    names: Sequence[str] | None = None,
+    *,
+    default: Sequence[str] = THOUGHT_TAGS,
+) -> Parsed | None:
+    """Thought and answer of a completion that keeps the form of its prompt, or None. For training.
+
+    Args:
+        completion: generated text alone; untrusted.
+        sample: its `Asked.prompt_form` says which; the thought of a direct one is "".
+        names, default: of the two blocks, as `tags_of` takes them.
+    """
+    form = Asked.of(sample).prompt_form
+    if form in ("think", "direct"):
+        return read_completion(completion, form)
+    return strict_parse(completion, tags_of(sample, names, default))
+
+
 def opening(tags: tuple[str, str], answer: str = "") -> str:
     """The start of an assistant's turn whose reasoning block is empty, up to the answer's start."""
     thought, said = tags

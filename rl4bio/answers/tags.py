@@ -35,12 +35,14 @@ MIN_THOUGHT_CHARACTERS = 3
 _WORD_CHARACTER = re.compile(r"[^\W_]")
 
 
-def check_names(tags: Sequence[object]) -> None:
-    """Refuse what are not the names of two blocks.
+def check_names(tags: Sequence[object] | None) -> None:
+    """Refuse what are not the names of two blocks; None is no names.
 
     Raises:
         ValueError: there are not exactly two, one is no plain name, or both are the same.
     """
+    if tags is None:
+        return
     names = {name for name in tags if isinstance(name, str) and name.isidentifier()}
     if len(tags) != 2 or len(names) != 2:
         raise ValueError(f"tags: got {list(tags)}, needs two different names")

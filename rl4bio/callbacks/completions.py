@@ -14,7 +14,7 @@ from rl4bio.callbacks.outputs import rows_of_ranks
 from rl4bio.callbacks.step import Step, StepCallback
 from rl4bio.storage import write_atomic
 from rl4bio.storage.step_records import keep_files, stays, step_file
-from rl4bio.types import Scores
+from rl4bio.types import Sample, Scores
 
 
 @dataclass(eq=False)
@@ -26,6 +26,7 @@ class CompletionWriter(StepCallback):
     A resumed run that repeats a step replaces its file, so no completion appears twice. Fields: id,
     prompt, completion, rewards (null = could not be scored), total, advantage, tokens, truncated;
     state and raw (values in their own units, null = none) where the completions are molecules.
+    The first line of each prompt has its question and target too, where it has any.
     """
 
     folder: str
@@ -54,6 +55,7 @@ class CompletionWriter(StepCallback):
                 "tokens": tokens[row],
                 "truncated": truncated[row],
                 **_molecule_columns(scores, row),
+                **(_asked(sample) if row % rollout.group_size == 0 else {}),
             }
             for row, sample in enumerate(rollout.row_samples)
         ]
@@ -75,6 +77,12 @@ def _molecule_columns(scores: Scores, row: int) -> dict[str, Any]:
     if scores.raw:
         found["raw"] = {name: _number(values[row]) for name, values in scores.raw.items()}
     return found
+
+
+def _asked(sample: Sample) -> dict[str, str]:
+    """What a prompt asks, and its gold answer, where it has them."""
+    found = {"question": sample.question, "target": sample.target}
+    return {name: text for name, text in found.items() if text}
 
 
 def _number(value: float) -> float | None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl4bio.comparisons.pairs import exam_accuracy, paired_tests
-from rl4bio.comparisons.records import differences, read_run, settings_of, value_of
+from rl4bio.comparisons.pairs import MOLECULES, exam_accuracy, molecule_figures, paired_tests
+from rl4bio.comparisons.records import (
+    differences,
+    read_run,
+    run_names,
+    settings_of,
+    value_of,
+    why_not,
+)
 from rl4bio.errors import ConfigError, StorageError
 from rl4bio.reports.run.comparison import (
     Comparison,
@@ -32,12 +40,13 @@ def compare_runs(folders: Sequence[Path], output: Path) -> str:
     """Write the comparison and give what the terminal shows.
 
     Args:
-        folders: of finished runs, at least one.
+        folders: of finished runs, at least one. Others that are there, as runs/* names them, are
+            left out with a line each.
         output: folder of the comparison, made where it is missing.
 
     Raises:
-        ConfigError: a folder is no run's, or is named twice.
-        StorageError: a run is not finished or cannot be read, the output cannot be written.
+        ConfigError: a folder is not there, is named twice, or none is a run's.
+        StorageError: no run is finished, one cannot be read, the output cannot be written.
     """
     places = [folder.resolve() for folder in folders]
     if len(set(places)) < len(places):
@@ -45,7 +54,13 @@ def compare_runs(folders: Sequence[Path], output: Path) -> str:
         raise ConfigError(f"{twice}: is named twice; name each run once")
     if (output / "config.yaml").exists():
         raise StorageError(f"{output}: is a run's folder; choose another --output")
-    runs = [read_run(folder) for folder in folders]
+    left_out = {folder: why for folder in folders if folder.exists() and (why := why_not(folder))}
+    if len(left_out) < len(folders):
+        for folder, why in left_out.items():
+            print(f"rl4bio: left out: {folder}: {why}", file=sys.stderr)
+        folders = [folder for folder in folders if folder not in left_out]
+    names = run_names(folders)
+    runs = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
     settings = settings_of(runs)
     comparison = comparison_of(runs, settings)
     with storage_errors(output):
@@ -69,6 +84,15 @@ def comparison_of(runs: Sequence[RunRecord], settings: list[Setting]) -> Compari
         settings=settings,
         differences={key: [value_of(run, key) for run in firsts] for key in varied},
         accuracy=found if any(found.values()) else {},
+        molecules={
+            title: {
+                setting.name: [
+                    own[title] for own in map(molecule_figures, setting.runs) if title in own
+                ]
+                for setting in settings
+            }
+            for title in MOLECULES
+        },
         paired=paired_tests(settings),
     )
 
@@ -125,6 +149,7 @@ def _record(comparison: Comparison) -> dict[str, object]:
         },
         "differences": comparison.differences,
         "accuracy": comparison.accuracy,
+        "molecules": comparison.molecules,
         "paired": [dataclasses.asdict(one) for one in comparison.paired],
     }
 

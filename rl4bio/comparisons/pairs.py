@@ -11,6 +11,10 @@ from typing import Any
 from rl4bio.errors import StorageError
 from rl4bio.reports.run.comparison import Paired, RunRecord, Setting
 from rl4bio.statistics.compare import mcnemar_exact, paired_table, reward_table
+from rl4bio.storage import read_json
+
+MOLECULES = {"evaluated reward": "reward_all", "valid %": "validity", "hits %": "hits"}
+"""Column -> the number of an evaluation's summary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +52,7 @@ def _read(path: Path, part: str) -> ExamReplies | None:
         right = {i["uid"]: bool(i["right"]) for i in own if i["right"] is not None}
         totals = {i["uid"]: float(t) for i in own if (t := _total(i)) is not None}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(
-            f"{path}: is not what `rl4bio evaluate` writes ({type(error).__name__}: {error}); "
-            "evaluate the run again"
-        ) from error
+        raise _unread(path, error) from error
     if not own:
         return None
     return ExamReplies(part=part, mode=own[0]["mode"], right=right, totals=totals)
@@ -68,6 +69,32 @@ def exam_accuracy(run: RunRecord) -> dict[str, float]:
         for exam in exams_of(run)
         if exam.right
     }
+
+
+def molecule_figures(run: RunRecord) -> dict[str, float]:
+    """Column -> what `rl4bio evaluate --run` found of the molecules that the tuned model writes;
+    {} where it was not run, or asked questions.
+
+    Raises:
+        StorageError: its summary cannot be read.
+    """
+    path = run.folder / "evaluation" / "summary.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = (read_json(path).get("models") or {}).get("tuned") or {}
+        values = {title: found[key]["value"] for title, key in MOLECULES.items() if key in found}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unread(path, error) from error
+    scale = {title: 100.0 if title.endswith("%") else 1.0 for title in MOLECULES}
+    return {t: scale[t] * value for t, value in values.items() if isinstance(value, float | int)}
+
+
+def _unread(path: Path, error: Exception) -> StorageError:
+    return StorageError(
+        f"{path}: is not what `rl4bio evaluate` writes ({type(error).__name__}: {error}); "
+        "evaluate the run again"
+    )
 
 
 def paired_tests(settings: Sequence[Setting]) -> list[Paired]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import stored_config
-from rl4bio.runs.launch import find_task
+from rl4bio.runs.launchers import find_task
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
 MOST = 200
 """Runs of one command; more are a slip of the keyboard."""
 _LONGEST_NAME = 60
-_OPENING, _CLOSING = "[{(", ")}]"
+_OPENING, _CLOSING, _QUOTES = "[{(", ")}]", "\"'"
+_BEFORE_QUOTES = ("", ",", " ", "=", ":", *_OPENING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +74,40 @@ def plan(arguments: argparse.Namespace) -> list[PlannedRun]:
         raise ConfigError(f"--sweep: {', '.join(sorted(twice))} is swept twice; name it once")
     if "name" in keys or "seed" in keys:
         raise ConfigError("--sweep: name is given to each run, and seeds go behind --seeds 1,2,3")
-    if arguments.seeds:
+    if arguments.seeds is not None:
         swept.append(("seed", _seeds(arguments.seeds)))
     combinations = list(itertools.product(*([(k, v) for v in values] for k, values in swept)))
     if len(combinations) > MOST:
         raise ConfigError(f"--sweep: {len(combinations)} runs, the most are {MOST}")
     base = load_config(arguments.config, arguments.overrides)
-    return [_planned(arguments, base, combination) for combination in combinations]
+    found: list[PlannedRun] = []
+    for combination in combinations:
+        run = _planned(arguments, base, combination, {one.name for one in found})
+        same = next((one for one in found if _computes(one) == _computes(run)), None)
+        if same is not None:
+            raise ConfigError(
+                f"--sweep: {same.name} and {run.name} would be the same run; name each value once"
+            )
+        found.append(run)
+    return found
+
+
+def _computes(run: PlannedRun) -> RunConfig:
+    """Its configuration without its name."""
+    named = copy.copy(run.config)
+    named.name = ""
+    return named
 
 
 def _planned(
-    arguments: argparse.Namespace, base: RunConfig, changes: Sequence[tuple[str, str]]
+    arguments: argparse.Namespace,
+    base: RunConfig,
+    changes: Sequence[tuple[str, str]],
+    taken: Collection[str],
 ) -> PlannedRun:
     name = "-".join([base.name, *(_word(key, value) for key, value in changes)])
-    if len(name) > len(base.name) + _LONGEST_NAME:
-        mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    if len(name) > len(base.name) + _LONGEST_NAME or name in taken:
+        mark = hashlib.sha256(repr(changes).encode()).hexdigest()[:8]
         name = f"{name[: len(base.name) + _LONGEST_NAME - 9]}-{mark}"
     given = [f"{key}={value}" for key, value in changes]
     group = f"{base.name}-{'sweep' if arguments.sweep else 'seeds'}"
@@ -95,7 +116,7 @@ def _planned(
     overrides = (*arguments.overrides, *given, f"name={name}")
     config = load_config(arguments.config, overrides)
     planned = PlannedRun(name=name, group=group, overrides=overrides, config=config)
-    if not (arguments.resume and planned.finished):
+    if not arguments.restart and not (arguments.resume and planned.finished):
         write_out(config)
         output_dir, stored = Path(config.output_dir), stored_config(config)
         RunFolder.check_free(output_dir, name, stored, resume=arguments.resume)
@@ -105,21 +126,26 @@ def _planned(
 def _word(key: str, value: str) -> str:
     """A change as part of a folder's name: `seed1`, `lr-1e-5`."""
     last = re.split(r"[.\[\]]", key)[-1]
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip("-.") or "none"
+    said = re.sub(r"^-(?=[\d.])", "minus", value)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", said).strip("-.") or "none"
     return f"seed{plain}" if key == "seed" else f"{last}-{plain}"
 
 
 def _seeds(text: str) -> list[str]:
-    """`1,2,3`, or `1-5`."""
-    if ends := re.fullmatch(r"(\d{1,10})-(\d{1,10})", text.strip()):
-        low, high = map(int, ends.groups())
-        found = [str(seed) for seed in range(low, min(high, low + MOST) + 1)]
-    else:
-        found = split(text)
-    ok = found and all(seed.isdigit() for seed in found) and len(set(found)) == len(found)
-    if not ok:
-        raise ConfigError(f"--seeds: got {text!r}, needs numbers, each once, such as 1,2,3 or 1-5")
-    return found
+    """`1,2,3`, `1-5`, or both: `1-3,8`."""
+    found: list[int] = []
+    for part in re.split(r"[,\s]+", text.strip(", \t")):
+        ends = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
+        low, high = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, -1)
+        if high < low:
+            found = []
+            break
+        found += range(low, min(high, low + MOST) + 1)
+    if not found or len(set(found)) < len(found):
+        raise ConfigError(
+            f"--seeds: got {text!r}, needs numbers, each once, such as 1,2,3, 1-5 or 1-3,8"
+        )
+    return [str(seed) for seed in found]
 
 
 def _sweep(text: str) -> tuple[str, list[str]]:
@@ -135,9 +161,13 @@ def _sweep(text: str) -> tuple[str, list[str]]:
 
 
 def split(text: str) -> list[str]:
-    """Values between commas; those inside brackets belong to a value: `[a, b],[c]`."""
-    found, depth = [""], 0
-    for sign in text:
+    """Values between commas; those inside brackets or quotes belong to a value: `[a, b],"c,d"`."""
+    found, depth, quote = [""], 0, ""
+    for before, sign in zip(["", *text], text, strict=False):
+        if quote or (sign in _QUOTES and before in _BEFORE_QUOTES):
+            quote = "" if sign == quote else quote or sign
+            found[-1] += sign
+            continue
         depth += (sign in _OPENING) - (sign in _CLOSING)
         if sign == "," and depth == 0:
             found.append("")

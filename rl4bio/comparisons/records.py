@@ -20,18 +20,48 @@ OWN = ("name", "seed", "output_dir", "logging", "plugins")
 _MOST_IN_NAME = 3
 
 
-def read_run(path: Path) -> RunRecord:
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """A name for each of some different folders: its last part, with as many before it as it takes
+    to tell them apart."""
+    places = [folder.resolve() for folder in folders]
+    names = [place.name for place in places]
+    for depth in range(2, max((len(place.parts) for place in places), default=0) + 1):
+        twice = {name for name in names if names.count(name) > 1}
+        for n, place in enumerate(places):
+            if names[n] in twice:
+                names[n] = "/".join(place.parts[-depth:])
+    return names
+
+
+def why_not(path: Path) -> str | None:
+    """Why a folder cannot be compared with others; None where it can."""
+    folder = RunFolder(path)
+    if not path.exists():
+        return "no such folder"
+    if not folder.config.is_file():
+        return "no run's folder (no config.yaml)"
+    if not folder.summary.is_file():
+        return "is not finished (no summary.json)"
+    return None
+
+
+def read_run(path: Path, name: str | None = None) -> RunRecord:
     """What is compared of a run.
+
+    Args:
+        path: its folder.
+        name: by which it is called; None for the folder's.
 
     Raises:
         ConfigError: the folder is no run's.
         StorageError: the run is not finished, or a file of it cannot be read.
     """
     folder = RunFolder(path)
-    if not folder.config.is_file():
-        raise ConfigError(f"{path}: no run's folder (no config.yaml); name folders of `rl4bio fit`")
-    if not folder.summary.is_file():
-        raise StorageError(f"{path}: is not finished (no summary.json); let `rl4bio fit` finish it")
+    reason = why_not(path)
+    if reason is not None and not folder.config.is_file():
+        raise ConfigError(f"{path}: {reason}; name folders of `rl4bio fit`")
+    if reason is not None:
+        raise StorageError(f"{path}: {reason}; let `rl4bio fit` finish it")
     try:
         config = yaml.safe_load(folder.config.read_text("utf-8"))
         summary = read_json(folder.summary)
@@ -40,7 +70,9 @@ def read_run(path: Path) -> RunRecord:
             raise ValueError("no mapping")
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise StorageError(f"{path}: cannot be read ({error}); is it a whole run?") from error
-    return RunRecord(name=path.name, folder=path, config=config, summary=summary, rows=rows)
+    return RunRecord(
+        name=name or path.resolve().name, folder=path, config=config, summary=summary, rows=rows
+    )
 
 
 def settings_of(runs: Sequence[RunRecord]) -> list[Setting]:
@@ -52,7 +84,7 @@ def settings_of(runs: Sequence[RunRecord]) -> list[Setting]:
     taken: set[str] = set()
     found = []
     for own in groups.values():
-        values = [f"{_last(key)}={yaml_words(_facts(own[0]).get(key))}" for key in varied]
+        values = [f"{_last(key)}={value_of(own[0], key)}" for key in varied]
         few = 0 < len(values) <= _MOST_IN_NAME and len(groups) > 1
         name = ", ".join(values) if few else own[0].name
         if name in taken:
@@ -70,8 +102,19 @@ def differences(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _facts(run: RunRecord) -> dict[str, Any]:
-    found = dict(leaves(run.config))
+    found = dict(leaves(_lists_as_values(run.config)))
     return {key: value for key, value in found.items() if key.partition(".")[0] not in OWN}
+
+
+def _lists_as_values(value: Any) -> Any:
+    """A configuration in which a list of plain values is one value, as YAML writes it."""
+    if isinstance(value, dict):
+        return {key: _lists_as_values(child) for key, child in value.items()}
+    if not isinstance(value, list):
+        return value
+    if any(isinstance(child, dict | list) for child in value):
+        return [_lists_as_values(child) for child in value]
+    return f"[{', '.join(map(yaml_words, value))}]"
 
 
 def value_of(run: RunRecord, key: str) -> str:

@@ -56,14 +56,15 @@ def _command(arguments: argparse.Namespace, run: PlannedRun) -> list[str]:
 
 def _options(arguments: argparse.Namespace) -> list[str]:
     config = [] if arguments.config is None else ["--config", str(arguments.config)]
-    return [*config, *(["--resume"] if arguments.resume else [])]
+    again = "--resume" if arguments.resume else "--restart" if arguments.restart else None
+    return [*config, *([again] if again else [])]
 
 
 def again(arguments: argparse.Namespace) -> str:
     """The command that goes on with what is not finished."""
     seeds = [f"--seeds={arguments.seeds}"] if arguments.seeds else []
     sweeps = [f"--sweep={text}" for text in arguments.sweep]
-    resumed = argparse.Namespace(config=arguments.config, resume=True)
+    resumed = argparse.Namespace(config=arguments.config, resume=True, restart=False)
     return "rl4bio fit " + shlex.join([*_options(resumed), *arguments.overrides, *seeds, *sweeps])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.config.schema import default_of
+from rl4bio.config.shipped import PREFIX, names
 from rl4bio.config.yaml_reader import join_key, parse_yaml, read_yaml
 from rl4bio.errors import ConfigError
 from rl4bio.registry import did_you_mean
@@ -198,7 +199,8 @@ def _no_file(path: Path) -> str:
         if hint := did_you_mean(name, beside):
             near = hint if folder == path.parent else hint.replace("'", f"'{folder}/", 1)
             return f"{path}: no such file{near}; name a YAML file with --config"
-    return f"{path}: no such file; name a YAML file with --config"
+    ships = did_you_mean(path.stem, names()).replace("'", f"'{PREFIX}", 1)
+    return f"{path}: no such file{ships}; name a YAML file with --config"
 
 
 def _quotes(text: str) -> str:

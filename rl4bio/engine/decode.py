@@ -17,7 +17,7 @@ from rl4bio.engine.key_values import DecodeAttention
 from rl4bio.engine.layout import pack
 from rl4bio.engine.packed_logprobs import Halves, fused_is_better, halves
 from rl4bio.engine.record import Decoded, DecodingRecord
-from rl4bio.engine.sampling import sample_tokens
+from rl4bio.engine.sampling import finest, sample_tokens
 
 log = logging.getLogger("rl4bio")
 
@@ -68,7 +68,7 @@ def decode(
     else:
         layout = DecodeAttention(packed, room=1, **options)
     record = DecodingRecord(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
-    noise = None if noise is None else noise.to(device)
+    noise = None if noise is None else noise.to(finest(device)).to(device)
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k}
     weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
     with attending(model, layout), weights as copies:

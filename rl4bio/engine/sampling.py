@@ -11,6 +11,11 @@ BLOCK = 512
 """Tokens whose probabilities are added up before any cumulative sum is taken."""
 
 
+def finest(device: torch.device) -> torch.dtype:
+    """The widest floating-point type of a device: Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def sample_tokens(
     logits: Tensor, noise: Tensor | None, *, temperature: float, top_k: int | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -21,7 +26,7 @@ def sample_tokens(
 
     Args:
         logits: float [N, V].
-        noise: float64 [N] in [0, 1), one uniform number a row; None takes the likeliest token.
+        noise: [N] in [0, 1), `finest`, one uniform number a row; None takes the likeliest token.
         temperature: above 0.
         top_k: sample among the k likeliest.
 
@@ -44,10 +49,11 @@ def sample_tokens(
     if width % BLOCK and width > BLOCK:
         chances = torch.nn.functional.pad(chances, (0, -width % BLOCK))
     blocks = chances.view(len(chances), -1, min(BLOCK, width))
-    sums = blocks.sum(-1).double()  # [N, V / BLOCK]
+    sums = blocks.sum(-1).to(finest(logits.device))  # [N, V / BLOCK]
     totals = sums.sum(-1, keepdim=True)  # 1, but for rounding
     if noise is not None:
-        token = _invert(blocks, sums, noise.to(sums.device)[:, None] * totals).clamp_(max=width - 1)
+        target = noise.to(sums.dtype).to(sums.device)[:, None] * totals
+        token = _invert(blocks, sums, target).clamp_(max=width - 1)
     ahead = logits.gather(-1, token).to(top.dtype).div_(temperature).sub_(top)
     highest = chances.amax(dim=-1, keepdim=True) / totals
     return token.squeeze(-1), ahead.add_(highest.log()).squeeze(-1).float()
@@ -56,12 +62,12 @@ def sample_tokens(
 def _invert(blocks: Tensor, sums: Tensor, target: Tensor) -> Tensor:
     """The first token whose cumulative weight passes the target, int [N, 1]."""
     if sums.shape[-1] == 1:
-        return _first_above(blocks[:, 0].double().cumsum(-1), target)
+        return _first_above(blocks[:, 0].to(sums.dtype).cumsum(-1), target)
     edges = sums.cumsum(-1)
     block = _first_above(edges, target)
     before = edges.gather(-1, block) - sums.gather(-1, block)
     inside = blocks[torch.arange(len(blocks), device=blocks.device), block.squeeze(-1)]
-    place = _first_above(inside.double().cumsum(-1), target - before)
+    place = _first_above(inside.to(sums.dtype).cumsum(-1), target - before)
     return block * blocks.shape[-1] + place
 
 

@@ -71,7 +71,7 @@ def generate_replies(
         sampling: greedy, or of several draws a prompt.
         batch_size: completions decoded together. Prompts of like length share a batch.
         scorer: the configured rewards, or None.
-        name: of the model, for the log.
+        name: of the model and the pass, for the log.
 
     Returns:
         One reply a sample, in the samples' order; of several draws their majority.
@@ -114,7 +114,7 @@ def _complete(
         numbers=[zlib.crc32(sample.uid.encode()) for sample in samples],
         prompts=prompts,
         begun=bool(questions.opened),
-        progress=Progress(len(found), "answered", name=f"{name}, {questions.name}", every_s=0),
+        progress=Progress(len(found), "answered", name=name, ends=True),
     ):
         columns = (out.completions, out.lengths.tolist(), out.truncated.tolist())
         for n, (text, length, cut) in enumerate(zip(*columns, strict=True)):

@@ -60,7 +60,7 @@ def choose_replies(
         policy: as it stands; put into eval mode inside.
         questions: with direct prompts; not open ones.
         batch_size: prompts scored together.
-        name: of the model, for the log.
+        name: of the model and the prompt, for the log.
 
     Returns:
         Way of scoring -> one reply a sample; letters have one character and so need no norm.
@@ -70,7 +70,7 @@ def choose_replies(
     for what, norms in kind.ways.items():
         choices = [kind.written(s, what, begun=bool(questions.opened)) for s in samples]
         table = measure_choices(policy, questions, choices, batch_size=batch_size)
-        log.info("%s, %s, %s: %d answered", name, questions.name, what, len(table))
+        log.info("%s, %s: %d answered", name, what, len(table))
         for norm in norms:
             found[what + norm] = [
                 _reply(questions, sample, {c: NORMS[norm](m) for c, m in own.items()})

@@ -143,7 +143,7 @@ def written(
         how = f"{questions.name}, {questions.kind.vote} of {section.num_samples}"
     size = section.batch_size
     replies = generate_replies(
-        policy, questions, sampling, batch_size=size, scorer=scorer, name=model
+        policy, questions, sampling, batch_size=size, scorer=scorer, name=f"{model}, {how}"
     )
     return ModelReplies(model=model, mode=how, samples=questions.samples, replies=replies)
 
@@ -180,7 +180,7 @@ def chosen(
     from rl4bio.evaluation.choosing import choose_replies
 
     size = config.evaluation.batch_size
-    found = choose_replies(policy, questions, batch_size=size, name=model)
+    found = choose_replies(policy, questions, batch_size=size, name=f"{model}, {prompt}")
     return [
         ModelReplies(
             model=model, mode=f"{prompt}, {way}", samples=questions.samples, replies=replies

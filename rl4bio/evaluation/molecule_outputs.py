@@ -21,6 +21,7 @@ def write_molecule_outputs(
     folder: Path,
     *,
     title: str,
+    verdict: str,
     facts: dict[str, str],
     summaries: Mapping[str, MoleculeSummary],
     records: Mapping[str, Sequence[MoleculeRecord]],
@@ -32,6 +33,7 @@ def write_molecule_outputs(
     Args:
         folder: made where it is missing.
         title: heading of the report.
+        verdict: what was found, in one sentence.
         facts: what was evaluated and how, name -> value.
         summaries: of every model and, where there is one, of the corpus.
         records: every molecule of each model; top.csv and top.sdf hold the best of the last.
@@ -51,6 +53,7 @@ def write_molecule_outputs(
     write_atomic(folder / "top.sdf", records_sdf(best))
     page = molecule_report(
         title=title,
+        verdict=verdict,
         facts=facts,
         summaries=summaries,
         records=records,
@@ -61,6 +64,7 @@ def write_molecule_outputs(
     write_atomic(folder / "report.html", page)
     write_figures(folder, page)
     record = {
+        "verdict": verdict,
         "facts": facts,
         "models": {name: dataclasses.asdict(summary) for name, summary in summaries.items()},
         "note": NOTE,

@@ -16,6 +16,7 @@ from rl4bio.answers.verdict import LABELS
 from rl4bio.reports.answers.cases import Case, Reply, side_by_side_csv
 from rl4bio.reports.answers.report import html_report
 from rl4bio.reports.answers.table import MODES_DIFFER, ResultRow
+from rl4bio.reports.answers.verdict import verdict
 from rl4bio.reports.html.figure_files import write_figures
 from rl4bio.statistics.answers import answer_metrics
 from rl4bio.statistics.compare import PairedComparison, compare_answers
@@ -177,6 +178,7 @@ def write_outputs(
     write_atomic(folder / "report.html", page)
     write_figures(folder, page)
     record = {
+        "verdict": verdict(summary.rows, summary.comparisons, summary.before),
         "facts": facts,
         "rows": [dataclasses.asdict(row) for row in summary.rows],
         "paired": None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rl4bio import __version__
 from rl4bio.data import Corpus
@@ -15,6 +15,7 @@ from rl4bio.evaluation.molecule_outputs import write_molecule_outputs
 from rl4bio.evaluation.sampling import WrittenMolecules, sample_models
 from rl4bio.reports.molecules.records import MoleculeRecord, make_records
 from rl4bio.reports.molecules.table import plain_molecule_table
+from rl4bio.reports.molecules.verdict import molecule_verdict
 from rl4bio.rewards.combine import WeightedRewards
 from rl4bio.sections import RunConfig
 from rl4bio.statistics.goals import Goals, goals_text, resolve_goal
@@ -26,14 +27,16 @@ from rl4bio.statistics.molecules import (
 )
 from rl4bio.types import ScoreTable
 
-if TYPE_CHECKING:
-    pass
-
 log = logging.getLogger("rl4bio")
 
 
 def evaluate_molecules(
-    config: RunConfig, corpus: Corpus, stages: Mapping[str, Path], output: Path
+    config: RunConfig,
+    corpus: Corpus,
+    stages: Mapping[str, Path],
+    output: Path,
+    *,
+    full: bool = False,
 ) -> None:
     """Sample the base and the models tuned from it; write and print the results.
 
@@ -42,6 +45,7 @@ def evaluate_molecules(
         corpus: of the prompts.
         stages: start and tuned, as far as there are any: name -> folder.
         output: folder of the results.
+        full: print every row of the table, not a screen of them.
 
     Raises:
         ConfigError: there is neither a base nor a tuned model.
@@ -51,10 +55,17 @@ def evaluate_molecules(
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
     goals = config.evaluation.goals
     check_goals(goals, scorer)
+    if config.evaluation.max_items is not None:
+        log.warning(
+            "evaluation.max_items counts questions; how many molecules are written is "
+            "evaluation.num_molecules=%d",
+            config.evaluation.num_molecules,
+        )
     samples, written, logprobs = sample_models(config, corpus, stages)
     before = next((name for name in reversed([*stages]) if name != "tuned"), "base")
     known = [sample.reference for sample in corpus.samples("train") if sample.reference]
-    log.info("reading %d reference molecules", len(known))
+    if known:
+        log.info("reading %d reference molecules", len(known))
     reference = read_reference(known) if known else None
     rounds, seed = config.evaluation.bootstrap, config.seed
     summaries: dict[str, MoleculeSummary] = {}
@@ -80,16 +91,19 @@ def evaluate_molecules(
     if reference is not None:
         texts = [molecule.canonical for molecule in reference.subset]
         summaries["corpus"] = summarize_molecules(texts, rounds=rounds, seed=seed)
+    verdict = molecule_verdict(summaries, records, before=before, seed=seed, rounds=rounds)
     write_molecule_outputs(
         output,
         title=f"{config.name}: evaluation",
+        verdict=verdict,
         facts=molecule_facts(config, stages, written, reference),
         summaries=summaries,
         records=records,
         corpus=[] if reference is None else reference.subset,
         seed=seed,
     )
-    print(plain_molecule_table(summaries))
+    print("\n".join(textwrap.wrap(verdict, 100)) + "\n")
+    print(plain_molecule_table(summaries, full=full))
     print(f"\nreport: {output / 'report.html'}")
 
 

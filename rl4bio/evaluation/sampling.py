@@ -114,7 +114,7 @@ def draw_molecules(
         sampling,
         batches=in_turn(len(samples), config.evaluation.batch_size),
         numbers=range(len(samples)),
-        progress=Progress(len(samples), "molecules written", name=name, every_s=0),
+        progress=Progress(len(samples), "molecules written", name=name, ends=True),
     ):
         written.batches.append(out)
         written.completions += out.completions

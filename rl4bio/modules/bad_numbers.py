@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -36,8 +36,39 @@ def bad_gradient(model: nn.Module) -> str:
     return ""
 
 
+class Doubts:
+    """What must not be so, looked at together: the host waits for the device once."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[Tensor, Callable[[], NonFiniteError]]] = []
+
+    def add(self, bad: Tensor, error: Callable[[], NonFiniteError]) -> None:
+        """Note a bool [] on any device, and what makes the error where it is True."""
+        self._found.append((bad, error))
+
+    def settle(self) -> None:
+        """Raise the error of the first that is so.
+
+        Raises:
+            NonFiniteError: see `add`.
+        """
+        found, self._found = self._found, []
+        if not found:
+            return
+        bad = torch.stack([one for one, _ in found]).tolist()
+        for is_bad, (_, error) in zip(bad, found, strict=True):
+            if is_bad:
+                raise error()
+
+
 def require_finite(
-    values: Tensor, mask: Tensor, rollout: Rollout, rows: Tensor | None = None, *, where: str
+    values: Tensor,
+    mask: Tensor,
+    rollout: Rollout,
+    rows: Tensor | None = None,
+    *,
+    where: str,
+    doubts: Doubts | None = None,
 ) -> None:
     """Refuse log-probabilities of a rollout's tokens that are NaN or infinite.
 
@@ -47,20 +78,27 @@ def require_finite(
         rollout: N rows.
         rows: int [n], their numbers in the rollout; None is all.
         where: whose they are, and the step.
+        doubts: where it is only noted, to be looked at later; None looks at once.
 
     Raises:
         NonFiniteError: names the prompt.
     """
     bad = (~torch.isfinite(values) & mask).any(-1)
-    if not bool(bad.any()):
-        return
-    first = int(bad.nonzero()[0])
-    sample = rollout.row_samples[first if rows is None else int(rows[first])]
-    text = sample.prompt if isinstance(sample.prompt, str) else sample.prompt[-1]["content"]
-    raise NonFiniteError(
-        f"the log-probabilities of {where} are not finite for sample {sample.uid} "
-        f"({one_line(text, SHOWN_CHARACTERS)!r}); use trainer.precision=32-true, or lower optim.lr"
-    )
+
+    def error() -> NonFiniteError:
+        first = int(bad.nonzero()[0])
+        sample = rollout.row_samples[first if rows is None else int(rows[first])]
+        text = sample.prompt if isinstance(sample.prompt, str) else sample.prompt[-1]["content"]
+        return NonFiniteError(
+            f"the log-probabilities of {where} are not finite for sample {sample.uid} "
+            f"({one_line(text, SHOWN_CHARACTERS)!r}); use trainer.precision=32-true, or lower "
+            "optim.lr"
+        )
+
+    noted = Doubts() if doubts is None else doubts
+    noted.add(bad.any(), error)
+    if doubts is None:
+        noted.settle()
 
 
 @contextlib.contextmanager

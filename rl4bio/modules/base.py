@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from rl4bio.errors import ConfigError, NonFiniteError
 from rl4bio.modules.bad_numbers import (
     FIRST_STEPS,
+    Doubts,
     bad_gradient,
     bad_weight,
     require_survival,
+    weight_named,
 )
 from rl4bio.modules.halving import Halving
 from rl4bio.modules.optim import build_optimizer, learning_rate_share
@@ -60,6 +63,8 @@ class PolicyModule(Halving, L.LightningModule):
         """Of whatever a step draws."""
         self.updating = False
         self.grad_norm = 0.0
+        self.doubts = Doubts()
+        """Of the update under way."""
         self._held = Level()
         self.warnings: list[dict[str, Any]] = []
         """What callbacks have to say about the run's learning; for its summary and report."""
@@ -137,7 +142,8 @@ class PolicyModule(Halving, L.LightningModule):
 
         Gradients are shared between ranks once, at the last micro-batch, so ranks may have
         different numbers of them; behind it where a rank may have to begin again. The step is
-        refused before it can spoil the weights.
+        refused before it can spoil the weights, or the other ranks' gradients; what it is refused
+        for is looked at once, at the last micro-batch, and not in each: the host would wait there.
 
         Raises:
             NonFiniteError: a loss or the gradient norm is NaN or infinite.
@@ -147,13 +153,16 @@ class PolicyModule(Halving, L.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = share * group["peak_lr"]
         optimizer.zero_grad()
+        self.doubts = Doubts()
         for number, micro_batch in enumerate(micro_batches):
             last = number == len(micro_batches) - 1
             shared = last and not self.halves
             with contextlib.nullcontext() if shared else self._local_gradients():
                 loss = loss_of(micro_batch)
-                if not bool(torch.isfinite(loss)):
-                    raise self._not_finite("loss", loss, bad_weight(self.model))
+                self.doubts.add(*self._is_no_number(loss.detach()))
+                if last:
+                    with weight_named(self.model):
+                        self.doubts.settle()
                 self.manual_backward(loss)
         if self.halves and self.world_size > 1:
             self._share_gradients()
@@ -168,11 +177,15 @@ class PolicyModule(Halving, L.LightningModule):
         norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
         self.grad_norm = float(norm)
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if not scaled and not bool(torch.isfinite(norm)):
+        if not scaled and not math.isfinite(self.grad_norm):
             raise self._not_finite("gradient norm", norm, bad_gradient(self.model))
         if limit is not None:
             nn.utils.clip_grads_with_norm_(trained, limit, norm)
         self.updating = True
+
+    def _is_no_number(self, loss: Tensor) -> tuple[Tensor, Callable[[], NonFiniteError]]:
+        """Whether a loss is NaN or infinite, and the error that says so."""
+        return ~torch.isfinite(loss), lambda: self._not_finite("loss", loss, bad_weight(self.model))
 
     def _not_finite(self, name: str, value: Tensor, culprit: str) -> NonFiniteError:
         found = f" ({culprit})" if culprit else ""

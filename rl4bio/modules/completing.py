@@ -75,13 +75,14 @@ class Progress:
         what: is counted.
         name: of the model, before the number.
         each: counted of every prompt.
-        every_s: at most one line in so many seconds, and none at the end; 0 is a line every time.
+        ends: whether there is a line at the end, too; before it there is at most one in
+            `PROGRESS_S` seconds.
     """
 
     def __init__(
-        self, total: int, what: str, *, name: str = "", each: int = 1, every_s: float = PROGRESS_S
+        self, total: int, what: str, *, name: str = "", each: int = 1, ends: bool = False
     ) -> None:
-        self.total, self.what, self.each, self.every_s = total * each, what, each, every_s
+        self.total, self.what, self.each, self.ends = total * each, what, each, ends
         self.lead = f"{name}: " if name else ""
         self.done = 0
         self.started = self.shown = time.monotonic()
@@ -90,8 +91,8 @@ class Progress:
         """Count prompts as done, and say so where a line is due."""
         self.done += prompts * self.each
         now = time.monotonic()
-        due = now - self.shown >= self.every_s and self.done < self.total
-        if due or not self.every_s:
+        due = now - self.shown >= PROGRESS_S
+        if self.ends if self.done >= self.total else due:
             self.shown = now
             log.info("%s%d of %d %s", self.lead, self.done, self.total, self.what)
 

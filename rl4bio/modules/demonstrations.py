@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rl4bio.engine.known_tokens import restricted
 from rl4bio.engine.layout import pack_sequences
 from rl4bio.engine.packed_logprobs import packed_logprobs
+from rl4bio.engine.sending import moved, send
 from rl4bio.errors import DataError, about_sample
 from rl4bio.functional.logprobs import token_logprobs
 from rl4bio.functional.masking import pad_right, position_ids
@@ -214,7 +215,7 @@ def demonstration_logprobs(
 
     Args:
         model: in the mode that the caller wants; gradients flow.
-        rows: N demonstrations.
+        rows: N demonstrations, wherever they lie: on the host their layout waits for no device.
         packed: as one row without padding; the engine must serve the model, no attention dropout
             may be active, and the model takes no conditions.
         noise_seeds: N seeds of the noise on the embeddings; none where alpha is 0.
@@ -228,10 +229,12 @@ def demonstration_logprobs(
     noise: Any = contextlib.nullcontext()
     if neftune_alpha:
         noise = noisy_embeddings(model, fed, seeds=noise_seeds, alpha=neftune_alpha, packed=packed)
+    device = next(model.parameters()).device
     if packed:
-        layout = pack_sequences(rows.ids, rows.mask, wanted)
+        layout = pack_sequences(rows.ids, rows.mask, wanted).to(device)
         with noise:
             return packed_logprobs(model, layout, temperature=1.0)[0]
+    rows, fed, wanted = moved(rows, device), send(fed, device), send(wanted, device)
     with noise:
         out = model(
             input_ids=rows.ids[:, :-1],

@@ -93,11 +93,11 @@ def continuation_logprobs(
     counts = torch.tensor([len(own) for own in continuations])
     index = torch.arange(len(prompts)).repeat_interleave(counts)
     rows = Rows(
-        prompt_ids=prompt_ids.to(policy.device),
-        prompt_mask=prompt_mask.to(policy.device),
-        prompt_index=index.to(policy.device),
-        completion_ids=ids.to(policy.device),
-        completion_mask=mask.to(policy.device),
+        prompt_ids=prompt_ids,
+        prompt_mask=prompt_mask,
+        prompt_index=index,
+        completion_ids=ids,
+        completion_mask=mask,
     )
     with evaluating(policy.model):
         logprobs, _ = row_logprobs(policy, rows, temperature=1.0)

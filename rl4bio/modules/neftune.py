@@ -60,7 +60,9 @@ def noisy_embeddings(
         ).to(embedded.dtype)
         if packed:
             return embedded + noise
-        return embedded + torch.zeros_like(embedded).masked_scatter(fed[..., None], noise)
+        return embedded + torch.zeros_like(embedded).masked_scatter(
+            fed[..., None].to(noise.device), noise
+        )
 
     handle = model.get_input_embeddings().register_forward_hook(add)
     try:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rl4bio.engine.known_tokens import restricted
 from rl4bio.engine.record import Decoded, DecodingRecord
-from rl4bio.engine.sampling import sample_tokens
+from rl4bio.engine.sampling import finest, sample_tokens
 from rl4bio.functional.masking import position_ids
 from rl4bio.modules.conditions import repeat_conditions
 from rl4bio.modules.shared_prompts import no_cache, shares_prompts
@@ -58,7 +58,7 @@ def decode_plainly(
     )
     device = mask.device
     record = DecodingRecord(len(mask), max_new_tokens, stop_ids, device)
-    noise = None if noise is None else noise.to(device)
+    noise = None if noise is None else noise.to(finest(device)).to(device)
     padded = not bool(mask.all())  # without padding the models need no mask
     attention, position = mask.long(), mask.sum(-1)
     for t in range(max_new_tokens):

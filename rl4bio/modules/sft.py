@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl4bio.engine.sending import send
 from rl4bio.errors import DataError
 from rl4bio.modules.base import PolicyModule
 from rl4bio.modules.demonstrations import (
@@ -70,7 +71,8 @@ def demonstration_loss(
 ) -> Tensor:
     """`imitation_loss` of demonstrations; options are those of `demonstration_logprobs`."""
     logprobs = demonstration_logprobs(model, rows, **options)
-    return imitation_loss(logprobs, rows.weights[rows.weights > 0], kind)
+    weights = send(rows.weights[rows.weights > 0], logprobs.device)
+    return imitation_loss(logprobs, weights, kind)
 
 
 class SFTLightningModule(PolicyModule):
@@ -114,12 +116,11 @@ class SFTLightningModule(PolicyModule):
         rows = self._encode(batch)
         counted = rows.weights.sum() * rows.counts
         tokens = float(counted)
-        denominator = self.global_sum(counted) / self.world_size
+        denominator = self.global_sum(send(counted, self.device)) / self.world_size
         packed, alpha = self.packs(rows), self.sft.neftune_alpha
-        total = 0.0
+        losses: list[Tensor] = []
 
         def loss_of(piece: Demonstrations) -> Tensor:
-            nonlocal total
             noise: dict[str, Any] = {}
             if alpha:
                 noise["neftune_alpha"] = alpha
@@ -127,12 +128,11 @@ class SFTLightningModule(PolicyModule):
                     sampling_seed(self.seed, batch.indices[number], 0) for number in piece.numbers
                 ]
             loss = demonstration_loss(self.model, piece, kind=self.sft.loss, packed=packed, **noise)
-            total += float(loss.detach()) * rows.counts
+            losses.append(loss.detach())
             return loss * rows.counts / denominator
 
         def one_pass() -> None:
-            nonlocal total
-            total = 0.0
+            losses.clear()
             self.optimizer_step_over(self.pieces(rows), loss_of)
 
         if float(denominator) > 0:
@@ -143,6 +143,7 @@ class SFTLightningModule(PolicyModule):
         self.iteration += 1
         self.draws += len(batch.samples) * self.world_size
         given = float(len(batch.samples))
+        total = sum(torch.stack(losses).tolist()) * rows.counts if losses else 0.0
         self.log_means(
             {
                 "train/loss": (total, tokens),
@@ -227,10 +228,6 @@ class SFTLightningModule(PolicyModule):
 
     def _encode(self, batch: PromptBatch) -> Demonstrations:
         try:
-            rows = encode_demonstrations(self.policy, batch.samples, self.sft)
+            return encode_demonstrations(self.policy, batch.samples, self.sft)
         except NothingFits:
-            rows = stand_in(self.policy, batch.samples[0], self.sft)
-        rows.ids = rows.ids.to(self.device)
-        rows.mask = rows.mask.to(self.device)
-        rows.weights = rows.weights.to(self.device)
-        return rows
+            return stand_in(self.policy, batch.samples[0], self.sft)

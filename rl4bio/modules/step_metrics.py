@@ -35,19 +35,22 @@ def step_sums(
     rows = float(len(rollout.completions))
     lengths = rollout.completion_mask.sum(-1)
     silent = zero_spread_groups(scores.total, rollout.group_size)
-    sums = {
-        "train/loss": (float(terms.total), 1.0),
-        "train/policy_loss": (float(terms.policy), 1.0),
-        "train/kl": (float(terms.kl), 1.0),
-        "train/clip_fraction": (float(terms.clip_fraction), 1.0),
-        "train/ratio_mean": (float(terms.ratio_mean), 1.0),
-        "train/entropy": (float(terms.entropy), 1.0),
-        "rollout/completion_tokens_mean": (float(lengths.sum()), rows),
-        "rollout/truncated_fraction": (float(rollout.truncated.sum()), rows),
-        "reward/total_std": (float(scored_std(everywhere)), 1.0),
-        "reward/zero_spread_fraction": (float(silent.sum()), float(len(silent))),
-        "reward/unscored_fraction": (float(scores.total.isnan().sum()), rows),
+    seen = {
+        "train/loss": (terms.total, 1.0),
+        "train/policy_loss": (terms.policy, 1.0),
+        "train/kl": (terms.kl, 1.0),
+        "train/clip_fraction": (terms.clip_fraction, 1.0),
+        "train/ratio_mean": (terms.ratio_mean, 1.0),
+        "train/entropy": (terms.entropy, 1.0),
+        "rollout/completion_tokens_mean": (lengths.sum(), rows),
+        "rollout/truncated_fraction": (rollout.truncated.sum(), rows),
+        "reward/total_std": (scored_std(everywhere), 1.0),
+        "reward/zero_spread_fraction": (silent.sum(), float(len(silent))),
+        "reward/unscored_fraction": (scores.total.isnan().sum(), rows),
     }
+    here = terms.total.device
+    numbers = torch.stack([value.to(here) for value, _ in seen.values()]).tolist()  # one wait
+    sums = {name: (value, n) for (name, (_, n)), value in zip(seen.items(), numbers, strict=True)}
     if scores.states is not None:
         asked = len(scores.states) - scores.states.count("other")
         for key, wanted in STATE_METRICS.items():

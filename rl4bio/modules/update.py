@@ -44,6 +44,10 @@ class RolloutUpdate(RewardValidation):
     grpo: GRPOConfig
     reference: Reference | None
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._hosts: list[tuple[Rollout, Rollout]] = []
+
     @property
     def updates_per_step(self) -> int:
         """Optimiser steps of a training step."""
@@ -64,7 +68,7 @@ class RolloutUpdate(RewardValidation):
         if self.reference is None:
             return None
         reference, found = self.reference, torch.zeros_like(rollout.logprobs)
-        host = on_host(rollout)
+        host = self._on_host(rollout)
 
         def run() -> None:
             for numbers in self.micro_batches(host):
@@ -126,6 +130,7 @@ class RolloutUpdate(RewardValidation):
             done = len(sums)
             self.while_memory_lasts(one_pass, lambda: len(batches()))
         self._look_back(sampled)
+        self._hosts.clear()
         return mean_terms(sums, passes=passes, share=share)
 
     def _numbers(self, part: Part) -> list[Tensor]:
@@ -156,8 +161,7 @@ class RolloutUpdate(RewardValidation):
     def _terms(self, part: Part, numbers: Tensor, window: Window, *, is_first: bool) -> LossTerms:
         """The objective on a micro-batch; the first pass keeps its log-probabilities as the old.
 
-        Raises:
-            NonFiniteError: a log-probability is not finite; names the prompt.
+        Log-probabilities that are not finite are noted in `doubts`, with their prompt.
         """
         rollout = part.experience.rollout
         rows = cut(part.host, numbers)
@@ -169,11 +173,11 @@ class RolloutUpdate(RewardValidation):
             **self.distribution,
             entropy_gradient=self.grpo.entropy_coef > 0,
         )
-        with weight_named(self.model):
-            where = f"the policy in {self.place}"
-            require_finite(logprobs.detach(), part.mask[here], rollout, numbers, where=where)
+        where = f"the policy in {self.place}"
+        known = logprobs.detach()
+        require_finite(known, part.mask[here], rollout, numbers, where=where, doubts=self.doubts)
         if is_first:
-            part.old[here] = logprobs.detach()
+            part.old[here] = known
         reference = part.experience.ref_logprobs
         tokens = TokenBatch(
             logprobs=logprobs,
@@ -208,8 +212,16 @@ class RolloutUpdate(RewardValidation):
         mask = rollout.completion_mask
         if self.grpo.mask_truncated:
             mask = mask & ~rollout.truncated.unsqueeze(-1)
-        old = torch.zeros_like(rollout.logprobs)
-        return Part(experience=experience, host=on_host(rollout), mask=mask, old=old, groups=groups)
+        old, host = torch.zeros_like(rollout.logprobs), self._on_host(rollout)
+        return Part(experience=experience, host=host, mask=mask, old=old, groups=groups)
+
+    def _on_host(self, rollout: Rollout) -> Rollout:
+        """`on_host`, made once for the reference and the update of a step."""
+        for known, host in self._hosts:
+            if known is rollout:
+                return host
+        self._hosts.append((rollout, on_host(rollout)))
+        return self._hosts[-1][1]
 
     def _weights(self, part: Part, here: tuple[Tensor, slice]) -> Tensor | None:
         """What the policy terms of some rows are multiplied by, float [n, c]; None = 1."""

@@ -92,6 +92,24 @@ def resident_bytes(*, peak: bool = False) -> int | None:
     return _table(Path("/proc/self/status")).get("VmHWM" if peak else "VmRSS")
 
 
+def mapped_bytes(suffix: str) -> tuple[int, int]:
+    """What this process has mapped of files whose names end so, and how much of it is resident.
+
+    Weights that are read from a file in their own type stay mapped, and a page of them is resident
+    from its first use on. (0, 0) where the system does not say.
+    """
+    size = held = 0
+    of_file = False
+    for line in _text(Path("/proc/self/smaps")).splitlines():
+        name, *rest = line.split(maxsplit=5)
+        if not name.endswith(":"):  # a mapping: its addresses, rights, place and file
+            of_file = len(rest) == 5 and rest[-1].endswith(suffix)
+        elif of_file and name in ("Size:", "Rss:"):
+            size += int(rest[0]) * 1024 * (name == "Size:")
+            held += int(rest[0]) * 1024 * (name == "Rss:")
+    return size, held
+
+
 def available_bytes() -> int | None:
     """Memory that processes can still take before the system ends one of them, and this one has.
 

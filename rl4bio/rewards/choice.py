@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rl4bio.answers.choice import AskedChoice, loose_choice, read_choice
-from rl4bio.answers.tags import check_names, strict_parse
+from rl4bio.answers.forms import TAGS, parse_reply, tags_of
+from rl4bio.answers.tags import check_names
 from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.verdict import MAX_WRONG_CREDIT
 from rl4bio.types import Sample
@@ -26,8 +27,10 @@ class ChoiceReward(Reward):
     for a sample without target or without options, such as an open question of the same corpus.
     """
 
-    tags: list[str] = field(default_factory=lambda: ["reasoning", "answer"])
-    """Names of the two blocks, in order; a completion that is not strictly these two scores 0."""
+    tags: list[str] | None = None
+    """Names of the two blocks, in order; None = those of the prompt, else reasoning and answer. A
+    completion that is not strictly these two scores 0. Where the prompt asks for another form
+    (think, direct), it is read as that."""
     wrong_credit: float = 0.0
     """For one wrong option in the strict form, at most 0.2; 0.1 is the ladder 0 / 0.1 / 1 of Chen
     et al., 2024 (arXiv:2412.18925)."""
@@ -50,9 +53,10 @@ class ChoiceReward(Reward):
                 f"sample {sample.uid}: target {sample.target!r} is none of the options "
                 f"{', '.join(options)}"
             )
-        parsed = strict_parse(completion, self.tags)
+        parsed = parse_reply(completion, sample, self.tags, default=TAGS)
         if parsed is None:
-            right = self.lenient and loose_choice(completion, options, self.tags) == target
+            names = tags_of(sample, self.tags, TAGS)
+            right = self.lenient and loose_choice(completion, options, names) == target
             return self.lenient if right else 0.0
         letter = read_choice(parsed.answer, options)
         if letter == target:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.forms import parse_reply
 from rl4bio.answers.verdict import verdict_of
 from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.verdict import target_label
@@ -42,7 +42,7 @@ class LengthReward(Reward):
         label = target_label(sample) if self.within == "verdict" else None
         if self.within == "verdict" and label is None:
             return math.nan
-        parsed = strict_parse(completion)
+        parsed = parse_reply(completion, sample)
         if parsed is None or (label is not None and verdict_of(parsed.answer) != label):
             return 0.0
         return self.of_count(len(tokens(parsed.thought)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.forms import parse_reply
 from rl4bio.registry import build_dataclass
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.checked import run_raw, run_reward
@@ -67,8 +67,12 @@ class MedicalMixReward(Reward):
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> list[float]:
         scores = self._scores(completions, samples)
         return [
-            self.combine(*row) if strict_parse(completion, self.tags) else NO_ANSWER
-            for completion, row in zip(completions, zip(*scores.values(), strict=True), strict=True)
+            self.combine(*row) if parse_reply(*pair, self.tags) else NO_ANSWER
+            for pair, row in zip(
+                zip(completions, samples, strict=True),
+                zip(*scores.values(), strict=True),
+                strict=True,
+            )
         ]
 
     def combine(self, semantic: float, perplexity: float, tags: float) -> float:

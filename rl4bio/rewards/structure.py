@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from rl4bio.answers.tags import check_names, has_content, scan_tags, strict_parse, strip_terminators
+from rl4bio.answers.forms import THOUGHT_TAGS, parse_reply, tags_of
+from rl4bio.answers.tags import check_names, has_content, scan_tags, strip_terminators
 from rl4bio.rewards.base import Reward
 from rl4bio.types import Sample
 
 
 @dataclass(kw_only=True)
 class StructureReward(Reward):
-    """1 for exactly `<thought>...</thought><answer>...</answer>`, white space only around it.
+    """1 for exactly `<thought>...</thought><answer>...</answer>`, white space only around it; where
+    the prompt asks for another form (think, direct), 1 for exactly that.
 
     Graded, for a model that does not close its tags yet: 0.2 for each tag that stands in the right
     order, less 0.2 for each tag too many, so at most 0.8 without the strict form. A closing tag of
@@ -21,21 +23,22 @@ class StructureReward(Reward):
 
     graded: bool = False
     """Partial credit below the strict form; off once most completions parse."""
-    tags: list[str] = field(default_factory=lambda: ["thought", "answer"])
-    """Names of the two blocks, in order."""
+    tags: list[str] | None = None
+    """Names of the two blocks, in order; None = those of the prompt, else thought and answer."""
 
     def __post_init__(self) -> None:
         check_names(self.tags)
 
     def score(self, completion: str, sample: Sample) -> float:
-        if strict_parse(completion, self.tags) is not None:
+        if parse_reply(completion, sample, self.tags) is not None:
             return 1.0
-        return self._partial(completion) if self.graded else 0.0
+        names = tags_of(sample, self.tags, THOUGHT_TAGS)
+        return self._partial(completion, names) if self.graded else 0.0
 
-    def _partial(self, completion: str) -> float:
+    def _partial(self, completion: str, names: Sequence[str]) -> float:
         text = strip_terminators(completion)
-        wanted = [(name, closing) for name in self.tags for closing in (False, True)]
-        tags = scan_tags(text, self.tags, limit=2 * len(wanted))  # so many are worth 0 in any case
+        wanted = [(name, closing) for name in names for closing in (False, True)]
+        tags = scan_tags(text, names, limit=2 * len(wanted))  # so many are worth 0 in any case
         found: list[tuple[str, bool] | None] = []
         for index, tag in enumerate(tags):
             block = text[tags[index - 1].end : tag.start] if index else ""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rl4bio.answers.forms import loose_answer
-from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.forms import loose_answer, parse_reply
 from rl4bio.answers.verdict import LABELS, lenient_verdict, verdict_of
 from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.meaning.denial import denies_label
@@ -59,7 +58,7 @@ class VerdictReward(Reward):
         label = target_label(sample)
         if label is None:
             return math.nan
-        parsed = strict_parse(completion)
+        parsed = parse_reply(completion, sample)
         if parsed is None:
             return self.lenient if self.lenient and loose_verdict(completion) == label else 0.0
         verdict = kept_verdict(parsed.answer, sample.question)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from rl4bio.hardware import CARDS, Card, resolve_precision
+from rl4bio.errors import ConfigError
+from rl4bio.hardware import Card, resolve_precision
 from rl4bio.modules.policy import Policy
 from rl4bio.runs.activations import prompts_of
 from rl4bio.runs.memory import MemoryEstimate, estimate_memory
@@ -16,19 +17,21 @@ OVERHEAD_GIB = 1.5
 SHOWN = 3
 
 
-def card_plan(policy: Policy, config: RunConfig, name: str, *, longest: int) -> list[str]:
+def card_plan(
+    policy: Policy, config: RunConfig, name: str, card: Card, *, longest: int | None = None
+) -> list[str]:
     """Lines for people: what the card would run, what it takes, and what lowers that.
 
     Args:
         policy: as it will be trained, on any device.
         config: of the run.
-        name: of the card, a key of `CARDS`.
-        longest: tokens of the longest prompt.
+        name: of the card.
+        card: need not be there.
+        longest: tokens of the longest prompt; None takes the limit.
 
     Raises:
         ConfigError: the configured precision does not run on the card.
     """
-    card = CARDS[name]
 
     def estimate(changed: RunConfig) -> MemoryEstimate:
         return estimate_memory(policy, changed, longest=longest, card=card)
@@ -47,6 +50,20 @@ def card_plan(policy: Policy, config: RunConfig, name: str, *, longest: int) -> 
             f"  {change}: {total / 2**30:.1f} GiB" for total, change in remedies(config, estimate)
         ]
     return lines
+
+
+def card_row(policy: Policy, config: RunConfig, name: str, card: Card) -> str:
+    """A line for people: whether a run fits one of several cards."""
+    try:
+        found = estimate_memory(policy, config, card=card)
+        chosen = resolve_precision(
+            config.trainer.precision, family=policy.family, capability=card.capability
+        )
+    except ConfigError as error:
+        return f"{name:<10}{error}"
+    left = room(found, card)
+    says = f"fits, {left:.1f} GiB to spare" if left >= 0 else f"does not fit, {-left:.1f} too much"
+    return f"{name:<10}{chosen.value:<12}{found.most / 2**30:6.1f} GiB  {says}"
 
 
 def room(found: MemoryEstimate, card: Card) -> float:

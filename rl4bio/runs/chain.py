@@ -128,7 +128,8 @@ def go_on_from(stage: Stage, before: Stage) -> int:
             return 0
         if not before.merged.is_dir():
             export = ["--run", str(before.folder.root), "--output", str(before.merged)]
-            if code := start([sys.executable, "-m", "rl4bio.export", *export], stage.config.name):
+            command = [sys.executable, "-m", "rl4bio.export", *export]
+            if code := start(command, stage.config.name, alone=True):
                 return code
         policy.checkpoint = str(before.merged)
     else:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rl4bio.errors import EXIT_RANK_FAILURE, RankError, Rl4bioError
+from rl4bio.process.endings import exit_code_of
 from rl4bio.process.signals import stopped_by
 from rl4bio.text.redaction import mask_secrets
 
@@ -180,13 +181,12 @@ def part_company() -> None:
 
 
 def together(
-    command: Callable[[argparse.Namespace], int], exit_code_of: Callable[[BaseException], int]
+    command: Callable[[argparse.Namespace], int],
 ) -> Callable[[argparse.Namespace], int]:
     """A command that ends in all processes of a run for the reason of the one that failed first.
 
     Args:
         command: what each of them runs.
-        exit_code_of: the exit code of an exception that ends it.
     """
 
     def run(arguments: argparse.Namespace) -> int:

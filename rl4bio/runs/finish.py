@@ -133,8 +133,12 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 def summarize_run(
     config: RunConfig, folder: RunFolder, module: PolicyModule, *, seconds: float
 ) -> dict[str, Any]:
-    """Facts of the run, and each metric's mean over its first and its last few steps."""
+    """Facts of the run, and each metric's mean over its first and its last few steps.
+
+    Of a short run these are its two halves, so that none of its steps is both.
+    """
     rows = read_metrics(folder.metrics)
+    window = max(1, min(WINDOW, len(rows) // 2))
     names = sorted({name for row in rows for name in row} - {"step"})
 
     def mean(part: list[dict[str, float]], name: str) -> float | None:
@@ -153,9 +157,9 @@ def summarize_run(
         "prompts": module.draws,
         "warnings": module.warnings,
         "seconds": round(seconds, 1),
-        "window_steps": WINDOW,
-        "first": {name: mean(rows[:WINDOW], name) for name in names},
-        "last": {name: mean(rows[-WINDOW:], name) for name in names},
+        "window_steps": window,
+        "first": {name: mean(rows[:window], name) for name in names},
+        "last": {name: mean(rows[-window:], name) for name in names},
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
     }

@@ -7,31 +7,31 @@ disagree, the launcher wins if that is safe; else the run is refused in one line
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rl4bio.errors import ConfigError
+from rl4bio.runs.launchers import (
+    Environment,
+    Outside,
+    Task,
+    find_task,
+    number,
+    own_local_rank,
+    refuse_script,
+)
 from rl4bio.sections.run import TrainerConfig
 
-Environment = Mapping[str, str]
-Launcher = Literal["none", "lightning", "torchrun", "slurm", "mpi"]
-
-MPI = (
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
-    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
-    ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_LOCAL_RANK"),
-)
-"""Rank, processes and rank on its machine, as MPI's launchers say them."""
+Accelerator = Literal["cpu", "gpu", "mps"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """The processes of a run, as this one sees them."""
 
-    launcher: Launcher
+    launcher: Outside | Literal["none", "lightning"]
     """Who starts the others: nobody, Lightning (this process), or a program that has done so."""
-    accelerator: Literal["cpu", "gpu", "mps"]
+    accelerator: Accelerator
     devices: int
     """Processes on this machine; 1 where each sees one card alone."""
     nodes: int
@@ -54,26 +54,6 @@ class Launch:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """This process as a launcher has numbered it."""
-
-    launcher: Launcher
-    rank: int
-    world: int
-    local_rank: int
-    local_world: int
-
-
-def process_rank(environment: Environment) -> int:
-    """Which process of its run this is, so far as the surroundings alone tell; 0 writes."""
-    task = find_task(environment)
-    if task is not None:
-        return task.rank
-    # Lightning's own processes, and its start on each machine: only 0 and 0 is the first.
-    return int(environment.get("NODE_RANK", 0)) or int(environment.get("LOCAL_RANK", 0))
-
-
 def plan_launch(
     section: TrainerConfig, environment: Environment, *, cards: int, mps: bool = False
 ) -> Launch:
@@ -92,16 +72,17 @@ def plan_launch(
     task = find_task(environment)
     if task is None:
         return _without_launcher(section, environment, accelerator, cards)
-    if task.world % task.local_world:
+    asked = None if section.devices == "auto" else int(section.devices)
+    local, each = _place(task, section.num_nodes, asked, cards if accelerator == "gpu" else 1)
+    if task.world % each:
         raise ConfigError(
             f"trainer.devices: {task.launcher} has started {task.world} processes, "
-            f"{task.local_world} of them on this machine; start as many on each machine"
+            f"{each} of them on this machine; start as many on each machine"
         )
-    nodes = task.world // task.local_world
-    asked = None if section.devices == "auto" else int(section.devices)
-    if asked not in (None, task.local_world):
+    nodes = task.world // each
+    if asked not in (None, each):
         raise ConfigError(
-            f"trainer.devices: got {asked}, but {task.launcher} has started {task.local_world} "
+            f"trainer.devices: got {asked}, but {task.launcher} has started {each} "
             "processes on this machine; leave it at auto, or start as many"
         )
     if section.num_nodes not in (1, nodes):
@@ -111,33 +92,45 @@ def plan_launch(
         )
     if task.world > 1 and accelerator == "mps":
         raise ConfigError("trainer.accelerator: mps has one device; start one process")
-    if accelerator == "gpu" and cards < task.local_world:
-        if cards != 1 or "CUDA_VISIBLE_DEVICES" not in environment:
-            raise ConfigError(
-                f"trainer.devices: {task.launcher} has started {task.local_world} processes on "
-                f"this machine, which has {cards} GPUs; start one for each"
-            )
-        # Each process sees its own card alone, as its device 0: as good as a machine each.
-        return Launch(
-            launcher=task.launcher,
-            accelerator=accelerator,
-            devices=1,
-            nodes=task.world,
-            rank=task.rank,
-            node_rank=task.rank,
-        )
-    return Launch(
+    found = Launch(
         launcher=task.launcher,
         accelerator=accelerator,
-        devices=task.local_world,
+        devices=each,
         nodes=nodes,
         rank=task.rank,
-        local_rank=task.local_rank,
-        node_rank=task.rank // task.local_world,
+        local_rank=local,
+        node_rank=task.rank // each if task.node_rank is None else task.node_rank,
     )
+    if accelerator != "gpu" or cards >= each:
+        return found
+    if cards != 1 or "CUDA_VISIBLE_DEVICES" not in environment:
+        raise ConfigError(
+            f"trainer.devices: {task.launcher} has started {each} processes on "
+            f"this machine, which has {cards} GPUs; start one for each"
+        )
+    # Each process sees its own card alone, as its device 0: as good as a machine each.
+    return replace(found, devices=1, nodes=task.world, local_rank=0, node_rank=task.rank)
 
 
-def find_accelerator(section: TrainerConfig, cards: int, mps: bool) -> Literal["cpu", "gpu", "mps"]:
+def _place(task: Task, num_nodes: int, asked: int | None, cards: int) -> tuple[int, int]:
+    """Rank of a process on its machine, and how many there are, also where that is not said."""
+    each = task.local_world
+    if each is None and task.local_rank is not None:
+        each = asked or max(1, task.world // num_nodes)
+    elif each is None:
+        if asked is None and cards > 1:
+            raise ConfigError(
+                f"trainer.devices: {task.launcher} says which of {task.world} processes this is, "
+                f"but not which of this machine's, which has {cards} GPUs; set LOCAL_RANK and "
+                "LOCAL_WORLD_SIZE too"
+            )
+        each = asked or 1
+    local = task.rank % each if task.local_rank is None else task.local_rank
+    replace(task, local_rank=local, local_world=each)  # refuses what cannot be
+    return local, each
+
+
+def find_accelerator(section: TrainerConfig, cards: int, mps: bool) -> Accelerator:
     """What `trainer.accelerator` means here; auto is a CUDA device or the CPU.
 
     Raises:
@@ -152,92 +145,32 @@ def find_accelerator(section: TrainerConfig, cards: int, mps: bool) -> Literal["
     return section.accelerator
 
 
-def find_task(environment: Environment) -> Task | None:
-    """What a launcher says of this process; None where there is none.
-
-    Raises:
-        ConfigError: a launcher has reserved several processes and started one, or has not said
-            where the first one is.
-    """
-    if "RANK" in environment and "WORLD_SIZE" in environment and "MASTER_ADDR" in environment:
-        world = _number(environment, "WORLD_SIZE")
-        return Task(
-            "torchrun",
-            _number(environment, "RANK"),
-            world,
-            _number(environment, "LOCAL_RANK", 0),
-            _number(environment, "LOCAL_WORLD_SIZE", world),
-        )
-    for rank, size, local in MPI:
-        if _number(environment, size, 1) > 1:
-            return _mpi_task(environment, rank, size, local)
-    return _slurm_task(environment)
-
-
-def _mpi_task(environment: Environment, rank: str, size: str, local: str) -> Task:
-    if "MASTER_ADDR" not in environment or "MASTER_PORT" not in environment:
-        raise ConfigError(
-            f"trainer.devices: {size}={environment[size]}, but MASTER_ADDR and MASTER_PORT do not "
-            "say where rank 0 is; set them, or start with torchrun or srun"
-        )
-    local_size = local.removesuffix("RANK") + "SIZE"
-    world = _number(environment, size)
-    local_world = _number(environment, local_size, world)
-    return Task(
-        "mpi", _number(environment, rank), world, _number(environment, local, 0), local_world
-    )
-
-
-def _slurm_task(environment: Environment) -> Task | None:
-    """A task of srun; a job's own script and an interactive shell are none."""
-    tasks = _number(environment, "SLURM_NTASKS", 1)
-    if "SLURM_STEP_ID" not in environment:
-        if tasks > 1 and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
-            raise ConfigError(
-                f"trainer.devices: the SLURM job has {tasks} tasks, and this is its script, which "
-                "runs once; put srun in front of rl4bio"
-            )
-        return None
-    tasks = _number(environment, "SLURM_STEP_NUM_TASKS", tasks)
-    if tasks == 1:
-        return None
-    nodes = _number(environment, "SLURM_STEP_NUM_NODES", _number(environment, "SLURM_NNODES", 1))
-    if tasks % nodes:
-        raise ConfigError(
-            f"trainer.devices: srun has started {tasks} tasks on {nodes} machines; start as many "
-            "on each (--ntasks-per-node)"
-        )
-    rank = _number(environment, "SLURM_PROCID")
-    local_world = tasks // nodes
-    local = _number(environment, "SLURM_LOCALID", rank % local_world)
-    return Task("slurm", rank, tasks, local, local_world)
-
-
 def _without_launcher(
     section: TrainerConfig,
     environment: Environment,
-    accelerator: Literal["cpu", "gpu", "mps"],
+    accelerator: Accelerator,
     cards: int,
 ) -> Launch:
     """One process, which Lightning may start others from."""
+    refuse_script(environment)
     found = {"gpu": cards, "cpu": 1, "mps": 1}[accelerator]
     devices = found if section.devices == "auto" else int(section.devices)
     if accelerator != "cpu" and devices > found:
         raise ConfigError(
             f"trainer.devices: got {devices}, but there are {found} GPUs; ask for at most as many"
         )
-    wanted = {"NODE_RANK", "MASTER_ADDR"}
+    wanted = {"NODE_RANK", "MASTER_ADDR", "MASTER_PORT"}
     if section.num_nodes > 1 and not wanted <= set(environment):
         raise ConfigError(
             f"trainer.num_nodes: {section.num_nodes} machines, but nothing says which this is; "
             "start with torchrun or srun, or set NODE_RANK, MASTER_ADDR and MASTER_PORT on each"
         )
-    node = _number(environment, "NODE_RANK", 0) if section.num_nodes > 1 else 0
-    if node >= section.num_nodes:
+    node = number(environment, "NODE_RANK", 0) if section.num_nodes > 1 else 0
+    if not 0 <= node < section.num_nodes:
         raise ConfigError(
             f"trainer.num_nodes: NODE_RANK is {node}, but there are {section.num_nodes} machines"
         )
-    local = _number(environment, "LOCAL_RANK", 0)
+    local = own_local_rank(environment)
     alone = devices * section.num_nodes == 1
     return Launch(
         launcher="none" if alone else "lightning",
@@ -248,16 +181,3 @@ def _without_launcher(
         local_rank=local,
         node_rank=node,
     )
-
-
-def _number(environment: Environment, name: str, default: int | None = None) -> int:
-    given = environment.get(name)
-    if given is None and default is not None:
-        return default
-    try:
-        return int(given or "")
-    except ValueError:
-        raise ConfigError(
-            f"trainer.devices: the launcher's {name} is {given!r}, which is no number; correct or "
-            "unset it"
-        ) from None

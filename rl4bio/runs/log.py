@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rl4bio.callbacks.progress_line import aside
-from rl4bio.runs.launch import process_rank
+from rl4bio.runs.launchers import process_rank
 from rl4bio.text.redaction import mask_secrets
 
 log = logging.getLogger("rl4bio")
@@ -172,6 +172,16 @@ def show_progress() -> None:
     """The package's log on stderr, so that an hour of evaluation is not silent."""
     terminal = logging.StreamHandler()
     terminal.setFormatter(MaskedFormatter("rl4bio: %(message)s"))
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        """Every model of an evaluation says what the one before has said."""
+        text = record.getMessage()
+        known = text in said
+        said.add(text)
+        return not known or record.levelno >= logging.WARNING
+
+    terminal.addFilter(is_new)
     log.handlers = [terminal]
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -11,7 +11,12 @@ from rl4bio.engine.cpu.weights import private_bytes
 from rl4bio.engine.kernels import engine_kernels
 from rl4bio.hardware import Capability, Card, Decision, lowest_capability, resolve_precision
 from rl4bio.modules.policy import Policy
-from rl4bio.process.memory import available_bytes, release_memory, resident_bytes
+from rl4bio.process.memory import (
+    available_bytes,
+    mapped_bytes,
+    release_memory,
+    resident_bytes,
+)
 from rl4bio.runs.activations import (
     activation_bytes,
     rows_of,
@@ -218,7 +223,9 @@ def memory_warning(estimate: MemoryEstimate) -> str:
 def _process_bytes(weights: int) -> int:
     """What this process holds beside the policy's weights, and what training adds."""
     release_memory()  # of loading
-    return max(0, (resident_bytes() or 0) - weights) + TRAINING
+    mapped, touched = mapped_bytes(".safetensors")
+    own = max(0, weights - mapped)
+    return max(0, (resident_bytes() or 0) - touched - own) + TRAINING
 
 
 def _rollout_bytes(model: Any, config: RunConfig, *, halved: bool) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from rl4bio.hardware import CARDS
 from rl4bio.modules.completing import Sampling, complete
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.step_advantages import advantages_over_ranks
@@ -90,7 +91,8 @@ def longest_prompt(policy: Policy, samples: Sequence[Sample]) -> int:
 
 def plan_for(policy: Policy, samples: Sequence[Sample], config: RunConfig, card: str) -> list[str]:
     """Lines that say whether the run would fit a card; see `card_plan`."""
-    return card_plan(policy, config, card, longest=longest_prompt(policy, samples))
+    longest = longest_prompt(policy, samples)
+    return card_plan(policy, config, card, CARDS[card], longest=longest)
 
 
 def sample(policy: Policy, samples: Sequence[Sample], config: RunConfig) -> Completions:

@@ -6,6 +6,8 @@ import atexit
 import contextlib
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -18,15 +20,18 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.distributed.rendezvous import rendezvous
 
-from rl4bio.errors import RankError
+from rl4bio.errors import ConfigError, RankError
 from rl4bio.hardware import check_code, settle_cuda
 from rl4bio.runs.companions import keep_company, watch_children, watch_parent
 from rl4bio.runs.launch import Launch, plan_launch
+from rl4bio.runs.launchers import STARTED_BY
 from rl4bio.runs.meeting import JOIN
 from rl4bio.sections.run import TrainerConfig
 
 STEP = timedelta(minutes=30)
 """How long they wait for one another in a run: a step may take minutes."""
+SAY_AFTER_S = 20.0
+"""After which a process says that it waits for the others to be there."""
 OUTSIDE = ("torchrun", "slurm", "mpi")
 """Launchers that have started all processes themselves."""
 
@@ -53,10 +58,11 @@ class KnownRanks(ClusterEnvironment):
 
     @property
     def main_port(self) -> int:
-        """On which port; of Slurm from the number of the job, as Lightning does."""
+        """On which port; of Slurm from the numbers of the job and its step."""
         if "MASTER_PORT" in os.environ:
             return int(os.environ["MASTER_PORT"])
-        return 15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])
+        job, step = (os.environ.get(f"SLURM_{name}_ID", "0") for name in ("JOB", "STEP"))
+        return 15000 + (int(job[-4:]) + 997 * int(step)) % 10000
 
     @staticmethod
     def detect() -> bool:
@@ -94,6 +100,11 @@ def own_launch(section: TrainerConfig) -> Launch:
         cards=torch.cuda.device_count() if torch.cuda.is_available() else 0,
         mps=torch.backends.mps.is_available(),
     )
+    if launch.launcher == "lightning" and hasattr(sys, "ps1"):
+        raise ConfigError(
+            f"trainer.devices: a notebook or a prompt is one process, this run has {launch.world}; "
+            "set trainer.devices=1, or give rl4bio fit to a shell (!rl4bio fit ... in a cell)"
+        )
     if launch.accelerator == "gpu":
         check_code(launch.local_rank)
         settle_cuda(launch.local_rank)
@@ -113,7 +124,7 @@ def join(section: TrainerConfig) -> None:
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = known.main_address, str(known.main_port)
     numbers: dict[str, int] = {"rank": launch.rank, "world_size": launch.world}
     try:
-        with signals_end_it():
+        with signals_end_it(), saying_that_it_waits(launch, known):
             store, _, _ = next(rendezvous("env://", **numbers, timeout=JOIN))
             torch.distributed.init_process_group(
                 "nccl" if launch.accelerator == "gpu" else "gloo",
@@ -121,6 +132,8 @@ def join(section: TrainerConfig) -> None:
                 timeout=STEP,
                 **numbers,  # type: ignore[arg-type]
             )
+            if launch.accelerator == "gpu":
+                check_own_card(store, launch)
     except (RuntimeError, ValueError) as error:
         raise RankError(
             f"process {launch.rank} has not met all {launch.world} at {known.main_address}:"
@@ -128,6 +141,45 @@ def join(section: TrainerConfig) -> None:
         ) from error
     atexit.register(leave)
     keep_company()
+
+
+@contextlib.contextmanager
+def saying_that_it_waits(launch: Launch, known: KnownRanks) -> Iterator[None]:
+    """Say so where the others are long in coming: they may never have been meant."""
+    by_hand = launch.launcher == "torchrun" and "TORCHELASTIC_RUN_ID" not in os.environ
+    text = (
+        f"rl4bio: process {launch.rank} of {launch.world} waits for the others at "
+        f"{known.main_address}:{known.main_port}, {JOIN.total_seconds() / 60:g} minutes at most; "
+        + ("unset RANK and WORLD_SIZE for a single process" if by_hand else "have all started?")
+    )
+    timer = threading.Timer(SAY_AFTER_S, print, (text,), {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def check_own_card(store: Any, launch: Launch) -> None:
+    """Refuse two processes on one card: each may see a single one, and not the same.
+
+    Args:
+        store: where all processes have met.
+        launch: of this one.
+
+    Raises:
+        ConfigError: names the processes, in each of them.
+    """
+    own = torch.cuda.get_device_properties(launch.local_rank)
+    store.set(f"rl4bio/card/{launch.rank}", str(own.uuid))
+    cards = [store.get(f"rl4bio/card/{rank}").decode() for rank in range(launch.world)]
+    for rank, card in enumerate(cards):
+        if (first := cards.index(card)) != rank:
+            raise ConfigError(
+                f"trainer.devices: processes {first} and {rank} are on the same GPU ({card}); "
+                "leave CUDA_VISIBLE_DEVICES to the launcher, or start one process for each GPU"
+            )
 
 
 def leave() -> None:
@@ -186,6 +238,7 @@ class Launcher(_SubprocessScriptLauncher):
     def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
         """Run the function here, once the others are started."""
         if not self.cluster_environment.creates_processes_externally:
+            os.environ[STARTED_BY] = str(os.getpid())
             self._call_children_scripts()
             watch_children(self.procs)
         return function(*args, **kwargs)

@@ -10,6 +10,7 @@ from typing import Any
 from rl4bio.answers import kinds
 from rl4bio.answers.design import Begun
 from rl4bio.answers.verdict import LABELS
+from rl4bio.chem.attachments import read_points
 from rl4bio.errors import DataError
 from rl4bio.files.rows import Row, raise_problems, read_rows
 from rl4bio.files.text_files import read_text
@@ -115,13 +116,20 @@ def to_sample(row: Row) -> tuple[Sample, str]:
 
 
 def molecule_sample(row: Row) -> tuple[Sample, str]:
-    """A sample with the row's prefix, and its completion or its whole SMILES.
+    """A sample with the row's prefix or scaffold, and its completion or its whole SMILES.
 
     Raises:
-        DataError: a field is missing or of the wrong type.
+        DataError: a field is missing, of the wrong type, or no scaffold with attachment points.
     """
     if "completion" not in row.fields and "smiles" in row.fields:
         return Sample(uid=_uid(row), prompt=""), _text(row, "smiles")
+    scaffold = row.fields.get("scaffold")
+    if isinstance(scaffold, str) and "*" in scaffold:  # one without may stand in any table
+        try:
+            begun = Begun(decorate=read_points(scaffold))
+        except ValueError as error:
+            raise DataError(f"{row.place}: scaffold: {error}") from None
+        return Sample(uid=_uid(row), prompt="", extra=begun), _text(row, "completion")
     prefix = _text(row, "prefix") if row.fields.get("prefix") is not None else ""
     return Sample(uid=_uid(row), prompt="", extra=Begun(prefix=prefix)), _text(row, "completion")
 

@@ -57,7 +57,12 @@ class TrainerConfig:
         )
         not_negative("trainer", self, "val_every_steps", "stop_deadline_s")
         ok = self.devices == "auto" or (self.devices.isdigit() and int(self.devices) > 0)
-        require(ok, "trainer.devices", f"got {self.devices!r}, needs auto or a number above 0")
+        require(
+            ok,
+            "trainer.devices",
+            f"got {self.devices!r}, needs auto or a number above 0 (which of the GPUs: "
+            "CUDA_VISIBLE_DEVICES=0,1 in front of the command)",
+        )
 
 
 @dataclass(kw_only=True)

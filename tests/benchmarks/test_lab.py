@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.lab import CONSTANT, NUM_PROMPTS, TINY, letter_share, read_prompts, write_checkpoint
+from benchmarks.lab import (
+    CONSTANT,
+    NUM_PROMPTS,
+    TINY,
+    borrow_checkpoint,
+    letter_share,
+    read_prompts,
+    write_checkpoint,
+)
 
 PROMPT = 24
 
@@ -34,6 +43,21 @@ def test_prompts_have_the_asked_length_and_differ(folder: Path) -> None:
     assert ids.shape == (8, PROMPT)
     assert bool((ids[:, 0] == tokenizer.bos_token_id).all())
     assert len(set(read_prompts(folder))) == NUM_PROMPTS
+
+
+def test_a_borrowed_checkpoint_is_the_same_with_prompts_of_records(
+    folder: Path, tmp_path: Path
+) -> None:
+    records = {
+        "1": {"CONTEXTS": ["babe bace.", "bafe"], "QUESTION": "bage?"},
+        "2": {"CONTEXTS": ["babe " * PROMPT], "QUESTION": "too long?"},
+    }
+    texts = tmp_path / "records.json"
+    texts.write_text(json.dumps(records))
+    borrowed = borrow_checkpoint(tmp_path / "links", folder, texts, prompt_tokens=PROMPT)
+    assert read_prompts(borrowed) == ["babe bace. bafe bage?"]
+    assert len(read_prompts(folder)) == NUM_PROMPTS  # the lender's own are as they were
+    assert torch.equal(*(load(f)[0].get_input_embeddings().weight for f in (folder, borrowed)))
 
 
 def test_every_sampled_token_has_a_text(folder: Path) -> None:

@@ -34,7 +34,10 @@ def test_one_file_a_step(run_steps: Callable[..., pl.Trainer], tmp_path: Path) -
         "advantage": 1.0,
         "tokens": 4,
         "truncated": True,
+        "question": "Does it help, 0?",
+        "target": "yes",
     }
+    assert ["question" in row for row in rows] == [True, False, True, False]  # once a prompt
     assert rows[2]["rewards"]["length"] is None
 
 

@@ -118,9 +118,11 @@ def test_curves_of_one_setting_look_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "message"),
     [
-        (["old", "nothing"], 2, "nothing: no run's folder"),
+        (["old", "nothing"], 2, "nothing: no such folder; name folders of"),
         (["old", "old"], 2, "is named twice"),
-        (["old", "begun"], 7, "begun: is not finished"),
+        (["begun"], 7, "begun: is not finished"),
+        (["begun", "."], 7, "begun: is not finished"),
+        (["."], 2, ".: no run's folder"),
         (["old", "broken"], 7, "broken: cannot be read"),
         (["old", "--output", "old"], 7, "is a run's folder; choose another --output"),
         (["old", "bad_items"], 7, "is not what `rl4bio evaluate` writes"),
@@ -140,6 +142,85 @@ def test_refusals(
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_what_a_pattern_names_besides_runs_is_left_out(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    """`rl4bio compare runs/*`, with a run that failed, an earlier comparison and a file."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "failed"):
+        make_run(tmp_path, name, lr=len(name))
+    (tmp_path / "failed" / "summary.json").unlink()
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "notes.txt").touch()
+    assert main(sorted(path.name for path in tmp_path.iterdir())) == 0
+    out, err = capsys.readouterr()
+    assert "failed" not in out
+    assert err.splitlines() == [
+        "rl4bio: left out: comparison: no run's folder (no config.yaml)",
+        "rl4bio: left out: failed: is not finished (no summary.json)",
+        "rl4bio: left out: notes.txt: no run's folder (no config.yaml)",
+    ]
+
+
+def test_runs_of_one_name_in_two_folders_stay_apart(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    """More than three keys differ, so that settings are called like their runs."""
+    for place, value in (("one", 1.0), ("two", 2.0)):
+        run = make_run(tmp_path / place, "mine", end=value)
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["grpo"] = dict.fromkeys(("kl_coef", "clip_low", "clip_high", "ratio_cap"), value)
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        evaluated(run, [True, value > 1])
+    monkeypatch.chdir(tmp_path / "one" / "mine")
+    assert main([".", "../../two/mine", "--output", "out put ü"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[2:4]] == [
+        ["one/mine", "1", "50"],
+        ["two/mine", "1", "100"],
+    ]
+    summary = json.loads(Path("out put ü/summary.json").read_text())
+    assert list(summary["settings"]) == ["one/mine", "two/mine"]
+    page = Path("out put ü/report.html").read_text()
+    assert "two/mine/report.html" in page
+
+
+def test_evaluated_molecules_have_columns(tmp_path: Path, capsys: Any) -> None:
+    for name, reward in (("a", 0.5), ("b", 0.75)):
+        run = make_run(tmp_path, name, lr=reward)
+        (run / "evaluation").mkdir()
+        tuned = {"reward_all": {"value": reward}, "validity": {"value": 0.9}}
+        tuned["hits"] = {"value": None}  # no goals
+        summary = {"models": {"base": {}, "tuned": tuned}}
+        (run / "evaluation" / "summary.json").write_text(json.dumps(summary))
+    make_run(tmp_path, "not_evaluated")
+    assert main([str(tmp_path / name) for name in ("a", "b", "not_evaluated")]) == 0
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert "evaluated reward  valid %" in head
+    assert "hits" not in head
+    assert [row.split()[2:4] for row in rows[:3]] == [["0.5", "90"], ["0.75", "90"], ["–", "–"]]
+    (tmp_path / "a" / "evaluation" / "summary.json").write_text('{"models": []}')
+    assert main([str(tmp_path / "a")]) == 0  # not of molecules
+    (tmp_path / "a" / "evaluation" / "summary.json").write_text(
+        '{"models": {"tuned": {"hits": 1}}}'
+    )
+    assert main([str(tmp_path / "a")]) == 7
+
+
+def test_a_list_that_was_swept_is_one_value(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name) for name in ("a", "b", "c")]
+    for run, words in zip(runs, (["x"], ["x", 1.5], None), strict=True):
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["data"] = {"options": {"words": words} if words else {"other": 2}}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    names = [setting.name for setting in settings_of([read_run(run) for run in runs])]
+    assert names == [
+        "other=–, words=[x]",
+        "other=–, words=[x, 1.5]",
+        "other=2, words=–",
+    ]
 
 
 def test_texts_of_a_run_are_shown_as_text(tmp_path: Path) -> None:

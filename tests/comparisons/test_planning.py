@@ -21,6 +21,7 @@ def arguments(tmp_path: Path, **changes: Any) -> argparse.Namespace:
         "seeds": None,
         "sweep": [],
         "resume": False,
+        "restart": False,
         "dry_run": False,
         "print_config": False,
     }
@@ -34,7 +35,8 @@ def test_seeds(tmp_path: Path) -> None:
         ("pubmedqa_nano-seed1", 1),
     ]
     assert {run.group for run in runs} == {"pubmedqa_nano-seeds"}
-    assert [r.config.seed for r in plan(arguments(tmp_path, seeds="2-5"))] == [2, 3, 4, 5]
+    for text, seeds in {"2-5": [2, 3, 4, 5], "1-3,8": [1, 2, 3, 8], "9 7": [9, 7]}.items():
+        assert [run.config.seed for run in plan(arguments(tmp_path, seeds=text))] == seeds
 
 
 def test_sweeps_make_a_grid_with_the_seeds(tmp_path: Path) -> None:
@@ -52,6 +54,23 @@ def test_commas_inside_brackets_belong_to_a_value() -> None:
     assert split("a,[b, c],{d: (e, f)}, g") == ["a", "[b, c]", "{d: (e, f)}", "g"]
 
 
+def test_commas_inside_quotes_too() -> None:
+    assert split("\"a,b\",'c],d', e") == ['"a,b"', "'c],d'", "e"]
+    assert split('["x]", y],don\'t,z') == ['["x]", y]', "don't", "z"]
+
+
+def test_values_whose_letters_make_one_name_stay_apart(tmp_path: Path) -> None:
+    runs = plan(arguments(tmp_path, sweep=["policy.checkpoint=models/a,models-a,models a"]))
+    names = [run.name for run in runs]
+    assert len(set(names)) == 3
+    assert names[0] == "pubmedqa_nano-checkpoint-models-a"
+
+
+def test_a_sign_stays_in_the_name(tmp_path: Path) -> None:
+    runs = plan(arguments(tmp_path, sweep=["rewards.0.weight=-0.5,0.5"]))
+    assert [r.name for r in runs] == [f"pubmedqa_nano-weight-{x}" for x in ("minus0.5", "0.5")]
+
+
 def test_names_that_would_be_too_long_stay_apart(tmp_path: Path) -> None:
     modes = "[greedy],[greedy, direct],[greedy, direct, logprob],[greedy, direct, logprob, sampled]"
     tail = ["data.options.wordings=[plain],[varied]", "trainer.max_steps=1000000,1000001"]
@@ -65,6 +84,11 @@ def test_names_that_would_be_too_long_stay_apart(tmp_path: Path) -> None:
     [
         ({"seeds": "1,1"}, "--seeds: got '1,1', needs numbers, each once"),
         ({"seeds": "one"}, "--seeds: got 'one'"),
+        ({"seeds": ""}, "--seeds: got ''"),
+        ({"seeds": "1-3,2"}, "--seeds: got '1-3,2', needs numbers, each once"),
+        ({"seeds": "1,01"}, "--seeds: got '1,01', needs numbers, each once"),
+        ({"seeds": "²"}, "--seeds: got '²'"),
+        ({"sweep": ["optim.lr=1e-5,0.00001"]}, "would be the same run; name each value once"),
         ({"seeds": "5-2"}, "--seeds: got '5-2'"),
         ({"seeds": "1-100000"}, "201 runs, the most are 200"),
         ({"sweep": ["optim.lr"]}, "needs a key and its values"),

@@ -457,3 +457,12 @@ def test_missing_file_names_a_near_one(tmp_path: Path) -> None:
     (tmp_path / "pubmedqa.yaml").write_text(COMPLETE)
     with pytest.raises(ConfigError, match=r"no such file; did you mean 'pubmedqa\.yaml'\?"):
         load_config(tmp_path / "pubmedqe.yaml")
+
+
+def test_a_name_that_ships_wants_its_prefix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # without a folder configs/
+    for given in ("pubmedqa_nano", "pubmedqa_nano.yaml", "pubmedqa_nan"):
+        with pytest.raises(ConfigError, match=r"did you mean 'rl4bio:pubmedqa_nano'\?"):
+            load_config(given)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rl4bio.engine import sampling
-from rl4bio.engine.sampling import sample_tokens
+from rl4bio.engine.sampling import finest, sample_tokens
 
 
 def test_inverts_the_distribution() -> None:
@@ -27,6 +27,25 @@ def test_never_picks_an_impossible_first_token() -> None:
     table = torch.tensor([[0.0, 1.0]]).log()
     tokens, _ = sample_tokens(table, torch.zeros(1, dtype=torch.float64), temperature=1.0)
     assert tokens.tolist() == [1]
+
+
+def test_a_device_without_float64_samples_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apple's; noise that rounds to 1 there is the last token that has a chance."""
+    assert finest(torch.device("mps")) == torch.float32
+    assert finest(torch.device("cuda")) == finest(torch.device("cpu")) == torch.float64
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(500, 1200, generator=generator)
+    logits[:, -1] = float("-inf")
+    noise = torch.rand(500, generator=generator, dtype=torch.float64)
+    noise[0] = 1 - 2**-53
+    tokens, logprobs = sample_tokens(logits, noise, temperature=1.0)
+    monkeypatch.setattr(sampling, "finest", lambda device: torch.float32)
+    monkeypatch.setattr(torch.Tensor, "double", None)  # nothing may ask for it
+    found, same = sample_tokens(logits, noise, temperature=1.0)
+    assert (found == tokens).float().mean() > 0.99
+    assert int(found[0]) < 1199
+    equal = found == tokens
+    torch.testing.assert_close(same[equal], logprobs[equal])
 
 
 @pytest.mark.parametrize("vocabulary", [5, 16, 100, 1000])

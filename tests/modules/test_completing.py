@@ -64,10 +64,10 @@ def test_seeds_and_room(policy: Policy) -> None:
 
 def test_progress_counts_what_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "rl4bio"):
-        every = Progress(4, "answered", name="base", every_s=0)
-        every.add(3)
-        every.add(1)
-        rare = Progress(4, "completions", each=2)  # within five seconds there is no line
+        named = Progress(4, "answered", name="base, direct prompt", ends=True)
+        named.add(3)  # within five seconds there is no line but the last
+        named.add(1)
+        rare = Progress(4, "completions", each=2)
         rare.add(3)
-    assert caplog.messages == ["base: 3 of 4 answered", "base: 4 of 4 answered"]
+    assert caplog.messages == ["base, direct prompt: 4 of 4 answered"]
     assert (rare.done, rare.total) == (6, 8)

@@ -17,6 +17,7 @@ from rl4bio.process.memory import (
     Level,
     available_bytes,
     limits,
+    mapped_bytes,
     resident_bytes,
 )
 
@@ -35,6 +36,23 @@ def test_a_process_sees_what_it_holds_and_what_is_left() -> None:
     assert held >= before + len(block) - 2**22
     assert (resident_bytes(peak=True) or 0) >= held
     assert left < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@linux
+def test_mapped_files_are_resident_from_their_first_use_on(tmp_path: Path) -> None:
+    size = 2**24
+    file = tmp_path / "some weights.safetensors"
+    file.write_bytes(bytes(size))
+    before = mapped_bytes(".safetensors")
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        mapped.madvise(mmap.MADV_RANDOM)  # no pages ahead of those that are read
+        found = mapped_bytes(".safetensors")
+        assert found[0] - before[0] == size
+        assert found[1] - before[1] < size // 2
+        assert mapped_bytes("some weights.safetensors")[0] == size
+        assert sum(mapped[::4096]) == 0
+        assert mapped_bytes("some weights.safetensors") == (size, size)
+    assert mapped_bytes(".safetensors") == before
 
 
 def group(folder: Path, **files: object) -> None:

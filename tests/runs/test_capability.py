@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,15 +122,24 @@ def config_file(tmp_path: Path) -> Callable[[Path], Path]:
     return write
 
 
-@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (9, 0), (12, 0)])
-@pytest.mark.parametrize("name", ["gemma3", "gemma2", "llama"])
-def test_fit_arrives_at_its_first_step(
+RUNS = [
+    *itertools.product([(7, 5), (8, 0), (12, 0)], ["gemma3", "gemma2", "llama"], ["auto"]),
+    *itertools.product([None, (7, 5), (8, 0)], ["gemma3", "llama"], REQUESTS[1:]),
+]
+"""Cells that are driven through `fit`, up to the first step or to their refusal."""
+
+
+@pytest.mark.parametrize(("capability", "name", "request_"), RUNS)
+def test_fit_arrives_at_its_first_step_or_says_why_not(
     name: str,
-    capability: hardware.Capability,
+    capability: hardware.Capability | None,
+    request_: str,
     tiny_folder: Callable[[str], Path],
     config_file: Callable[[Path], Path],
     pretend: Callable[[hardware.Capability], None],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     seen: dict[str, Any] = {}
 
@@ -137,15 +147,24 @@ def test_fit_arrives_at_its_first_step(
         seen.update(trainer=trainer, module=module)
         raise Reached
 
-    pretend(capability)
+    if capability is not None:
+        pretend(capability)
+    monkeypatch.setattr(policies, "cpu_bfloat16", lambda: False)
     monkeypatch.setattr(fit, "run_trainer", first_step)
     file = config_file(tiny_folder(name))
-    arguments = fit.command_parser().parse_args(["--config", str(file)])
+    row = CELLS[capability][name not in WIDE]
+    expected = row[REQUESTS.index(request_)]
+    given = ["--config", str(file), f"trainer.precision={request_}"]
+    if expected not in REQUESTS:
+        assert fit.main(given) == 2
+        assert expected in capsys.readouterr().err
+        assert not (tmp_path / "runs").exists()
+        return
     with pytest.raises(Reached):
-        fit.fit(arguments)
-    expected = CELLS[capability][name not in WIDE][0]
+        fit.fit(fit.command_parser().parse_args(given))
     trainer, model = seen["trainer"], seen["module"].model
-    assert (trainer.precision, trainer.strategy.root_device.type) == (expected, "cuda")
+    where = "cpu" if capability is None else "cuda"
+    assert (trainer.precision, trainer.strategy.root_device.type) == (expected, where)
     held = {p.requires_grad: p.dtype for p in model.parameters()}
     assert held == {True: torch.float32, False: DTYPES[expected.split("-")[0]]}
     assert model.config._attn_implementation == choose_attention(

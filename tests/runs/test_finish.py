@@ -122,6 +122,16 @@ def test_summary_compares_first_and_last_steps(folder: RunFolder) -> None:
     )
 
 
+def test_a_short_run_is_compared_by_its_halves(folder: RunFolder) -> None:
+    """A step that counted on both sides would hide what changed."""
+    write_metrics(folder, 5)
+    module: Any = SimpleNamespace(iteration=5, draws=10, warnings=[])
+    summary = summarize_run(make_config(), folder, module, seconds=1)
+    assert summary["window_steps"] == 2
+    assert summary["first"]["reward/total_mean"] == 1.5  # of 1 and 2
+    assert summary["last"]["reward/total_mean"] == 4.5  # of 4 and 5
+
+
 def test_metrics_leave_empty_cells_out(folder: RunFolder) -> None:
     write_metrics(folder, 2)
     assert read_metrics(folder.metrics) == [
@@ -165,7 +175,7 @@ def test_model_card(policy_of: Callable[..., Policy], folder: RunFolder, kind: s
     assert block["base_model"] == "lab/model"
     assert "Research use only" in text
     assert "- structure, weight 1" in text
-    assert "| reward/total_mean | 2.0000 | 2.0000 |" in text
+    assert "| reward/total_mean | 1.0000 | 3.0000 |" in text
     # Its code is Python.
     code = text.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import Any
 
 import pytest
 
 from rl4bio.errors import ConfigError
-from rl4bio.runs.launch import Launch, plan_launch, process_rank
+from rl4bio.runs.launch import Launch, plan_launch
+from rl4bio.runs.launchers import STARTED_BY, process_rank
 from rl4bio.sections.run import TrainerConfig
 
 
@@ -50,9 +52,21 @@ def openmpi(rank: int, world: int, **more: str) -> dict[str, str]:
     }
 
 
+def mpich(rank: int, world: int, local_world: int) -> dict[str, str]:
+    return {
+        "PMI_RANK": str(rank),
+        "PMI_SIZE": str(world),
+        "MPI_LOCALRANKID": str(rank % local_world),
+        "MPI_LOCALNRANKS": str(local_world),
+    }
+
+
 PLACE = {"MASTER_ADDR": "a", "MASTER_PORT": "1"}
 ONE_CARD = {"CUDA_VISIBLE_DEVICES": "3"}
-SHELL = {"SLURM_JOB_NAME": "interactive", "SLURM_NTASKS": "4"}
+OURS = {STARTED_BY: str(os.getppid())}
+SHELL = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "anything", "SLURM_NTASKS": "4"}  # of salloc
+BY_HAND = {"RANK": "1", "WORLD_SIZE": "2", **PLACE}  # as some clusters' own scripts do
+ONE = {"RANK": "0", "WORLD_SIZE": "1", **PLACE}  # left over in many a shell
 # section, environment, cards: launcher, accelerator, devices, nodes, rank, local, node
 PLANS: list[tuple[dict[str, Any], dict[str, str], int, tuple[Any, ...]]] = [
     ({}, {}, 0, ("none", "cpu", 1, 1, 0, 0, 0)),
@@ -61,10 +75,10 @@ PLANS: list[tuple[dict[str, Any], dict[str, str], int, tuple[Any, ...]]] = [
     ({"devices": "1"}, {}, 4, ("none", "gpu", 1, 1, 0, 0, 0)),
     ({"accelerator": "cpu"}, {}, 4, ("none", "cpu", 1, 1, 0, 0, 0)),
     ({"devices": "2"}, {}, 0, ("lightning", "cpu", 2, 1, 0, 0, 0)),
-    ({"devices": "2"}, {"LOCAL_RANK": "1"}, 0, ("lightning", "cpu", 2, 1, 1, 1, 0)),
+    ({"devices": "2"}, {"LOCAL_RANK": "1", **OURS}, 0, ("lightning", "cpu", 2, 1, 1, 1, 0)),
     (
         {"num_nodes": 2},
-        {"NODE_RANK": "1", "LOCAL_RANK": "2", **PLACE},
+        {"NODE_RANK": "1", "LOCAL_RANK": "2", **PLACE, **OURS},
         4,
         ("lightning", "gpu", 4, 2, 6, 2, 1),
     ),
@@ -82,6 +96,26 @@ PLANS: list[tuple[dict[str, Any], dict[str, str], int, tuple[Any, ...]]] = [
     ({}, srun(0, 1), 4, ("lightning", "gpu", 4, 1, 0, 0, 0)),  # one task, four cards: all of them
     ({}, {"SLURM_NTASKS": "1"}, 4, ("lightning", "gpu", 4, 1, 0, 0, 0)),
     ({}, SHELL, 1, ("none", "gpu", 1, 1, 0, 0, 0)),
+    ({}, srun(2, 4, 2, SLURM_NODEID="0", SLURM_LOCALID="1"), 2, ("slurm", "gpu", 2, 2, 2, 1, 0)),
+    ({}, srun(1, 2, **ONE), 0, ("slurm", "cpu", 2, 1, 1, 1, 0)),
+    ({}, srun(1, 2, WORLD_SIZE="2", **PLACE), 0, ("slurm", "cpu", 2, 1, 1, 1, 0)),
+    ({}, srun(1, 2, PMI_RANK="1", PMI_SIZE="2"), 0, ("slurm", "cpu", 2, 1, 1, 1, 0)),
+    ({}, {**srun(1, 2, 2), **torchrun(3, 4, 2)}, 2, ("torchrun", "gpu", 2, 2, 3, 1, 1)),
+    (
+        {},
+        {**SHELL, "SLURM_STEP_ID": "4294967290", "SLURM_STEP_NUM_TASKS": "1"},
+        1,
+        ("none", "gpu", 1, 1, 0, 0, 0),
+    ),
+    ({"devices": "2"}, ONE, 0, ("lightning", "cpu", 2, 1, 0, 0, 0)),
+    ({}, {"LOCAL_RANK": "0", "MASTER_ADDR": "old"}, 1, ("none", "gpu", 1, 1, 0, 0, 0)),
+    ({}, {"NODE_RANK": "0"}, 1, ("none", "gpu", 1, 1, 0, 0, 0)),
+    ({}, BY_HAND, 1, ("torchrun", "gpu", 1, 2, 1, 0, 1)),
+    ({}, BY_HAND, 0, ("torchrun", "cpu", 1, 2, 1, 0, 1)),
+    ({"devices": "2"}, BY_HAND, 2, ("torchrun", "gpu", 2, 1, 1, 1, 0)),
+    ({}, {**BY_HAND, "LOCAL_RANK": "1"}, 2, ("torchrun", "gpu", 2, 1, 1, 1, 0)),
+    ({"num_nodes": 2}, {**BY_HAND, "LOCAL_RANK": "0"}, 2, ("torchrun", "gpu", 1, 2, 1, 0, 1)),
+    ({}, {**mpich(3, 4, 2), **PLACE}, 2, ("mpi", "gpu", 2, 2, 3, 1, 1)),
     ({}, openmpi(1, 2, **PLACE), 2, ("mpi", "gpu", 2, 1, 1, 1, 0)),
     ({}, openmpi(0, 1), 0, ("none", "cpu", 1, 1, 0, 0, 0)),
 ]
@@ -114,7 +148,24 @@ def test_the_plan(
         ({}, torchrun(0, 4), 2, "4 processes on this machine, which has 2 GPUs"),
         ({}, torchrun(0, 4), 1, "4 processes on this machine, which has 1 GPUs"),
         ({}, torchrun(0, 5, 2), 0, "start as many on each machine"),
-        ({}, {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "x"}, 2, "put srun in front"),
+        ({}, SHELL | {"SLURM_PROCID": "0"}, 2, "put srun in front"),
+        ({}, SHELL | {"ENVIRONMENT": "BATCH"}, 2, "put srun in front"),
+        ({}, srun(0, 4, 2, SLURM_STEP_TASKS_PER_NODE="3,1"), 2, "--ntasks-per-node"),
+        ({}, BY_HAND, 4, "set LOCAL_RANK and LOCAL_WORLD_SIZE"),
+        ({}, {"RANK": "1"}, 2, "RANK=1 in the environment without WORLD_SIZE, MASTER_ADDR, MASTER"),
+        ({}, {"LOCAL_RANK": "3"}, 2, "LOCAL_RANK=3 .* unset LOCAL_RANK for a single process"),
+        ({}, {"WORLD_SIZE": "4"}, 2, "WORLD_SIZE=4 in the environment without RANK"),
+        ({}, {"RANK": "1", "WORLD_SIZE": "2"}, 2, "without MASTER_ADDR, MASTER_PORT"),
+        ({}, {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a"}, 2, "without MASTER_PORT"),
+        ({}, torchrun(2, 2), 2, "calls this process 2 of 2"),
+        ({}, torchrun(0, 2, LOCAL_RANK="2"), 2, "2 of 2 on its machine"),
+        ({}, torchrun(0, 2, LOCAL_RANK="-1"), 2, "-1 of 2 on its machine"),
+        ({}, torchrun(0, 2, LOCAL_WORLD_SIZE="0"), 2, "0 of 0 on its machine"),
+        ({}, {**BY_HAND, "LOCAL_RANK": "7"}, 8, "7 of 2 on its machine"),
+        ({}, srun(0, 2, SLURM_LOCALID="2"), 2, "2 of 2 on its machine"),
+        ({}, srun(1, 4, RANK="0", WORLD_SIZE="2", **PLACE), 4, "slurm calls this process 1 of 4"),
+        ({}, mpich(1, 2, 2), 2, "MASTER_ADDR and MASTER_PORT"),
+        ({"num_nodes": 2}, {"NODE_RANK": "1", "MASTER_ADDR": "a"}, 2, "MASTER_PORT on each"),
         ({}, srun(0, 3, 1, SLURM_STEP_NUM_NODES="2"), 2, "--ntasks-per-node"),
         ({}, openmpi(0, 2), 2, "MASTER_ADDR and MASTER_PORT"),
         ({}, srun(0, 2, SLURM_PROCID="x"), 2, "SLURM_PROCID is 'x'"),

@@ -47,6 +47,22 @@ def test_a_message_has_a_bound(written: Path, monkeypatch: pytest.MonkeyPatch) -
     assert written.stat().st_size == 101
 
 
+def test_what_a_second_model_says_again_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    run_log.show_progress()
+    log = logging.getLogger("rl4bio")
+    for model in ("base", "tuned"):
+        log.info("attention: %s", "eager")
+        log.warning("careful")
+        log.info("%s: 4 of 4 answered", model)
+    run_log.close_logging()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"rl4bio: {words}"
+        for words in ("attention: eager", "careful", "base: 4 of 4 answered", "careful",
+                      "tuned: 4 of 4 answered")
+    ]  # fmt: skip
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_no_traceback(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     handler: Any = next(h for h in logging.getLogger().handlers if type(h) is run_log.OwnLog)

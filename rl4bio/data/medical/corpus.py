@@ -11,14 +11,15 @@ from typing import Any, ClassVar, Literal
 from rl4bio.answers.forms import Form, write_completion
 from rl4bio.data.base import QuestionCorpus, Split, check_limits, check_shares
 from rl4bio.data.medical.overlap import KnownQuestions, merge_duplicates
-from rl4bio.data.medical.prompts import BEGINS, instruction, question_text
+from rl4bio.data.medical.prompts import BEGINS, Task, instruction, question_text
 from rl4bio.data.medical.records import MedicalItem, MedicalRecord, read_records
 from rl4bio.data.medical.sources import MedicalSource, read_source
 from rl4bio.errors import DataError
 from rl4bio.registry import build_dataclass
+from rl4bio.sections.checks import at_least
 from rl4bio.text.redaction import shown
 from rl4bio.text.sentences import chat
-from rl4bio.types import Sample
+from rl4bio.types import Message, Sample
 
 log = logging.getLogger("rl4bio")
 
@@ -59,6 +60,9 @@ class MedicalReasoningCorpus(QuestionCorpus):
     goes on behind it. Most models that were never tuned for it do not begin so themselves."""
     bad_rows: Literal["fail", "drop"] = "fail"
     """Rows that cannot be used: refuse the file, or leave them out and count them."""
+    shots: int = 0
+    """Worked examples before each question, as turns of the chat: training questions of the same
+    kind with their demonstrations, the same in every prompt, which are then not trained on."""
     max_train: int | None = None
     max_test: int | None = None
     """Seeded subsets; None = all."""
@@ -71,6 +75,7 @@ class MedicalReasoningCorpus(QuestionCorpus):
             raise ValueError("sources: is empty; give a file, a folder or a Hub id")
         check_shares(self.val_fraction, self.test_fraction)
         check_limits(max_train=self.max_train, max_test=self.max_test)
+        at_least(0, shots=self.shots)
         self._sources = _build_sources(self.sources, "sources")
         self._test_sources = _build_sources(self.test_sources, "test_sources")
         self._splits: dict[Split, list[Sample]] | None = None
@@ -82,22 +87,30 @@ class MedicalReasoningCorpus(QuestionCorpus):
     def samples(self, split: Split) -> Sequence[Sample]:
         """The samples of a split, in an order fixed by their words and the seed; read once."""
         if self._splits is None:
+            records = self._divide()
+            shown = {task: self._examples(task, records["train"]) for task in _tasks(records)}
+            used = {record.uid for examples in shown.values() for record in examples}
+            kept = [record for record in records["train"] if record.uid not in used]
+            if not kept:
+                raise DataError("data.options.shots: leaves no question to train on; lower it")
+            records["train"] = kept[: self.max_train]
             self._splits = {
-                name: [self.to_sample(record, name) for record in records]
-                for name, records in self._divide().items()
+                name: [self.to_sample(record, name, shown[record.task]) for record in of]
+                for name, of in records.items()
             }
         return self._splits[split]
 
-    def to_sample(self, record: MedicalRecord, split: Split) -> Sample:
-        """A record as text; one of the test split gets no demonstration."""
-        task: Literal["choice", "short", "long"] = "choice" if record.options else "short"
-        if not record.options and record.long_answer:
-            task = "long"
+    def to_sample(
+        self, record: MedicalRecord, split: Split, examples: Sequence[MedicalRecord] = ()
+    ) -> Sample:
+        """A record as text, behind worked examples; one of the test split gets no demonstration."""
         question = question_text(record.question, record.options)
-        imitated = split != "test" and (bool(record.reasoning) or self.form == "direct")
+        imitated = split != "test" and self._can_show(record)
+        first, asked = chat(question, system=instruction(record.task, self.form))
+        turns = [turn for example in examples for turn in self._worked(example)]
         return Sample(
             uid=record.uid,
-            prompt=chat(question, system=instruction(task, self.form)),
+            prompt=[first, *turns, asked],
             target=record.letter or record.answer or None,
             question=question,
             reference=record.long_answer or record.answer,
@@ -106,12 +119,37 @@ class MedicalReasoningCorpus(QuestionCorpus):
                 write_completion(record.reasoning, record.gold, self.form) if imitated else ""
             ),
             extra=MedicalItem(
+                prompt_form=self.form,
                 source=record.source,
                 source_id=record.source_id,
                 options=record.options or None,
                 letter=record.letter if record.options else None,
             ),
         )
+
+    def _can_show(self, record: MedicalRecord) -> bool:
+        return bool(record.reasoning) or self.form == "direct"
+
+    def _worked(self, record: MedicalRecord) -> list[Message]:
+        """A record as two turns: its question, and its demonstration."""
+        answer = write_completion(record.reasoning, record.gold, self.form)
+        question = chat(question_text(record.question, record.options))
+        return [*question, Message(role="assistant", content=answer)]
+
+    def _examples(self, task: Task, train: Sequence[MedicalRecord]) -> list[MedicalRecord]:
+        """The worked examples of a kind: the last that can be shown, so that `max_train` is the
+        beginning of the split with and without them.
+
+        Raises:
+            DataError: there are too few.
+        """
+        can = [record for record in train if record.task == task and self._can_show(record)]
+        if len(can) < self.shots:
+            raise DataError(
+                f"data.options.shots: {self.shots} worked examples are asked for, and {len(can)} "
+                f"training questions of this kind ({task}) can be shown in the form {self.form}"
+            )
+        return can[len(can) - self.shots :]
 
     def _divide(self) -> dict[Split, list[MedicalRecord]]:
         rows = self._ordered(self._sources)
@@ -130,7 +168,7 @@ class MedicalReasoningCorpus(QuestionCorpus):
                 f"data.options.sources: none of the {len(rows)} questions that are not in test is "
                 "left to train on; give more, or lower val_fraction"
             )
-        return {"train": train[: self.max_train], "val": val, "test": test[: self.max_test]}
+        return {"train": train, "val": val, "test": test[: self.max_test]}
 
     def _ordered(self, sources: Sequence[MedicalSource]) -> list[MedicalRecord]:
         """The questions of some sources, each once, shuffled by the seed."""
@@ -148,6 +186,10 @@ class MedicalReasoningCorpus(QuestionCorpus):
             )
         ranks = {uid: hashlib.sha256(f"{self.seed}/{uid}".encode()).digest() for uid in merged}
         return [merged[uid] for uid in sorted(merged, key=ranks.__getitem__)]
+
+
+def _tasks(records: Mapping[Split, Sequence[MedicalRecord]]) -> set[Task]:
+    return {record.task for split in records.values() for record in split}
 
 
 def _without(

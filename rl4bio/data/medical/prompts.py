@@ -17,7 +17,9 @@ _SHAPE = {
     "give {what}.",
     "direct": "Reply with {what} only.",
 }
-_TASK = {
+Task = Literal["choice", "short", "long"]
+"""What is asked for: a letter, a few words, or a few sentences."""
+_TASK: Mapping[Task, tuple[str, str]] = {
     "choice": ("Answer the medical question by choosing one option.", "the letter of the option"),
     "short": ("Answer the medical question.", "the answer in a few words"),
     "long": ("Answer the medical question.", "the answer in a few sentences"),
@@ -31,7 +33,7 @@ BEGINS: Mapping[Form, str] = {
 """What a completion in a form begins with."""
 
 
-def instruction(task: Literal["choice", "short", "long"], form: Form) -> str:
+def instruction(task: Task, form: Form) -> str:
     """The system turn of a task in a form."""
     asks, what = _TASK[task]
     return f"{asks} {_SHAPE[form].format(what=what)}"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rl4bio.answers.choice import AskedChoice
 from rl4bio.answers.forms import Form, read_completion, write_completion
 from rl4bio.data.medical.columns import LETTERS, Schema, find_label_base, find_schema
+from rl4bio.data.medical.prompts import Task
 from rl4bio.data.medical.sources import MedicalSource
 from rl4bio.data.pubmedqa.records import question_key
 from rl4bio.errors import DataError
@@ -60,6 +61,13 @@ class MedicalRecord:
     """What the table calls the row; "" where it has no such column."""
     place: str = ""
     """File and line."""
+
+    @property
+    def task(self) -> Task:
+        """What is asked for."""
+        if self.options:
+            return "choice"
+        return "long" if self.long_answer else "short"
 
     @property
     def gold(self) -> str:

@@ -105,6 +105,7 @@ class PubMedQACorpus(QuestionCorpus):
             reference=record.long_answer,
             opening=self.opening,
             extra=PubMedQAItem(
+                prompt_form=None if self.form == "tags" else self.form,
                 section_labels=record.section_labels,
                 year=record.year,
                 official_test=is_official_test(record),

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from rl4bio.answers.verdict import LABELS
 from rl4bio.files.cells import NO_VALUE, as_text, checked_text, spelled_out
@@ -48,6 +48,8 @@ class Record:
 class PubMedQAItem(Abstract):
     """What a sample of PubMedQA says beyond question, abstract and label."""
 
+    prompt_form: Literal["direct"] | None = None
+    """As `rl4bio.answers.asked.Asked.prompt_form`."""
     official_test: bool
     """Whether the item is of the published test half."""
     year: str | None = None

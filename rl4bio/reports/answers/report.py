@@ -28,7 +28,6 @@ STYLE = (
     + """
 .answer { border-left: .35rem solid var(--edge); padding-left: .8rem; min-width: 0; }
 .answer.right { border-color: var(--right); } .answer.wrong { border-color: var(--wrong); }
-.question { white-space: pre-line; overflow-wrap: anywhere; }
 .badge { font-weight: 600; } .right .badge { color: var(--right); }
 .wrong .badge { color: var(--wrong); }
 """

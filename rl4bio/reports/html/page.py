@@ -57,6 +57,7 @@ table { border-collapse: collapse; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.45 ui-monospace, monospace;
   background: var(--shade); padding: .6rem; margin: .4rem 0; unicode-bidi: isolate; }
 .note { color: var(--muted); font-size: .9rem; }
+.question { white-space: pre-line; overflow-wrap: anywhere; }
 .verdict { font-size: 1.15rem; font-weight: 600; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; }

@@ -11,7 +11,7 @@ import numpy as np
 from rl4bio.chem.acceptance import broken_rules
 from rl4bio.chem.properties import PROPERTIES
 from rl4bio.chem.reading import Molecule
-from rl4bio.reports.html import charts, pareto_chart, sorting
+from rl4bio.reports.html import charts, dot_plot, pareto_chart, sorting
 from rl4bio.reports.html import structures as drawings
 from rl4bio.reports.html.charts import Chart, line_chart
 from rl4bio.reports.html.distributions import distribution_chart, has_values
@@ -21,6 +21,7 @@ from rl4bio.reports.html.structures import molecule_grid
 from rl4bio.reports.molecules.front import front_grid
 from rl4bio.reports.molecules.records import MoleculeRecord, top_records
 from rl4bio.reports.molecules.table import NOTE, PROPERTY_TITLES, molecule_cells
+from rl4bio.reports.molecules.verdict import molecule_picture
 from rl4bio.statistics.molecules import MoleculeSummary
 from rl4bio.statistics.quantities import quantity_columns, quantity_titles, tradeoff
 
@@ -31,6 +32,7 @@ LISTED = 100
 
 STYLE = (
     charts.STYLE
+    + dot_plot.STYLE
     + drawings.STYLE
     + pareto_chart.STYLE
     + sorting.STYLE
@@ -41,6 +43,7 @@ STYLE = (
 def molecule_report(
     *,
     title: str,
+    verdict: str,
     facts: Mapping[str, str],
     summaries: Mapping[str, MoleculeSummary],
     records: Mapping[str, Sequence[MoleculeRecord]],
@@ -48,10 +51,11 @@ def molecule_report(
     seed: int,
     training: str = "",
 ) -> str:
-    """The whole page.
+    """The whole page, the verdict first.
 
     Args:
         title: heading.
+        verdict: what was found, in one sentence.
         facts: what was evaluated and how, name -> value.
         summaries: of the models and, where there is one, of the corpus, in the table's order.
         records: of each model; structures and the top table are those of the last.
@@ -71,6 +75,8 @@ def molecule_report(
         style=STYLE,
         script=sorting.SCRIPT,
         training=training,
+        verdict=verdict,
+        picture=html(molecule_picture(summaries)),
         results=molecule_cells(summaries),
         note=NOTE,
         figures=html(figures),

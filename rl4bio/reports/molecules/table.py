@@ -11,6 +11,8 @@ from rl4bio.statistics.bootstrap import Estimate
 from rl4bio.statistics.molecules import HIGH_QED, MoleculeSummary
 from rl4bio.statistics.quantities import quantity_titles
 
+SCREEN = 30
+"""Rows of the table that stand in a terminal: with the verdict around it, at most 40 lines."""
 PROPERTY_TITLES = {
     "qed": ("QED", ""),
     "logp": ("logP", ""),
@@ -98,16 +100,20 @@ def _quantity_rows(columns: Sequence[MoleculeSummary]) -> list[list[str]]:
     return rows
 
 
-def plain_molecule_table(summaries: Mapping[str, MoleculeSummary]) -> str:
-    """The table for a terminal."""
+def plain_molecule_table(summaries: Mapping[str, MoleculeSummary], *, full: bool = True) -> str:
+    """The table for a terminal; unless it is `full`, without the single rules, and one screen."""
     rows = molecule_cells(summaries)
+    kept = rows if full else [row for row in rows if not row[0].startswith("refused for ")][:SCREEN]
+    left_out, rows = len(rows) - len(kept), kept
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
     rule = "-" * max(len(line) for line in lines)
-    return "\n".join([lines[0], rule, *lines[1:], rule, "Brackets: 95% bootstrap intervals."])
+    notes = ["Brackets: 95% bootstrap intervals."]
+    notes += [f"{left_out} more rows: --full, or the page."] if left_out else []
+    return "\n".join([lines[0], rule, *lines[1:], rule, *notes])
 
 
 def _number(value: float) -> str:

@@ -18,7 +18,8 @@ from rl4bio.statistics.bootstrap import Estimate
 from rl4bio.statistics.seeds import mean_interval
 
 NOTE = (
-    "Figures are means over the last steps of training. Of several seeds they are means over the "
+    "Accuracy, evaluated reward, valid and hits are of `rl4bio evaluate`, the other figures means "
+    "over the last steps of training. Of several seeds they are means over the "
     "runs, in brackets the 95 % interval of Student's t: of two or three seeds it is wide, and it "
     "should be."
 )
@@ -71,6 +72,8 @@ class Comparison:
     """Key -> its value in each setting."""
     accuracy: dict[str, list[float]] = field(default_factory=dict)
     """Setting -> accuracy of each of its evaluated runs, in percent."""
+    molecules: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Column -> setting -> the figure of each of its runs whose molecules were evaluated."""
     paired: list[Paired] = field(default_factory=list)
 
 
@@ -80,13 +83,16 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
     shown = [m for m in COLUMNS if any(_last(run, m) is not None for run in runs)]
     if _REWARD in shown:  # the loss of a policy gradient says nothing of how good it is
         shown = [metric for metric in shown if metric not in LOSS]
-    rows = [["setting", "runs", *(["accuracy %"] if comparison.accuracy else [])]]
+    evaluated = {"accuracy %": comparison.accuracy, **comparison.molecules}
+    evaluated = {title: of for title, of in evaluated.items() if any(of.values())}
+    rows = [["setting", "runs", *evaluated]]
     rows[0] += [f"{m.title.lower().replace('kl', 'KL')}{f' ({m.unit})' * bool(m.unit)}"
                 for m in shown]  # fmt: skip
     for setting in comparison.settings:
         cells = [setting.name, str(len(setting.runs))]
-        if comparison.accuracy:
-            cells.append(interval(_share(comparison.accuracy.get(setting.name, []))))
+        for title, of in evaluated.items():
+            average = _share if title.endswith("%") else mean_interval
+            cells.append(interval(average(of.get(setting.name, []))))
         for metric in shown:
             known = [v for run in setting.runs if (v := _last(run, metric)) is not None]
             mean = _share if metric.unit == "%" else mean_interval

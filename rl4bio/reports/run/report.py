@@ -36,6 +36,8 @@ STYLE = (
 h4 { margin: 0; font-size: 1rem; }
 """
 )
+_MAIN = {"reward/total_mean": "Total reward", "train/loss": "Loss"}
+"""What the first sentence may be about: the first of them that was logged."""
 _TASKS = {
     "grpo": "GRPO (reinforcement learning from rewards)",
     "sft": "SFT (imitation of demonstrations)",
@@ -106,6 +108,7 @@ def run_report(
     return html_page(
         title,
         template="run.html",
+        verdict=_verdict(summary, metrics),
         style=style,
         script=script,
         refresh_s=refresh_s,
@@ -118,6 +121,22 @@ def run_report(
         samples=html(sample_sections(completions) if has_samples else []),
         settings=mask_secrets(settings),
     )
+
+
+def _verdict(summary: dict[str, Any], rows: Sequence[Row]) -> str:
+    """How the main metric went, in one sentence; "" where it was not logged."""
+    if len(rows) < 2:
+        return ""
+    for key, name in _MAIN.items():
+        first, last = summary["first"].get(key), summary["last"].get(key)
+        if first is not None and last is not None:
+            window = summary["window_steps"]
+            before, after = _span(rows[:window]), _span(rows[-window:])
+            return (
+                f"{name}: {number_text(first)} in {before}, {number_text(last)} in {after}, "
+                "on what it trained on."
+            )
+    return ""
 
 
 def _facts(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, object]:

@@ -12,7 +12,8 @@ from rl4bio.reports.html.page import part
 from rl4bio.storage.step_records import step_files
 
 Record = dict[str, Any]
-"""One line of a step's file: prompt, completion, rewards, total, advantage, tokens, truncated."""
+"""One line of a step's file: prompt, completion, rewards, total, advantage, tokens, truncated; the
+first of a prompt also question and target."""
 
 
 def step_completions(path: Path) -> list[Record]:
@@ -53,12 +54,16 @@ def sample_sections(folder: Path) -> list[str]:
     sections = []
     for step in dict.fromkeys((min(steps), max(steps))):
         records = step_completions(steps[step])
-        cards = [_card(name, record) for name, record in chosen(records).items()]
+        asked = {r["prompt"]: r for r in records if "question" in r or "target" in r}
+        cards = [
+            _card(name, record, asked.get(record["prompt"], {}))
+            for name, record in chosen(records).items()
+        ]
         sections.append(part("sample_step", step, len(records), cards))
     return sections
 
 
-def _card(name: str, record: Record) -> dict[str, object]:
+def _card(name: str, record: Record, asked: Record) -> dict[str, object]:
     facts = [f"prompt {record['prompt']}", f"{record['tokens']} tokens"]
     if record["advantage"] is not None:
         facts.append(f"advantage {record['advantage']:+.2f}".replace("-", "−"))
@@ -68,6 +73,8 @@ def _card(name: str, record: Record) -> dict[str, object]:
     return {
         "name": name.capitalize(),
         "facts": " · ".join(facts),
+        "question": asked.get("question"),
+        "gold": asked.get("target"),
         "completion": record["completion"],
         "rewards": {name: math.nan if value is None else value for name, value in rewards.items()},
     }

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.forms import parse_reply
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.evidence.facts import (
     SHORT,
@@ -80,7 +80,7 @@ class GroundingReward(Reward):
     def score(self, completion: str, sample: Sample) -> float:
         if not sample.context.strip():
             return math.nan
-        parsed = strict_parse(completion)
+        parsed = parse_reply(completion, sample)
         if parsed is None or len(parsed.thought) > MAX_CHARACTERS:
             return 0.0
         return self.of_thought(parsed.thought, evidence_of(sample))

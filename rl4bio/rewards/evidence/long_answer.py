@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rl4bio.answers.tags import strict_parse
+from rl4bio.answers.forms import parse_reply
 from rl4bio.answers.verdict import verdict_of
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.verdict import target_label
@@ -59,7 +59,7 @@ class LongAnswerReward(Reward):
         reference = tokens(sample.reference)
         if label is None or not reference:
             return math.nan
-        parsed = strict_parse(completion)
+        parsed = parse_reply(completion, sample)
         if parsed is None or verdict_of(parsed.answer) != label:
             return 0.0
         floor = rouge_l(tokens(sample.question), reference)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from rl4bio.answers.tags import check_names, has_content, strict_parse, strip_terminators
+from rl4bio.answers.forms import parse_reply
+from rl4bio.answers.tags import check_names, has_content, strip_terminators
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.evidence.prose import copied_share, ramp, variety
 from rl4bio.rewards.meaning.frozen import (
@@ -65,8 +66,8 @@ class PerplexityReward(Reward):
     """What stands before the text, on lines of its own; of a chat prompt the turns' contents."""
     min_tokens: int = 10
     """Shorter texts, whose perplexity says little, earn half at most."""
-    tags: list[str] = field(default_factory=lambda: ["thought", "answer"])
-    """Names of the two blocks, in order."""
+    tags: list[str] | None = None
+    """Names of the two blocks, in order; None = those of the prompt, else thought and answer."""
     max_tokens: int = 1024
     """Window of the model; a longer text is scored in pieces, each behind the context."""
     tokens_per_batch: int = 8192
@@ -93,7 +94,7 @@ class PerplexityReward(Reward):
         self._frozen = load_frozen(self.model, "causal", self.precision)
 
     def __call__(self, completions: Sequence[str], samples: Sequence[Sample]) -> list[float]:
-        texts = [self._text(completion) for completion in completions]
+        texts = [self._text(*pair) for pair in zip(completions, samples, strict=True)]
         found = self._measure(texts, samples)
         return [
             0.0 if measured is None else self._value(text, self._context(sample), *measured)
@@ -104,7 +105,7 @@ class PerplexityReward(Reward):
         self, completions: Sequence[str], samples: Sequence[Sample]
     ) -> dict[str, list[float]]:
         """The perplexity of each text; NaN where there is none."""
-        texts = [self._text(completion) for completion in completions]
+        texts = [self._text(*pair) for pair in zip(completions, samples, strict=True)]
         return {"": self.perplexities(texts, samples)}
 
     def perplexities(self, texts: Sequence[str], samples: Sequence[Sample]) -> list[float]:
@@ -126,12 +127,12 @@ class PerplexityReward(Reward):
         )
         return value if num_tokens >= self.min_tokens else min(SHORT_MOST, value)
 
-    def _text(self, completion: str) -> str:
+    def _text(self, completion: str, sample: Sample) -> str:
         if len(completion) > MAX_CHARACTERS:
             return ""
         if self.part == "completion":
             return strip_terminators(completion).strip()
-        parsed = strict_parse(completion, self.tags)
+        parsed = parse_reply(completion, sample, self.tags)
         if parsed is None:
             return ""
         return parsed.answer if self.part == "answer" else parsed.thought

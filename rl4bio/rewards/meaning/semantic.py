@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from rl4bio.answers.tags import check_names, has_content, strict_parse
+from rl4bio.answers.forms import parse_reply
+from rl4bio.answers.tags import check_names, has_content
 from rl4bio.answers.verdict import verdict_of
 from rl4bio.rewards.base import Reward
 from rl4bio.rewards.evidence.grounding import copied_fraction, evidence_of
@@ -54,8 +55,8 @@ class SemanticReward(Reward):
     """The block that is compared; where answers are yes, no or maybe it is the thought."""
     within: Literal["structure", "verdict"] = "structure"
     """Pays in any strictly formed completion, or only where its verdict is the target."""
-    tags: list[str] = field(default_factory=lambda: ["thought", "answer"])
-    """Names of the two blocks, in order."""
+    tags: list[str] | None = None
+    """Names of the two blocks, in order; None = those of the prompt, else thought and answer."""
     device: Device = "auto"
     """Where the model runs; auto is the GPU of the process, if it has one."""
 
@@ -123,7 +124,7 @@ class SemanticReward(Reward):
             return None
         if len(completion) > MAX_CHARACTERS:
             return ""
-        parsed = strict_parse(completion, self.tags)
+        parsed = parse_reply(completion, sample, self.tags)
         if parsed is None or (label is not None and verdict_of(parsed.answer) != label):
             return ""
         text = parsed.answer if self.part == "answer" else parsed.thought

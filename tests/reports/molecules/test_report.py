@@ -147,6 +147,7 @@ def write(folder: Path, name: str, texts: Sequence[str]) -> Page:
     write_molecule_outputs(
         folder,
         title=name,
+        verdict="as before",
         facts={"run": name},
         summaries={"base": summary(texts, total), "tuned": summary(texts, total)},
         records={"base": records(texts, total), "tuned": records(texts, total)},
@@ -173,7 +174,7 @@ def test_the_page_runs_and_loads_nothing(tmp_path: Path) -> None:
     assert not [value for name, value in page.attributes if "//" in value and name != "src"]
     plain = write(tmp_path / "b", "plain", [*molecules, "C(", "C((", "x", "y", "z"])
     assert page.elements == plain.elements
-    assert page.elements.count("figure") == 6 + 3 + 3  # charts, best, random
+    assert page.elements.count("figure") == 1 + 6 + 3 + 3  # dots, charts, best, random
 
 
 def test_the_trade_off_of_base_and_tuned(tmp_path: Path) -> None:
@@ -188,6 +189,7 @@ def test_the_trade_off_of_base_and_tuned(tmp_path: Path) -> None:
     write_molecule_outputs(
         tmp_path,
         title="t",
+        verdict="as before",
         facts={},
         summaries={"tuned": summary(texts)},
         records={"base": own[:1], "tuned": own},

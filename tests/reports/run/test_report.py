@@ -147,6 +147,15 @@ def record_step(folder: Path, step: int, text: str, part: str = "verdict") -> No
     (folder / f"step-{step:06d}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def test_the_first_sentence_says_how_the_main_metric_went() -> None:
+    rewarded = [{"step": n, "reward/total_mean": n / 10, "train/loss": 0.0} for n in range(1, 31)]
+    words = "Total reward: 0.55 in steps 1–10, 2.55 in steps 21–30, on what it trained on."
+    assert ("p", words) in page(rewarded).texts
+    losses = [{"step": n, "train/loss": 3.0 - n} for n in (1, 2)]
+    assert any(text.startswith("Loss: 1.5 in steps 1–2") for _, text in page(losses).texts)
+    assert not [t for _, t in page(rewarded[:1]).texts if t.startswith("Total reward:")]
+
+
 def test_a_run_with_rewards_has_a_chart_for_each_quantity() -> None:
     shown = page([row(k) for k in range(1, 31)])
     assert shown.charts == [

@@ -69,6 +69,16 @@ def test_one_step_is_shown_once(tmp_path: Path) -> None:
     assert len(sample_sections(tmp_path)) == 1
 
 
+def test_question_and_gold_answer_stand_with_every_completion(tmp_path: Path) -> None:
+    """The file has them once a prompt; what one prompt asks is not shown with another."""
+    asked = record(0.1, "first", question="Is it <so>?", target="yes")
+    other = record(0.9, "other", prompt="pmid-2")
+    write(tmp_path, 1, [asked, record(0.5, "second"), other])
+    page = sample_sections(tmp_path)[0]
+    assert page.count("Is it &lt;so&gt;?") == page.count("<strong>yes</strong>") == 2
+    assert page.index("other") < page.index("Is it")  # the best, which is of the other prompt
+
+
 def test_a_card_tells_what_it_knows(tmp_path: Path) -> None:
     row = record(0.25, advantage=-1.5, truncated=True, rewards={"verdict": None, "length": 1.0})
     write(tmp_path, 1, [row, record(1.0, advantage=None)])
