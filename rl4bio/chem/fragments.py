@@ -128,16 +128,17 @@ def drug_part(mol: Any) -> tuple[Any, list[Any]]:
     return parts[best], list(others.values())
 
 
-def uncharged(mol: Any) -> Any:
+def uncharged(mol: Any, *, zwitterions: bool = False) -> Any:
     """The molecule with protons added or taken where that removes charges; S, Se, P, As of opposite
     charge to a neighbour are joined to it by a double bond, as in S=O.
 
-    The metals of complexes, quaternary nitrogen and nitro groups stay as they are.
+    Metals of complexes, quaternary nitrogen and nitro groups stay as they are; so do anions that
+    balance quaternary nitrogen, unless `zwitterions` are to be protonated too.
     """
     mol = _with_double_bonds(mol)
     if not any(atom.GetFormalCharge() for atom in mol.GetAtoms()) or has_metal(mol):
         return mol
-    return rdMolStandardize.Uncharger().uncharge(mol)
+    return rdMolStandardize.Uncharger(True, zwitterions).uncharge(mol)
 
 
 def without_isotopes(mol: Any) -> Any:

@@ -31,9 +31,11 @@ _BOTH_WAYS = {
     "amidine": "[NX3;!H0;!a;+0:1]-[CX3;!a:2]=[NX2;!a;+0:3]",
 }
 """Moves between two nitrogens of one ring, and of an amidine or a guanidine."""
+_CATION = "[nX3;+:1]:[c,n]:[nX3;+0:3]"
+"""The charge of an imidazolium, which is written at one nitrogen or the other."""
 
 
-_MAY_MOVE = re.compile(r"\[nH\]|N=|=N|=\[N|(?<!=)[OS](?:$|\))|^[OS](?!=)")
+_MAY_MOVE = re.compile(r"\[nH\]|N=|=N|=\[N|\[n\+\]|(?<!=)[OS](?:$|\))|^[OS](?!=)")
 """Texts in which a hydrogen may stand elsewhere; quicker than to look at the molecule."""
 
 
@@ -69,7 +71,7 @@ def _left(mol: Any) -> int:
 
 def _moved(mol: Any) -> Iterator[Any]:
     """The molecules that one move makes, where RDKit can read them."""
-    for smarts in (*_TO_ONE_SIDE.values(), *_BOTH_WAYS.values()):
+    for smarts in (*_TO_ONE_SIDE.values(), *_BOTH_WAYS.values(), _CATION):
         pattern, places = read_smarts(smarts), _places(smarts)
         for match in mol.GetSubstructMatches(pattern):
             edited = Chem.RWMol(mol)
@@ -78,9 +80,12 @@ def _moved(mol: Any) -> Iterator[Any]:
                 middle = match[places[2]]
                 _set_order(edited, giver.GetIdx(), middle, Chem.BondType.DOUBLE)
                 _set_order(edited, middle, taker.GetIdx(), Chem.BondType.SINGLE)
-            for atom, hydrogens in ((giver, 0), (taker, 1)):
+            for atom, share in ((giver, 0), (taker, 1)):
+                if smarts == _CATION:
+                    atom.SetFormalCharge(share)
+                    continue
                 atom.SetNoImplicit(atom.GetIsAromatic())
-                atom.SetNumExplicitHs(hydrogens if atom.GetIsAromatic() else 0)
+                atom.SetNumExplicitHs(share if atom.GetIsAromatic() else 0)
             if Chem.SanitizeMol(edited, catchErrors=True):
                 continue
             # Read again: rings may have become aromatic, and stereochemistry has gone.

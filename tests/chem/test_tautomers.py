@@ -47,6 +47,9 @@ SAME = {
     ],
     "metformin": ["CN(C)C(=N)NC(=N)N", "CN(C)C(N)=NC(N)=N", "CN(C)C(=N)N=C(N)N"],
     "aminothiazole": ["Nc1nccs1", "N=c1[nH]ccs1"],
+    "imidazolium": ["CCCn1cc[n+](C)c1C", "CCC[n+]1ccn(C)c1C", "CCCn1cc[n+](C)c1C.[Br-]"],
+    "betaine": ["C[N+](C)(C)CC(=O)[O-]", "C[N+](C)(C)CC(=O)O.[Cl-]"],
+    "carnitine": ["C[N+](C)(C)CC(O)CC(=O)[O-]", "C[N+](C)(C)CC(O)CC(O)=O.[Cl-]"],
     "acetamide": ["CC(N)=O", "CC(O)=N"],
     "saccharin": ["O=C1NS(=O)(=O)c2ccccc12", "[O-]C1=NS(=O)(=O)c2ccccc12.[Na+]"],
 }
