@@ -23,6 +23,7 @@ _TO_ONE_SIDE = {
     "lactim": "[OX2H,SX2H;+0:1]-[#6:2]=,:[#7X2;+0:3]",
     "hydroxypyridine": "[OX2H,SX2H;+0:1]-[c:2]1:[c,n]:[c,n]:[nX2H0;+0:3]:[c,n]:[c,n]:1",
     "ring_imine": "[#7;R;!H0;+0:1]-,:[#6;R:2]=[#7X2;!R;+0:3]",
+    "pyridine_imine": "[nH;+0:1]1:[c,n]:[c,n]:[c:2](=[#7X2;!R;+0:3]):[c,n]:[c,n]:1",
 }
 """Lactims and imidic acids become lactams and amides, imines on rings become amines."""
 _BOTH_WAYS = {
