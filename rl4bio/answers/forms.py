@@ -112,6 +112,7 @@ def read_completion(text: str, form: Form) -> Parsed | None:
 
 
 THOUGHT_TAGS = ("thought", "answer")
+_BLOCKS = tuple({*TAGS, *THOUGHT_TAGS})
 
 
 def tags_of(sample: Sample, given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str]:
@@ -139,10 +140,12 @@ def parse_reply(
 
     Args:
         completion: generated text alone; untrusted.
-        sample: its `Asked.prompt_form` says which; the thought of a direct one is "".
+        sample: its `Asked.prompt_form` says which; direct is without blocks, with "" for a thought.
         names, default: of the two blocks, as `tags_of` takes them.
     """
     form = Asked.of(sample).prompt_form
+    if form == "direct" and scan_tags(completion, _BLOCKS, limit=1):
+        return None
     if form in ("think", "direct"):
         return read_completion(completion, form)
     return strict_parse(completion, tags_of(sample, names, default))

@@ -16,7 +16,7 @@ from rl4bio.config.load import load_config
 from rl4bio.errors import ConfigError
 from rl4bio.runs.begun_answers import write_out
 from rl4bio.runs.claim import stored_config
-from rl4bio.runs.launchers import find_task
+from rl4bio.runs.launchers import find_task, refuse_script
 from rl4bio.sections import RunConfig
 from rl4bio.storage import RunFolder
 
@@ -68,6 +68,8 @@ def plan(arguments: argparse.Namespace) -> list[PlannedRun]:
             f"--seeds, --sweep: {task.launcher} has started {task.world} processes; start one, and "
             "write trainer.devices=N"
         )
+    if task is None:
+        refuse_script(os.environ)
     swept = [_sweep(text) for text in arguments.sweep]
     keys = [key for key, _ in swept]
     if twice := {key for key in keys if keys.count(key) > 1}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rl4bio.answers.asked import Asked
 from rl4bio.answers.forms import THOUGHT_TAGS, parse_reply, tags_of
 from rl4bio.answers.tags import check_names, has_content, scan_tags, strip_terminators
 from rl4bio.rewards.base import Reward
@@ -22,7 +23,7 @@ class StructureReward(Reward):
     """
 
     graded: bool = False
-    """Partial credit below the strict form; off once most completions parse."""
+    """Partial credit below the strict form of tags; off once most completions parse."""
     tags: list[str] | None = None
     """Names of the two blocks, in order; None = those of the prompt, else thought and answer."""
 
@@ -32,8 +33,9 @@ class StructureReward(Reward):
     def score(self, completion: str, sample: Sample) -> float:
         if parse_reply(completion, sample, self.tags) is not None:
             return 1.0
-        names = tags_of(sample, self.tags, THOUGHT_TAGS)
-        return self._partial(completion, names) if self.graded else 0.0
+        if not self.graded or Asked.of(sample).prompt_form in ("think", "direct"):
+            return 0.0
+        return self._partial(completion, tags_of(sample, self.tags, THOUGHT_TAGS))
 
     def _partial(self, completion: str, names: Sequence[str]) -> float:
         text = strip_terminators(completion)

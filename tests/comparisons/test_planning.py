@@ -11,6 +11,7 @@ import pytest
 from rl4bio.comparisons.planning import plan, split
 from rl4bio.errors import ConfigError, StorageError
 
+PLACE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "pubmedqa_nano.yaml")
 
 
@@ -110,14 +111,17 @@ def test_refusals(changes: dict[str, Any], message: str, tmp_path: Path) -> None
     ("surroundings", "message"),
     [
         (
-            {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"},
+            {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", **PLACE},
             "torchrun has started 4 processes; start one",
         ),
         (
             {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"},
             "slurm has started 2 processes; start one",
         ),
-        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "x"}, "has 2 tasks, and this is its script"),
+        (
+            {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "x", "SLURM_PROCID": "0"},
+            "has 2 tasks, and this is its script",
+        ),
     ],
 )
 def test_a_launcher_is_refused(
@@ -132,7 +136,7 @@ def test_a_launcher_is_refused(
 def test_one_process_of_a_launcher_and_a_reserved_shell_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", **PLACE}
     for name, value in {**alone, "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "interactive"}.items():
         monkeypatch.setenv(name, value)
     assert len(plan(arguments(tmp_path, seeds="1,2"))) == 2

@@ -60,12 +60,15 @@ def test_choice(medical: Sample, form: Form) -> None:
 def test_another_form_than_the_asked_one_is_worth_no_more_than_the_lenient_credit(
     medical: Sample, form: Form
 ) -> None:
-    reward, structure = ChoiceReward(lenient=0.1), StructureReward()
+    reward = ChoiceReward(lenient=0.1)
     for other in set(get_args(Form)) - {form}:
         written = write_completion(TRACE, "B", other)
         assert score(reward, written, medical) <= 0.1
-        if form != "direct":  # whatever has content is an answer alone
-            assert score(structure, written, medical) == 0.0
+        if form == "direct" and other == "think":
+            continue  # whatever has content and no blocks is an answer alone
+        for graded in (False, True):
+            paid = score(StructureReward(graded=graded), written, medical)
+            assert paid == 0.0, (form, other, graded)
 
 
 def test_structure(medical: Sample, form: Form) -> None:
