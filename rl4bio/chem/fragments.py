@@ -33,6 +33,7 @@ COUNTER_IONS = (
     "O=C(O)C=Cc1ccccc1 O=C(O)C1(O)CC(O)C(O)C(O)C1 O=C(O)CC(C(=O)O)C(=O)O O=C(O)CCCCCCC(=O)O",
     "O=C(O)CCCCCCCC(=O)O CCCCCC(=O)O CCCCCCCC(=O)O O=S(=O)(O)CCCCS(=O)(=O)O O=S(=O)(O)C1CCCCC1",
     "O=[N+]([O-])c1cc([N+](=O)[O-])c(O)c([N+](=O)[O-])c1 O=C(O)CCC(=O)CC(=O)O O=C(O)CCC(=O)O",
+    "O=S(=O)(NS(=O)(=O)C(F)(F)F)C(F)(F)F N#CNC#N O=S(=O)(O)C(F)(F)C(F)(F)C(F)(F)C(F)(F)F",
     # Bases.
     "N CN CNC CN(C)C CCN CCNCC CCN(CC)CC NCCN NCCO OCCNCCO OCCN(CCO)CCO CN(C)CCO C[N+](C)(C)CCO",
     "NC(CO)(CO)CO CNCC(O)C(O)C(O)C(O)CO OCC1OC(O)C(O)C(O)C1O C1CNCCN1 C1COCCN1 c1ccncc1 N=C(N)N",
@@ -60,6 +61,7 @@ _METALS = frozenset(
     for atom in row
 )
 """Elements of which complexes and organometallic drugs are made; others count as counter-ions."""
+_METALLOIDS = frozenset(["Ge", "As", "Se", "Te"])
 _DIPOLES = frozenset(["S", "Se", "P", "As"])
 _ANIONS = frozenset(["O", "S", "N", "C"])
 _ALKALI = frozenset(["Li", "Na", "K", "Rb", "Cs"])
@@ -68,8 +70,11 @@ _SALT_METALS = _ALKALI | {"Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd", "Al", "Ag", 
 
 
 def has_metal(mol: Any) -> bool:
-    """Whether a molecule has an atom of a complex or of an organometallic compound."""
-    return any(atom.GetSymbol() in _METALS for atom in mol.GetAtoms())
+    """Whether a molecule has an atom of a complex or of an organometallic compound.
+
+    Arsenic, selenium and the like are none: drugs hold them as they hold phosphorus and sulfur.
+    """
+    return any(atom.GetSymbol() in _METALS - _METALLOIDS for atom in mol.GetAtoms())
 
 
 def without_salt_metals(mol: Any) -> Any:
@@ -123,16 +128,17 @@ def drug_part(mol: Any) -> tuple[Any, list[Any]]:
     return parts[best], list(others.values())
 
 
-def uncharged(mol: Any) -> Any:
+def uncharged(mol: Any, *, zwitterions: bool = False) -> Any:
     """The molecule with protons added or taken where that removes charges; S, Se, P, As of opposite
     charge to a neighbour are joined to it by a double bond, as in S=O.
 
-    The metals of complexes, quaternary nitrogen and nitro groups stay as they are.
+    Metals of complexes, quaternary nitrogen and nitro groups stay as they are; so do anions that
+    balance quaternary nitrogen, unless `zwitterions` are to be protonated too.
     """
     mol = _with_double_bonds(mol)
     if not any(atom.GetFormalCharge() for atom in mol.GetAtoms()) or has_metal(mol):
         return mol
-    return rdMolStandardize.Uncharger().uncharge(mol)
+    return rdMolStandardize.Uncharger(True, zwitterions).uncharge(mol)
 
 
 def without_isotopes(mol: Any) -> Any:

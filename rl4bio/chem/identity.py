@@ -55,6 +55,10 @@ def same_name(molecule: Molecule, *, stereo: bool = True) -> str:
     key = "same" if stereo else "same_flat"
     if key not in molecule.memo:
         found = parent(molecule, stereo=stereo)
+        if "+" in found and "-]" in found:  # a betaine is what its hydrochloride is
+            with rdBase.BlockLogs():
+                whole = uncharged(Chem.MolFromSmiles(found), zwitterions=True)
+                found = _written(whole, stereo) or found
         molecule.memo[key] = one_tautomer(found)
     return str(molecule.memo[key])
 

@@ -23,6 +23,7 @@ _TO_ONE_SIDE = {
     "lactim": "[OX2H,SX2H;+0:1]-[#6:2]=,:[#7X2;+0:3]",
     "hydroxypyridine": "[OX2H,SX2H;+0:1]-[c:2]1:[c,n]:[c,n]:[nX2H0;+0:3]:[c,n]:[c,n]:1",
     "ring_imine": "[#7;R;!H0;+0:1]-,:[#6;R:2]=[#7X2;!R;+0:3]",
+    "pyridine_imine": "[nH;+0:1]1:[c,n]:[c,n]:[c:2](=[#7X2;!R;+0:3]):[c,n]:[c,n]:1",
 }
 """Lactims and imidic acids become lactams and amides, imines on rings become amines."""
 _BOTH_WAYS = {
@@ -31,9 +32,11 @@ _BOTH_WAYS = {
     "amidine": "[NX3;!H0;!a;+0:1]-[CX3;!a:2]=[NX2;!a;+0:3]",
 }
 """Moves between two nitrogens of one ring, and of an amidine or a guanidine."""
+_CATION = "[nX3;+:1]:[c,n]:[nX3;+0:3]"
+"""The charge of an imidazolium, which is written at one nitrogen or the other."""
 
 
-_MAY_MOVE = re.compile(r"\[nH\]|N=|=N|=\[N|(?<!=)[OS](?:$|\))|^[OS](?!=)")
+_MAY_MOVE = re.compile(r"\[nH\]|N=|=N|=\[N|\[n\+\]|(?<!=)[OS](?:$|\))|^[OS](?!=)")
 """Texts in which a hydrogen may stand elsewhere; quicker than to look at the molecule."""
 
 
@@ -69,7 +72,7 @@ def _left(mol: Any) -> int:
 
 def _moved(mol: Any) -> Iterator[Any]:
     """The molecules that one move makes, where RDKit can read them."""
-    for smarts in (*_TO_ONE_SIDE.values(), *_BOTH_WAYS.values()):
+    for smarts in (*_TO_ONE_SIDE.values(), *_BOTH_WAYS.values(), _CATION):
         pattern, places = read_smarts(smarts), _places(smarts)
         for match in mol.GetSubstructMatches(pattern):
             edited = Chem.RWMol(mol)
@@ -78,9 +81,12 @@ def _moved(mol: Any) -> Iterator[Any]:
                 middle = match[places[2]]
                 _set_order(edited, giver.GetIdx(), middle, Chem.BondType.DOUBLE)
                 _set_order(edited, middle, taker.GetIdx(), Chem.BondType.SINGLE)
-            for atom, hydrogens in ((giver, 0), (taker, 1)):
+            for atom, share in ((giver, 0), (taker, 1)):
+                if smarts == _CATION:
+                    atom.SetFormalCharge(share)
+                    continue
                 atom.SetNoImplicit(atom.GetIsAromatic())
-                atom.SetNumExplicitHs(hydrogens if atom.GetIsAromatic() else 0)
+                atom.SetNumExplicitHs(share if atom.GetIsAromatic() else 0)
             if Chem.SanitizeMol(edited, catchErrors=True):
                 continue
             # Read again: rings may have become aromatic, and stereochemistry has gone.

@@ -88,6 +88,19 @@ def test_a_salt_with_a_bond_to_its_metal(text: str) -> None:
     assert name(text) == "CCCC(CCC)C(=O)O"
 
 
+@pytest.mark.parametrize(
+    ("salt", "plain"),
+    [
+        ("C[Se]CCC(N)C(=O)[O-].[Na+]", "C[Se]CCC(N)C(=O)O"),
+        ("C[As](=O)([O-])[O-].[Na+].[Na+]", "C[As](=O)(O)O"),
+        ("CCn1cc[n+](C)c1.O=S(=O)([N-]S(=O)(=O)C(F)(F)F)C(F)(F)F", "CCn1cc[n+](C)c1"),
+        ("CCn1cc[n+](C)c1.N#C[N-]C#N", "CCn1cc[n+](C)c1"),
+    ],
+)
+def test_salts_of_metalloids_and_ionic_liquids(salt: str, plain: str) -> None:
+    assert name(salt) == plain
+
+
 def test_metals_on_carbon_and_of_complexes_stay() -> None:
     for text in ("C[CH2][Mg][Br]", "C[Zn]C", "CC[Hg]Cl", "C[Sn](C)(C)C"):
         assert name(text) == read_smiles(text).canonical

@@ -46,7 +46,12 @@ SAME = {
         "Clc1cccc(Cl)c1[NH+]=C1NCCN1.[Cl-]",
     ],
     "metformin": ["CN(C)C(=N)NC(=N)N", "CN(C)C(N)=NC(N)=N", "CN(C)C(=N)N=C(N)N"],
+    "aminopyridine": ["Nc1ccncc1", "N=c1cc[nH]cc1", "Nc1cc[nH+]cc1.[Cl-]"],
+    "anilinoquinoline": ["N#Cc1cnc2ccccc2c1Nc1ccccc1", "N#Cc1c[nH]c2ccccc2c1=Nc1ccccc1"],
     "aminothiazole": ["Nc1nccs1", "N=c1[nH]ccs1"],
+    "imidazolium": ["CCCn1cc[n+](C)c1C", "CCC[n+]1ccn(C)c1C", "CCCn1cc[n+](C)c1C.[Br-]"],
+    "betaine": ["C[N+](C)(C)CC(=O)[O-]", "C[N+](C)(C)CC(=O)O.[Cl-]"],
+    "carnitine": ["C[N+](C)(C)CC(O)CC(=O)[O-]", "C[N+](C)(C)CC(O)CC(O)=O.[Cl-]"],
     "acetamide": ["CC(N)=O", "CC(O)=N"],
     "saccharin": ["O=C1NS(=O)(=O)c2ccccc12", "[O-]C1=NS(=O)(=O)c2ccccc12.[Na+]"],
 }

@@ -36,6 +36,7 @@ TAILS = [
     *("OOOO", "OOC", "OCCOOC", "NNNN", "NNN", "N=NNC", "OCCN=[N+]=[N-]", "OCCSSC", "OCCSSSC"),
     *("OCCNOC", "OCCNCl", "OCCOCl", "OCCC(=O)Cl", "OCCN=C=O", "OCCC=C=C", "OCCC#CC#C", "OCCNSC"),
     *("OCCC(O)O", "OCCC(=S)C", "OCCON=O", "OCCO[N+](=O)[O-]", "OCCOS", "OCCPC", "OCCBC"),
+    *("OCCC(F)O", "OCCS(=O)SC", "OCCC=NC", "OCCOB(C)OB(C)C", "OCCC(O)=S", "OCC[C-]=[N+]=C"),
     *("OCC[Si](C)(C)O", "OCCC(=O)OC(=O)C", "OCC1=NN1"),
     *("OCCC[NH3+]", "OCCC(=O)[O-]", "OCC[N+](C)(C)[B-](C)(C)C", "OCC[NH2+][NH-]", "OCC[CH-]C"),
     *("OCC[NH2+]CC[O-].[NH4+]", "OCC[N-]C", "OCC[O+](C)C", "OCCI(C)C"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -93,6 +94,7 @@ def written(answer: str, form: str) -> str:
     return f"<reasoning>A smaller group fits.</reasoning>\n<answer>{answer}</answer>"
 
 
+@functools.cache  # its patterns are matched in a process, which takes a second to start
 def scorer() -> WeightedRewards:
     return WeightedRewards.from_config([RewardConfig(name="combined", options=MIX)])
 
