@@ -142,7 +142,7 @@ def loaded_with(module: str) -> set[str]:
 
 
 def test_the_reader_of_imports_sees_what_it_must() -> None:
-    assert {"rl4bio.data", "rl4bio.rewards", "rl4bio.sections"} <= own("rl4bio.config.load")
+    assert {"rl4bio.data", "rl4bio.callbacks", "rl4bio.sections"} <= own("rl4bio.config.load")
     assert "torch" in outside("rl4bio.hardware", deferred=True)  # inside a function
     assert "torch" not in outside("rl4bio.hardware")
     assert "torch" in outside("rl4bio.types", deferred=True)  # for type checkers

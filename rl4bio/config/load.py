@@ -26,7 +26,7 @@ from rl4bio.config.yaml_reader import dump_yaml
 from rl4bio.data import CORPORA
 from rl4bio.errors import ConfigError, DataError
 from rl4bio.registry import option_hint
-from rl4bio.rewards import REWARDS
+from rl4bio.rewards.build import build_rewards
 from rl4bio.sections import RunConfig, require
 from rl4bio.text.redaction import remember_secrets
 
@@ -143,35 +143,12 @@ def check_run(config: RunConfig) -> None:
 
 def _check_rewards(config: RunConfig) -> None:
     """What rewards need of each other, and what a run by rewards needs of them."""
-    reads_molecules = _check_each_reward(config)
+    rewards = build_rewards(config.rewards)
     if config.task == "grpo":
         some = "task grpo needs at least one, such as `rewards: [{name: verdict}]`"
         require(bool(config.rewards), "rewards", some)
-        _check_molecules(config, guarded=reads_molecules)
-
-
-def _check_each_reward(config: RunConfig) -> bool:
-    """Every reward by itself; whether one of them reads molecules."""
-    first_of: dict[str, int] = {}
-    guarded = False
-    for index, reward in enumerate(config.rewards):
-        where = f"rewards[{index}]"
-        reads_molecules = REWARDS.build(reward.name, reward.options, where=where).reads_molecules
-        guarded |= reads_molecules
-        require(
-            not (reads_molecules and reward.weight < 0),
-            f"{where}.weight",
-            f"got {reward.weight}, but {reward.name!r} is 0 for what is no molecule, which would "
-            "then pay more than a molecule; give it a transform that falls, such as {kind: "
-            "reverse_sigmoid, low: 1, high: 3}, and a weight above 0",
-        )
-        first = first_of.setdefault(reward.name, index)
-        require(
-            first == index,
-            f"{where}.name",
-            f"{reward.name!r} is rewards[{first}] already; keep one of them",
-        )
-    return guarded
+        guarded = any(reward.reads_molecules for reward in rewards.values())
+        _check_molecules(config, guarded=guarded)
 
 
 def _check_molecules(config: RunConfig, *, guarded: bool) -> None:

@@ -14,6 +14,7 @@ from rl4bio.files.plugin_file import MODULES, PREFIX
 from rl4bio.registry import about_options
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
+from rl4bio.rewards.build import build_rewards
 from rl4bio.rewards.checked import run_raw, run_reward
 from rl4bio.rewards.workers.guest import Guest
 from rl4bio.sections import RewardConfig
@@ -56,12 +57,7 @@ class WeightedRewards:
         """
         if not configs:
             raise ConfigError("rewards: is empty; name at least one, such as {name: verdict}")
-        rewards: dict[str, Reward] = {}
-        for index, config in enumerate(configs):
-            where = f"rewards[{index}]"
-            if config.name in rewards:
-                raise ConfigError(f"{where}.name: {config.name!r} is listed twice; remove one")
-            rewards[config.name] = REWARDS.build(config.name, config.options, where=where)
+        rewards = build_rewards(configs)
         guests: dict[str, Guest] = {}
         for index, (config, reward) in enumerate(zip(configs, rewards.values(), strict=True)):
             if not needs_process(config):

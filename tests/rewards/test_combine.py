@@ -72,7 +72,14 @@ def test_from_config_builds_and_weights(sample: Sample) -> None:
     ("configs", "message"),
     [
         ([], "rewards: is empty"),
-        ([RewardConfig(name="verdict"), RewardConfig(name="verdict")], r"rewards\[1\].name.*twice"),
+        (
+            [RewardConfig(name="verdict"), RewardConfig(name="verdict")],
+            r"rewards\[1\].name.*rewards\[0\] already",
+        ),
+        (
+            [RewardConfig(name="qed", weight=-1.0)],
+            r"rewards\[0\].weight: got -1.0, but 'qed' is 0 for what is no molecule",
+        ),
         ([RewardConfig(name="verdikt")], r"rewards\[0\].name.*did you mean 'verdict'"),
         (
             [RewardConfig(name="verdict", options={"wrong_credit": 0.5})],
