@@ -43,7 +43,7 @@ def test_where_the_machines_meet_is_kept() -> None:
     assert process_rank(found) == 1
 
 
-@pytest.mark.parametrize("own", [os.getpid(), os.getppid()])
+@pytest.mark.parametrize("own", [os.getpid(), os.getppid()], ids=["its own", "its parent"])
 def test_a_process_that_lightning_has_started_knows_its_number(own: int) -> None:
     """Its parent has the same variables, with number 0."""
     found = {"LOCAL_RANK": "1", "WORLD_SIZE": "2", "NODE_RANK": "0", **PLACE, STARTED_BY: str(own)}
