@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rl4bio.answers.asked import Asked
-from rl4bio.answers.tags import Parsed, has_content, scan_tags, strict_parse, strip_terminators
+from rl4bio.answers.tags import (
+    THOUGHT_TAGS,
+    Parsed,
+    has_content,
+    scan_tags,
+    strict_parse,
+    strip_terminators,
+)
 from rl4bio.types import Sample
 
 TAGS = ("reasoning", "answer")
@@ -111,7 +118,6 @@ def read_completion(text: str, form: Form) -> Parsed | None:
     return parsed if mark and has_content(parsed.thought) and has_content(parsed.answer) else None
 
 
-THOUGHT_TAGS = ("thought", "answer")
 _BLOCKS = tuple({*TAGS, *THOUGHT_TAGS})
 
 

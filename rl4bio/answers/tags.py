@@ -31,6 +31,8 @@ _CONTROL = re.compile(
 """Shapes of the tokens that begin and end turns in the families of chat models, whichever model is
 in use; its own special tokens are known once it is loaded (`rl4bio.modules.chat_template`)."""
 MIN_THOUGHT_CHARACTERS = 3
+THOUGHT_TAGS = ("thought", "answer")
+"""Names of the two blocks where nothing else is asked for."""
 
 _WORD_CHARACTER = re.compile(r"[^\W_]")
 
@@ -85,7 +87,7 @@ def find_control(text: str) -> str:
 
 
 def scan_tags(
-    text: str, names: Sequence[str] = ("thought", "answer"), *, limit: int | None = None
+    text: str, names: Sequence[str] = THOUGHT_TAGS, *, limit: int | None = None
 ) -> list[Tag]:
     """The first tags of these names in a text, in order; literal, no attributes, no blanks."""
     pattern = re.compile(rf"<(/?)({'|'.join(map(re.escape, names))})>")
@@ -93,7 +95,7 @@ def scan_tags(
     return [Tag(m[2], bool(m[1]), m.start(), m.end()) for m in found]
 
 
-def strict_parse(completion: str, names: Sequence[str] = ("thought", "answer")) -> Parsed | None:
+def strict_parse(completion: str, names: Sequence[str] = THOUGHT_TAGS) -> Parsed | None:
     """The parts of a completion that has exactly `<a>...</a><b>...</b>` and nothing around it.
 
     Args:

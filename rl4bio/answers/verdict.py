@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from rl4bio.answers.forms import Form
 from rl4bio.answers.kind import Kind
-from rl4bio.answers.tags import Tag, strict_parse, strip_terminators
+from rl4bio.answers.tags import THOUGHT_TAGS, Tag, strict_parse, strip_terminators
 from rl4bio.text.sentences import readings, without_fences
 from rl4bio.text.words import fold
 from rl4bio.types import Sample
@@ -171,7 +171,7 @@ class Verdict(Kind):
 
     name = "verdict"
     rank = 0
-    tags = ("thought", "answer")
+    tags = THOUGHT_TAGS
     reads = (
         "strict: exactly <thought>...</thought><answer>...</answer> with one label; "
         "direct: the reply opens with one label; lenient: as a benevolent reader finds it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rl4bio.errors import ConfigError
 from rl4bio.rewards import REWARDS
 from rl4bio.rewards.base import Reward
 from rl4bio.sections import RewardConfig, require
@@ -27,11 +28,10 @@ def build_rewards(configs: Sequence[RewardConfig]) -> dict[str, Reward]:
             "then pay more than a molecule; give it a transform that falls, such as {kind: "
             "reverse_sigmoid, low: 1, high: 3}, and a weight above 0",
         )
-        require(
-            config.name not in found,
-            f"{where}.name",
-            f"{config.name!r} is rewards[{[*found, config.name].index(config.name)}] already; keep "
-            "one of them",
-        )
+        if config.name in found:
+            first = list(found).index(config.name)
+            raise ConfigError(
+                f"{where}.name: {config.name!r} is rewards[{first}] already; keep one of them"
+            )
         found[config.name] = reward
     return found

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl4bio.answers.asked import Asked
-from rl4bio.answers.forms import THOUGHT_TAGS, parse_reply, tags_of
-from rl4bio.answers.tags import check_names, has_content, scan_tags, strip_terminators
+from rl4bio.answers.forms import parse_reply, tags_of
+from rl4bio.answers.tags import THOUGHT_TAGS, check_names, has_content, scan_tags, strip_terminators
 from rl4bio.rewards.base import Reward
 from rl4bio.types import Sample
 

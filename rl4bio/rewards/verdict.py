@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from rl4bio.answers.forms import loose_answer, parse_reply
+from rl4bio.answers.tags import THOUGHT_TAGS
 from rl4bio.answers.verdict import LABELS, lenient_verdict, verdict_of
 from rl4bio.rewards.base import Reward, check_range
 from rl4bio.rewards.meaning.denial import denies_label
@@ -79,7 +80,7 @@ def loose_verdict(completion: str) -> str | None:
     It opens the answer (`rl4bio.answers.forms.loose_answer`), and what is said outside the blocks
     names no other label. A label inside the thought is none.
     """
-    found = loose_answer(completion, ("thought", "answer"))
+    found = loose_answer(completion, THOUGHT_TAGS)
     if found is None:
         return None
     answer, outside = found
