@@ -55,12 +55,7 @@ def evaluate_molecules(
     scorer = WeightedRewards.from_config(config.rewards) if config.rewards else None
     goals = config.evaluation.goals
     check_goals(goals, scorer)
-    if config.evaluation.max_items is not None:
-        log.warning(
-            "evaluation.max_items counts questions; how many molecules are written is "
-            "evaluation.num_molecules=%d",
-            config.evaluation.num_molecules,
-        )
+    warn_of_max_items(config)
     samples, written, logprobs = sample_models(config, corpus, stages)
     before = next((name for name in reversed([*stages]) if name != "tuned"), "base")
     known = [sample.reference for sample in corpus.samples("train") if sample.reference]
@@ -70,23 +65,15 @@ def evaluate_molecules(
     rounds, seed = config.evaluation.bootstrap, config.seed
     summaries: dict[str, MoleculeSummary] = {}
     records: dict[str, list[MoleculeRecord]] = {}
+    unknown = [math.nan] * len(samples)
     for name, own in written.items():
         scores: ScoreTable | None = scorer(own.completions, samples) if scorer else None
         summaries[name] = summarize_molecules(
-            own.smiles,
-            reference=reference,
-            rounds=rounds,
-            seed=seed,
-            scores=scores,
-            goals=goals,
+            own.smiles, reference=reference, rounds=rounds, seed=seed, scores=scores, goals=goals
         )
-        unknown = [math.nan] * len(samples)
+        policy, prior = (logprobs[name].get(author, unknown) for author in ("tuned", before))
         records[name] = make_records(
-            name,
-            own.smiles,
-            scores=scores,
-            logprob_policy=logprobs[name].get("tuned", unknown),
-            logprob_prior=logprobs[name].get(before, unknown),
+            name, own.smiles, scores=scores, logprob_policy=policy, logprob_prior=prior
         )
     if reference is not None:
         texts = [molecule.canonical for molecule in reference.subset]
@@ -105,6 +92,16 @@ def evaluate_molecules(
     print("\n".join(textwrap.wrap(verdict, 100)) + "\n")
     print(plain_molecule_table(summaries, full=full))
     print(f"\nreport: {output / 'report.html'}")
+
+
+def warn_of_max_items(config: RunConfig) -> None:
+    """Say so where the number of questions is limited, of which there are none here."""
+    if config.evaluation.max_items is not None:
+        log.warning(
+            "evaluation.max_items counts questions; how many molecules are written is "
+            "evaluation.num_molecules=%d",
+            config.evaluation.num_molecules,
+        )
 
 
 def check_goals(goals: Goals, scorer: WeightedRewards | None) -> None:

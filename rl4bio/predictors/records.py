@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl4bio.chem.identity import other_parts, parent_molecule, same_name
-from rl4bio.chem.measurements import Unit, check_scale, find_measure, on_p_scale
+from rl4bio.chem.measurements import Measure, Unit, check_scale, find_measure, on_p_scale
 from rl4bio.chem.reading import Molecule, read_smiles
 from rl4bio.chem.tables import MISSING, Table, read_table
 from rl4bio.errors import DataError
@@ -85,22 +85,7 @@ def read_measured(
     rows = [dict(zip(table.names, cells, strict=True)) for cells in table.rows]
     measure = find_measure(table.names, rows, label, types=types, place=str(path), option="--type")
     check_scale(measure, unit, place=str(path), option="--unit")
-    read = _Read()
-    for row, cells in enumerate(table.rows):
-        text = cells[places[1]].strip()
-        own = measure.unit(rows[row], unit) if measure.wants(rows[row], text) else None
-        if own is None:
-            continue
-        if cells[places[0]].strip().lower() in MISSING:
-            measure.left_out["without a molecule"] += 1
-            continue
-        try:
-            whole = _molecule(cells[places[0]].strip(), table, row)
-            read.add(whole, _value(text, own, label, table, row), table.place(row))
-        except DataError as error:
-            read.problems.append(str(error))
-            continue
-        read.units.add(own)
+    read = _read_rows(table, rows, places, label, measure, unit)
     told = unit or measure.unit_of_label() or measure.is_p or "unit" in measure.columns
     if not told and read.found:
         _check_plausible(read, label, str(path))
@@ -154,6 +139,43 @@ class _Read:
             + (f"; and {more} more" if more > 0 else "")
             + "; repair them, or leave such rows out with --drop-bad"
         )
+
+
+def _read_rows(
+    table: Table,
+    rows: Sequence[dict[str, str]],
+    places: tuple[int, int],
+    label: str,
+    measure: Measure,
+    unit: Unit | None,
+) -> _Read:
+    """What the rows that measure what is wanted say; the others are counted in `measure`.
+
+    Args:
+        table: of the file.
+        rows: its cells by their columns' names.
+        places: columns of the molecule and of the value.
+        label: name of the latter.
+        measure: what the columns beside it say.
+        unit: of rows whose unit no column tells.
+    """
+    read = _Read()
+    for row, cells in enumerate(table.rows):
+        text = cells[places[1]].strip()
+        own = measure.unit(rows[row], unit) if measure.wants(rows[row], text) else None
+        if own is None:
+            continue
+        if cells[places[0]].strip().lower() in MISSING:
+            measure.left_out["without a molecule"] += 1
+            continue
+        try:
+            whole = _molecule(cells[places[0]].strip(), table, row)
+            read.add(whole, _value(text, own, label, table, row), table.place(row))
+        except DataError as error:
+            read.problems.append(str(error))
+            continue
+        read.units.add(own)
+    return read
 
 
 def _check_plausible(read: _Read, label: str, place: str) -> None:
