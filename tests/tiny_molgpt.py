@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,14 +15,20 @@ TOKENS = ("(", "<", "C", "N", "O")
 
 
 def tiny_molgpt(
-    folder: Path, *, vocabulary: Sequence[str] = TOKENS, seed: int = 1, num_layers: int = 2
+    folder: Path,
+    *,
+    vocabulary: Sequence[str] = TOKENS,
+    seed: int = 1,
+    num_layers: int = 2,
+    block_size: int = 12,
+    **conditions: Any,
 ) -> Path:
-    """Write a model of at most twelve tokens whose start token, "<", ends a molecule too."""
+    """Write a model whose start token, "<", ends a molecule too; `conditions` of its config."""
     ids = {token: k for k, token in enumerate(vocabulary)}
     torch.manual_seed(seed)
     shape = MolGPTConfig(
         vocab_size=len(ids),
-        block_size=12,
+        block_size=block_size,
         width=16,
         num_layers=num_layers,
         num_heads=2,
@@ -29,6 +36,7 @@ def tiny_molgpt(
         bos_token_id=ids["<"],
         eos_token_id=ids["<"],
         pad_token_id=ids["<"],
+        **conditions,
     )
     MolGPTForCausalLM._from_config(shape).save_pretrained(folder)
     SmilesTokenizer(vocabulary=ids, bos_token="<").save_pretrained(folder)

@@ -6,38 +6,32 @@ import logging
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM
 
 from rl4bio.chem.tokens import split_smiles, vocabulary_of
 from rl4bio.data.smiles import SmilesCorpus
 from rl4bio.errors import DataError
-from rl4bio.modules.molgpt.model import MolGPTConfig, MolGPTForCausalLM
-from rl4bio.modules.molgpt.tokenizer import SmilesTokenizer
+from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.runs.binding import bind_corpus
+from rl4bio.sections import PolicyConfig
+from tests.tiny_molgpt import tiny_molgpt
 
 ROWS = ["smiles,scaffold_smiles,logp", "CCc1ccccc1,C1=CC=CC=C1,3.5", "CCCc1ccccc1,c1ccccc1,4"]
 
 
-def conditioned() -> Policy:
-    vocabulary = vocabulary_of([split_smiles("CC(=O)Oc1ccccc1C#N")])
-    torch.manual_seed(0)
-    config = MolGPTConfig(
-        vocab_size=len(vocabulary),
-        block_size=24,
-        width=16,
+@pytest.fixture
+def policy(tmp_path: Path) -> Policy:
+    folder = tiny_molgpt(
+        tmp_path / "conditioned",
+        vocabulary=[*vocabulary_of([split_smiles("CC(=O)Oc1ccccc1C#N")])],
         num_layers=1,
-        num_heads=2,
+        block_size=24,
         num_properties=1,
         property_names=["logp"],
         scaffold_length=10,
-        bos_token_id=vocabulary["<"],
-        eos_token_id=vocabulary["<"],
-        pad_token_id=vocabulary["<"],
     )
-    tokenizer = SmilesTokenizer(vocabulary=vocabulary, bos_token="<")
-    return Policy(model=MolGPTForCausalLM(config), tokenizer=tokenizer, checkpoint="tiny")
+    return load_policy(PolicyConfig(checkpoint=str(folder)))
 
 
 def table(folder: Path) -> SmilesCorpus:
@@ -58,9 +52,8 @@ def asking(**targets: float) -> SmilesCorpus:
 
 
 def test_what_was_trained_on_is_kept_with_the_model(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    policy: Policy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    policy = conditioned()
     bind_corpus(table(tmp_path), policy, learns=True)
     assert "outside" not in caplog.text
     policy.model.save_pretrained(tmp_path / "model")
@@ -74,9 +67,9 @@ def test_what_was_trained_on_is_kept_with_the_model(
     assert policy.model.config.property_ranges == [[3.5, 4.0]]
 
 
-def test_an_unknown_condition_is_refused() -> None:
+def test_an_unknown_condition_is_refused(policy: Policy) -> None:
     with pytest.raises(DataError, match=r"conditioned on logp.*the data on lopg"):
-        bind_corpus(asking(lopg=3), conditioned())
+        bind_corpus(asking(lopg=3), policy)
 
 
 def test_scaffolds_of_rows_are_written_as_prompts_write_them(
