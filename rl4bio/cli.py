@@ -1,4 +1,4 @@
-"""The frame of every command: shared arguments, one-line errors, exit codes.
+"""The frame of every command: shared arguments, and an end in one line (`process.endings`).
 
 Imports neither torch nor lightning, so that `--help` and configuration errors are instant.
 """
@@ -16,9 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rl4bio.errors import (
-    ConfigError,
-)
+from rl4bio.errors import ConfigError
 from rl4bio.process.endings import closing_line
 from rl4bio.process.memory import settle_memory
 from rl4bio.process.signals import LISTENER

@@ -90,8 +90,7 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="start over; what is there under this name is kept beside it, as NAME.before-1",
     )
-    parser.add_argument("--seeds", metavar="1,2,3", help="one run of each, and their "
-                        "comparison; 1-5 and 1-3,8 too")  # fmt: skip
+    parser.add_argument("--seeds", metavar="1,2,3", help="a run of each (1-3,8 too), and compare")
     parser.add_argument(
         "--sweep",
         metavar="KEY=A,B",

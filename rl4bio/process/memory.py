@@ -98,16 +98,15 @@ def mapped_bytes(suffix: str) -> tuple[int, int]:
     Weights that are read from a file in their own type stay mapped, and a page of them is resident
     from its first use on. (0, 0) where the system does not say.
     """
-    size = held = 0
+    found = {"Size:": 0, "Rss:": 0}
     of_file = False
     for line in _text(Path("/proc/self/smaps")).splitlines():
         name, *rest = line.split(maxsplit=5)
         if not name.endswith(":"):  # a mapping: its addresses, rights, place and file
             of_file = len(rest) == 5 and rest[-1].endswith(suffix)
-        elif of_file and name in ("Size:", "Rss:"):
-            size += int(rest[0]) * 1024 * (name == "Size:")
-            held += int(rest[0]) * 1024 * (name == "Rss:")
-    return size, held
+        elif of_file and name in found:
+            found[name] += int(rest[0]) * 1024
+    return found["Size:"], found["Rss:"]
 
 
 def available_bytes() -> int | None:
