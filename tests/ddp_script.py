@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins import DoublePrecision
 
 from rl4bio.data.base import Corpus, Split
 from rl4bio.data.module import PromptDataModule
@@ -18,6 +19,7 @@ from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.modules.sft import SFTLightningModule
+from rl4bio.runs.ranks import trainer_options
 from rl4bio.sections import (
     AdapterConfig,
     GRPOConfig,
@@ -25,6 +27,7 @@ from rl4bio.sections import (
     PolicyConfig,
     RolloutConfig,
     SFTConfig,
+    TrainerConfig,
 )
 from rl4bio.types import PromptBatch, Sample, ScoreTable
 from tests.modules.test_micro_batch_auto import small_memory
@@ -127,15 +130,36 @@ class History(L.Callback):
 
 
 def train(
-    module: L.LightningModule, devices: int, root: Path, *, steps: int, **options: Any
+    module: L.LightningModule,
+    devices: int,
+    root: Path,
+    *,
+    steps: int,
+    shared: bool = False,
+    **options: Any,
 ) -> list[dict[str, float]]:
-    """Train on four prompts a step over all ranks; gives the logged metrics."""
+    """Train on four prompts a step over all ranks; gives the logged metrics.
+
+    Args:
+        module: to train.
+        devices: ranks.
+        root: folder for what Lightning writes.
+        steps: of training.
+        shared: whether each rank has a share of the weights alone.
+        options: of the Trainer.
+    """
     history = History()
+    how: dict[str, Any] = {
+        "accelerator": "cpu",
+        "devices": devices,
+        "strategy": "ddp" if devices > 1 else "auto",
+        "precision": "64-true",
+    }
+    if shared and devices > 1:
+        section = TrainerConfig(accelerator="cpu", devices=str(devices), strategy="fsdp")
+        how = {**trainer_options(section), "plugins": [DoublePrecision()]}
     data = PromptDataModule(Texts(batch_size=4 // devices), seed=5)
     trainer = L.Trainer(
-        accelerator="cpu",
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
         max_steps=steps,
         max_epochs=-1,
         logger=False,
@@ -147,9 +171,8 @@ def train(
         inference_mode=False,
         check_val_every_n_epoch=None,
         default_root_dir=root,
-        precision="64-true",
         callbacks=[history],
-        **{"limit_val_batches": 0, **options},
+        **{"limit_val_batches": 0, **how, **options},
     )
     trainer.fit(module, datamodule=data)
     return history.rows

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from rl4bio.engine.sharding import as_shared, gathered
 from rl4bio.errors import ModelError
 from rl4bio.storage import flatten_state, unflatten_state
 from rl4bio.types import RememberingScorer
@@ -65,18 +66,22 @@ def collect(trainer: pl.Trainer, module: Any, **more: Any) -> tuple[Tensors, dic
     """
     memories = scorer_memories(module)
     generators, plain_generators = flatten_state(from_all_ranks(random_states()))
+    kept: dict[str, Any] = {name: part.state_dict() for name, part in module.memories.items()}
+    weights, own_optimizer, kept = gathered(
+        (module.trainable_state(), trainer.optimizers[0].state_dict(), kept),
+        keep=trainer.is_global_zero,
+    )
     if not trainer.is_global_zero:
         return None
-    optimizer, plain_optimizer = flatten_state(trainer.optimizers[0].state_dict())
+    optimizer, plain_optimizer = flatten_state(own_optimizer)
     states: dict[str, Any] = {}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if found := callback.state_dict():
             states[callback.state_key] = found
     callbacks, plain_callbacks = flatten_state(states)
-    kept = {name: part.state_dict() for name, part in module.memories.items()}
     stored, plain_memories = flatten_state(kept)
     tensors = {
-        "weights": module.trainable_state(),
+        "weights": weights,
         "optimizer": optimizer,
         "generators": generators,
         "callbacks": callbacks,
@@ -111,9 +116,8 @@ def restore(
     if "scorer" in tensors:
         restore_memory(module, tensors["scorer"], trainer.global_rank)
     with readable(folder):
-        trainer.optimizers[0].load_state_dict(
-            unflatten_state(tensors["optimizer"], state["optimizer"])
-        )
+        own = unflatten_state(tensors["optimizer"], state["optimizer"])
+        load_optimizer(trainer.optimizers[0], own)
         states = unflatten_state(tensors.get("callbacks", {}), state.get("callbacks", {}))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if callback.state_key in states:
@@ -184,7 +188,18 @@ def load_trainable(module: Any, weights: dict[str, torch.Tensor], folder: Path) 
         )
     with torch.no_grad():
         for name, parameter in own.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(as_shared(weights[name], parameter))
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimiser its whole state, of which sharded weights take their shares."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, own in state.get("state", {}).items():
+        like = weights[number]
+        for name, value in own.items():
+            if isinstance(value, torch.Tensor) and value.ndim and value.shape == like.shape:
+                own[name] = as_shared(value, like.detach())
+    optimizer.load_state_dict(state)
 
 
 def random_states() -> dict[str, Any]:

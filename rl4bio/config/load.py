@@ -19,6 +19,7 @@ from rl4bio.config.schema import (
     check_types,
     reason,
 )
+from rl4bio.config.shared_weights import check_shared_weights
 from rl4bio.config.shipped import config_path
 from rl4bio.config.stages import check_stages, stage_tree
 from rl4bio.config.tree import ConfigTree
@@ -125,6 +126,7 @@ def check_run(config: RunConfig) -> None:
         f"got {config.grpo.reference.mix:g} with an adapter, whose mean with another is not the "
         "mean of the models; leave it at 1, or train all weights (policy.adapter=null)",
     )
+    check_shared_weights(config)
     require(config.seed >= 0, "seed", f"got {config.seed}, needs 0 to {LARGEST_NUMBER}")
     try:
         CORPORA.build(config.data.name, config.data.options, where="data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,11 +19,13 @@ from rl4bio.engine.layout import pack
 from rl4bio.engine.packed_logprobs import Halves, fused_is_better, halves
 from rl4bio.engine.record import Decoded, DecodingRecord
 from rl4bio.engine.sampling import finest, sample_tokens
+from rl4bio.engine.sharding import as_one_call
 
 log = logging.getLogger("rl4bio")
 
 
 @torch.no_grad()
+@as_one_call
 def decode(
     model: nn.Module,
     prompt_ids: Tensor,
@@ -60,7 +63,8 @@ def decode(
     parts = halves(model)
     packed = pack(prompt_ids, prompt_mask, front=parts.front)
     device = packed.ids.device
-    static = device.type == "cuda" if static is None else static
+    whole = parts.shards is None
+    static = device.type == "cuda" and whole if static is None else static
     options: dict[str, Any] = {"group_size": group_size, "fused": fused_is_better(device)}
     layout: DecodeAttention
     if static:
@@ -70,7 +74,9 @@ def decode(
     record = DecodingRecord(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(finest(device)).to(device)
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k}
-    weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
+    weights: contextlib.AbstractContextManager[str] = contextlib.nullcontext("sharded weights")
+    if whole:
+        weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
     with attending(model, layout), weights as copies:
         log.debug("engine: %s", copies)
         hidden = parts.hidden(packed.ids, packed.positions, conditions or {})

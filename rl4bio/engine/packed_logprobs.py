@@ -13,6 +13,7 @@ from rl4bio.engine.hook import attending
 from rl4bio.engine.known_tokens import KnownTokens, inner_model, known_tokens
 from rl4bio.engine.layout import Packed
 from rl4bio.engine.linear_logprob import linear_logprobs
+from rl4bio.engine.sharding import Shards, as_one_call, shards_of
 from rl4bio.functional.shapes import at_least_float32
 
 
@@ -26,6 +27,8 @@ class Halves(NamedTuple):
     """Places ahead of a prompt that a conditioned model fills itself."""
     tokens: KnownTokens | None = None
     """Where not every row of the head is a token."""
+    shards: Shards | None = None
+    """Where the weights are shared out among processes."""
 
     def hidden(
         self, ids: Tensor, positions: Tensor, conditions: Mapping[str, Tensor] | None = None
@@ -46,6 +49,8 @@ class Halves(NamedTuple):
             if conditions is not None and not conditions:
                 raise ValueError("a conditioned model is given prompts without conditions")
             given["packed_conditions"] = conditions or {}
+        if self.shards is not None:
+            self.shards.begin_pass()
         states: Tensor = self.body(
             input_ids=ids, attention_mask=None, position_ids=positions, use_cache=False, **given
         ).last_hidden_state
@@ -77,6 +82,7 @@ def halves(model: Any) -> Halves:
         softcap=softcap,
         front=front,
         tokens=known_tokens(inner),
+        shards=shards_of(inner),
     )
 
 
@@ -85,6 +91,7 @@ def fused_is_better(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+@as_one_call
 def packed_logprobs(
     model: nn.Module,
     packed: Packed,

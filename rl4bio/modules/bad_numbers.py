@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl4bio.engine.sharding import own_share
 from rl4bio.errors import NonFiniteError
 from rl4bio.text.redaction import one_line
 from rl4bio.types import Rollout
@@ -23,7 +24,8 @@ SHOWN_CHARACTERS = 80
 def bad_weight(model: Any) -> str:
     """Says which weight is the first with a NaN or infinite value; "" where none is."""
     for name, weight in model.named_parameters():
-        if weight.is_floating_point() and not bool(torch.isfinite(weight.detach()).all()):
+        own = own_share(weight.detach())
+        if own.is_floating_point() and not bool(torch.isfinite(own).all()):
             return f"weight {name} is not finite"
     return ""
 
@@ -31,7 +33,7 @@ def bad_weight(model: Any) -> str:
 def bad_gradient(model: nn.Module) -> str:
     """Says where a gradient is NaN or infinite, nearest to the loss; "" where none is."""
     for name, weight in reversed(list(model.named_parameters())):
-        if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
+        if weight.grad is not None and not bool(torch.isfinite(own_share(weight.grad)).all()):
             return f"the gradient of {name} is not finite"
     return ""
 

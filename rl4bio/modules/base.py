@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from rl4bio.engine.sharding import gathered
 from rl4bio.errors import ConfigError, NonFiniteError
+from rl4bio.modules.across_ranks import AcrossRanks
 from rl4bio.modules.bad_numbers import (
     FIRST_STEPS,
     Doubts,
@@ -38,7 +41,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     L.seed_everything(int.from_bytes(digest, "big"), verbose=False)
 
 
-class PolicyModule(Halving, L.LightningModule):
+class PolicyModule(AcrossRanks, Halving):
     """A policy under manual optimisation.
 
     Args:
@@ -98,7 +101,8 @@ class PolicyModule(Halving, L.LightningModule):
         """Train mode; rollouts and scoring switch to eval mode for themselves.
 
         Raises:
-            ConfigError: what is trained is in half precision, as the Trainer's bf16-true makes it.
+            ConfigError: what is trained is in half precision, as the Trainer's bf16-true makes it;
+                or the weights are sharded, of a model that the engine does not serve.
         """
         half = (torch.bfloat16, torch.float16)
         if any(p.dtype in half for p in self.policy.trainable_parameters()):
@@ -106,6 +110,9 @@ class PolicyModule(Halving, L.LightningModule):
                 f"trainer.precision: with {self.trainer.precision} the trained weights are in half "
                 "precision, where small updates are rounded away; use bf16-mixed"
             )
+        if self.sharded:
+            with self.trainer.precision_plugin.forward_context():
+                self.require_engine()
         self.model.train()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -124,7 +131,7 @@ class PolicyModule(Halving, L.LightningModule):
         )
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """The trained weights alone, by their name in the model."""
+        """The trained weights alone, by their name in the model; sharded ones as shares."""
         return {
             name: parameter.detach()
             for name, parameter in self.model.named_parameters()
@@ -133,7 +140,8 @@ class PolicyModule(Halving, L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's own checkpoints hold the trained weights alone."""
-        checkpoint["state_dict"] = {f"model.{k}": v for k, v in self.trainable_state().items()}
+        weights = gathered(self.trainable_state())
+        checkpoint["state_dict"] = {f"model.{k}": v for k, v in weights.items()}
 
     def optimizer_step_over(
         self, micro_batches: Sequence[T], loss_of: Callable[[T], Tensor]
@@ -141,7 +149,8 @@ class PolicyModule(Halving, L.LightningModule):
         """One optimiser step on the summed losses of the micro-batches.
 
         Gradients are shared between ranks once, at the last micro-batch, so ranks may have
-        different numbers of them; behind it where a rank may have to begin again. The step is
+        different numbers of them; behind it where a rank may have to begin again. Sharded ranks
+        gather layers in each, so one with fewer runs its last again, for nothing. The step is
         refused before it can spoil the weights, or the other ranks' gradients; what it is refused
         for is looked at once, at the last micro-batch, and not in each: the host would wait there.
 
@@ -154,11 +163,14 @@ class PolicyModule(Halving, L.LightningModule):
             group["lr"] = share * group["peak_lr"]
         optimizer.zero_grad()
         self.doubts = Doubts()
-        for number, micro_batch in enumerate(micro_batches):
-            last = number == len(micro_batches) - 1
+        count = self._most(len(micro_batches)) if self.sharded else len(micro_batches)
+        for number in range(count):
+            last = number == count - 1
             shared = last and not self.halves
             with contextlib.nullcontext() if shared else self._local_gradients():
-                loss = loss_of(micro_batch)
+                loss = loss_of(micro_batches[min(number, len(micro_batches) - 1)])
+                if number >= len(micro_batches):
+                    loss = 0.0 * loss
                 self.doubts.add(*self._is_no_number(loss.detach()))
                 if last:
                     with weight_named(self.model):
@@ -175,6 +187,8 @@ class PolicyModule(Halving, L.LightningModule):
         limit = self.optim.max_grad_norm
         trained = self.policy.trainable_parameters()
         norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         self.grad_norm = float(norm)
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if not scaled and not math.isfinite(self.grad_norm):
@@ -216,23 +230,6 @@ class PolicyModule(Halving, L.LightningModule):
         if count:
             require_survival(was / count, now / count, place=f"step {self.iteration + 1}")
 
-    def global_sum(self, value: Tensor) -> Tensor:
-        """The sum of a tensor over all ranks."""
-        return self.trainer.strategy.reduce(value, reduce_op="sum")
-
-    def gather_values(self, values: list[T]) -> list[T]:
-        """The plain values of all ranks, one rank after the other; every rank must call."""
-        if self.world_size == 1:
-            return values
-        found: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(found, values)
-        return [value for part in found for value in part]
-
-    @property
-    def world_size(self) -> int:
-        """Processes of the run."""
-        return self.trainer.world_size
-
     def log_means(self, sums: dict[str, tuple[float, float]], **options: Any) -> None:
         """Log sum/count pairs as means over all ranks (a mean of means would weigh ranks wrongly).
 
@@ -254,14 +251,3 @@ class PolicyModule(Halving, L.LightningModule):
         self.log("train/grad_norm", self.grad_norm, rank_zero_only=True)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/lr", rate, rank_zero_only=True)
-
-    def _local_gradients(self) -> contextlib.AbstractContextManager[None]:
-        block = getattr(self.trainer.strategy, "block_backward_sync", None)
-        return contextlib.nullcontext() if block is None else block()
-
-    def _share_gradients(self) -> None:
-        """Make each gradient the mean of all ranks' own."""
-        for parameter in self.policy.trainable_parameters():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            parameter.grad = self.trainer.strategy.reduce(parameter.grad, reduce_op="mean")

@@ -12,6 +12,7 @@ from rl4bio.engine.cuda.compiled import backend_on, compiling_if
 from rl4bio.engine.decode import decode
 from rl4bio.engine.layout import pack
 from rl4bio.engine.packed_logprobs import halves, packed_logprobs
+from rl4bio.engine.sharding import shards_of
 from rl4bio.functional.masking import lengths_to_mask
 from rl4bio.modules.conditions import Conditioning, pick_conditions
 from rl4bio.modules.plain_logprobs import completion_logprobs
@@ -86,7 +87,9 @@ def _differ(gap: float) -> str:
 
 
 def _has_float32_twin(policy: Policy) -> bool:
-    """Whether without autocast all is computed in float32."""
+    """Whether all is computed in float32 without autocast; not where layers are gathered."""
+    if shards_of(policy.model) is not None:
+        return False
     weights = [*policy.model.parameters(), *policy.model.buffers()]
     return all(weight.dtype == torch.float32 for weight in weights if weight.numel() > 1)
 

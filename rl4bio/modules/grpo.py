@@ -66,6 +66,12 @@ class GRPOLightningModule(ReplayUpdate):
         self.memory = None if grpo.replay is None else ReplayMemory(grpo.replay)
         switch_off_dropout(self.model)
 
+    def configure_model(self) -> None:
+        """Share the weights out, and those of the reference."""
+        super().configure_model()
+        if self.sharded and self.reference is not None:
+            self.reference.begin()
+
     def on_fit_start(self) -> None:
         """Train mode, and one account of what was scored with the other ranks."""
         super().on_fit_start()
@@ -98,6 +104,7 @@ class GRPOLightningModule(ReplayUpdate):
                 draw=self.draw_again,
             )
             clock.lap("time/refill_s")
+        self.meet()
         self.check_scored(rollout, scores)
         self.remembering.share(self.gather_values)
         experience = self.make_experience(rollout, scores, ref_logprobs)

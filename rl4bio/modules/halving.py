@@ -28,6 +28,11 @@ class Halving:
     """Whether the optimiser is at work on the weights."""
 
     @property
+    def sharded(self) -> bool:
+        """Whether each process holds its share of the weights alone."""
+        raise NotImplementedError
+
+    @property
     def place(self) -> str:
         """The step under way."""
         raise NotImplementedError
@@ -39,8 +44,8 @@ class Halving:
 
     @property
     def halves(self) -> bool:
-        """Whether `tokens_per_micro_batch` is auto."""
-        return self.limits.tokens_per_micro_batch == "auto"
+        """Whether `tokens_per_micro_batch` is auto, and a process may begin again by itself."""
+        return self.limits.tokens_per_micro_batch == "auto" and not self.sharded
 
     @property
     def micro_batch_tokens(self) -> int:

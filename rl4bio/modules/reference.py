@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl4bio.engine.sharding import as_shared, own_share, shards_of
 from rl4bio.errors import ModelError
 from rl4bio.modules.batching import Rows
 from rl4bio.modules.logprobs import row_logprobs
@@ -34,7 +35,12 @@ class Reference:
         self.policy = policy
         self.renewal = renewal or ReferenceConfig()
         self._start: list[Tensor] | None = None
-        if policy.adapter is None or policy.adapter.path is not None:
+        self._exchanged = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Become the policy of this moment, by a copy where one is needed."""
+        if self.policy.adapter is None or self.policy.adapter.path is not None:
             self._start = self._copy()
 
     def _copy(self) -> list[Tensor]:
@@ -58,7 +64,8 @@ class Reference:
         return self.renewal.refresh_every > 0
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Its weights by number; {} where it is the base without the new adapter."""
+        """Its weights by number; {} where it is the base without the new adapter. Each rank's
+        shares where the policy is sharded."""
         return {str(n): one for n, one in enumerate(self._start or ())}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -75,7 +82,7 @@ class Reference:
                 "the checkpoint's reference has other weights than the policy; resume with the "
                 "run's own config.yaml"
             )
-        self._start = [state[str(n)].to(p.device, p.dtype) for n, p in enumerate(trained)]
+        self._start = [as_shared(state[str(n)], p.detach()) for n, p in enumerate(trained)]
 
     def logprobs(self, rows: Rows, *, temperature: float, top_k: int | None = None) -> Tensor:
         """Log-probabilities of the rows' completion tokens, float32 [n, c], without gradient.
@@ -89,10 +96,42 @@ class Reference:
         return logprobs
 
     @contextlib.contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Inside, all that is gathered of a sharded policy is the reference's.
+
+        Layers are gathered from where their shares lie, so it is values that change places, one
+        share at a time. What ranks gather together must be of one model, so none may leave before
+        all are through. A policy that is whole is left to `logprobs`.
+        """
+        if self._start is None or self._exchanged or shards_of(self.policy.model) is None:
+            yield
+            return
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        self._exchanged = not self._exchanged
+        for parameter, tensor in zip(
+            self.policy.trainable_parameters(), self._start or (), strict=True
+        ):
+            now, then = own_share(parameter), own_share(tensor)
+            kept = now.clone()
+            now.copy_(then)
+            then.copy_(kept)
+
+    @contextlib.contextmanager
     def _active(self) -> Iterator[nn.Module]:
         model: Any = self.policy.model
         if self._start is None:
             with model.disable_adapter():
+                yield model
+            return
+        if shards_of(model) is not None:
+            with self.in_force():
                 yield model
             return
         self._start = [tensor.to(self.policy.device) for tensor in self._start]

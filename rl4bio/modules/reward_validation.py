@@ -56,6 +56,7 @@ class RewardValidation(PolicyModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all ranks."""
+        self.meet()
         if not self._validation:  # a rank without validation samples reduces with the others
             parts = self.unguarded([], []).parts
             self._validation = {name: [] for name in ("reward", *parts, "truncated")}

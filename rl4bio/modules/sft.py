@@ -133,7 +133,9 @@ class SFTLightningModule(PolicyModule):
 
         def one_pass() -> None:
             losses.clear()
-            self.optimizer_step_over(self.pieces(rows), loss_of)
+            pieces = self.pieces(rows)
+            self.optimizer_step_over(pieces, loss_of)
+            del losses[len(pieces) :]
 
         if float(denominator) > 0:
             self._step(rows, one_pass)
@@ -191,6 +193,7 @@ class SFTLightningModule(PolicyModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss a token over all ranks."""
+        self.meet()
         loss = sum(loss for loss, _ in self._validation)
         self.log_means({"val/loss": (loss, sum(count for _, count in self._validation))})
 

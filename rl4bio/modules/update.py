@@ -76,11 +76,19 @@ class RolloutUpdate(RewardValidation):
                 here = (send(numbers, found.device), slice(rows.width))
                 found[here] = reference.logprobs(rows, **self.distribution)
 
-        self.while_memory_lasts(run, lambda: len(self.micro_batches(host)))
+        with reference.in_force():
+            self.while_memory_lasts(run, lambda: len(self.micro_batches(host)))
+            self.meet()
         with weight_named(self.model):
             where = f"the reference in {self.place}"
             require_finite(found, rollout.completion_mask, rollout, where=where)
         return found
+
+    def attend_reference(self) -> None:
+        """Wait for ranks that score by the reference what this one has nothing of."""
+        if self.reference is not None:
+            with self.reference.in_force():
+                self.meet()
 
     @property
     def limits(self) -> GRPOConfig:
@@ -123,7 +131,9 @@ class RolloutUpdate(RewardValidation):
 
         def one_pass() -> None:
             del sums[done:]
-            self.optimizer_step_over(batches(), loss_of)
+            micro_batches = batches()
+            self.optimizer_step_over(micro_batches, loss_of)
+            del sums[done + len(micro_batches) :]
 
         passes = self.grpo.updates_per_rollout
         for first_pass in [True] + [False] * (passes - 1):  # noqa: B007

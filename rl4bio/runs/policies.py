@@ -50,6 +50,9 @@ def choose_precision(
         capability=lowest_capability() if cuda else None,
         fast_cpu_bfloat16=cpu_bfloat16(),
     )
+    if trained and precision.value == "16-mixed" and config.trainer.strategy == "fsdp":
+        reason = f"{precision.reason}, but 16-mixed has no shared weights (fsdp)"
+        precision = Decision("32-true", reason)
     half = HALF.get(precision.value.split("-")[0], torch.float32)
     frozen = config.policy.adapter is not None
     if trained and precision.value == "bf16-true":

@@ -16,7 +16,11 @@ import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import (
+    DDPStrategy,
+    ModelParallelStrategy,
+    ParallelStrategy,
+)
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.distributed.rendezvous import rendezvous
 
@@ -104,6 +108,11 @@ def own_launch(section: TrainerConfig) -> Launch:
         raise ConfigError(
             f"trainer.devices: a notebook or a prompt is one process, this run has {launch.world}; "
             "set trainer.devices=1, or give rl4bio fit to a shell (!rl4bio fit ... in a cell)"
+        )
+    if section.strategy == "fsdp" and launch.world == 1:
+        raise ConfigError(
+            "trainer.strategy: fsdp shares the weights out among processes, and this run has one; "
+            "start several (trainer.devices=2), or leave it at auto"
         )
     if launch.accelerator == "gpu":
         check_code(launch.local_rank)
@@ -216,11 +225,18 @@ def trainer_options(section: TrainerConfig) -> dict[str, Any]:
         return {**options, "strategy": "auto", "plugins": [environment]}
     if launch.launcher == "lightning" and launch.local_rank:
         watch_parent()
+    if section.strategy == "fsdp":
+        strategy = Shares(data_parallel_size=launch.world, tensor_parallel_size=1, timeout=STEP)
+        strategy.cluster_environment = environment
+        return {**options, "strategy": strategy}
     return {**options, "strategy": Ranks(cluster_environment=environment, timeout=STEP)}
 
 
-class Ranks(DDPStrategy):
-    """DDP whose processes end together, with the cause of the first that failed."""
+class InCompany(ParallelStrategy):
+    """A strategy whose processes end together, with the cause of the first that failed."""
+
+    num_processes: int
+    num_nodes: int
 
     def setup_environment(self) -> None:
         """Meet the other processes, and watch them from then on."""
@@ -230,6 +246,14 @@ class Ranks(DDPStrategy):
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
         self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+
+
+class Ranks(InCompany, DDPStrategy):
+    """Every process has all weights (DDP)."""
+
+
+class Shares(InCompany, ModelParallelStrategy):
+    """Every process has a share of every weight (FSDP2); `PolicyModule` hands them out."""
 
 
 class Launcher(_SubprocessScriptLauncher):

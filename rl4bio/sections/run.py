@@ -27,8 +27,9 @@ class TrainerConfig:
     """auto, or a number of processes."""
     num_nodes: int = 1
     """Machines of a run."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How several processes share the work; auto is ddp where there are several."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several processes share the work. ddp: each has all weights; auto is ddp where there are
+    several. fsdp: each has a share of weights, gradients and optimiser (docs/gpu.md)."""
     precision: Precision = "auto"
     """auto: by GPU capability and model family (float32 for Gemma below sm_80)."""
     val_every_steps: int = 0

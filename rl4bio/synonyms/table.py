@@ -131,8 +131,8 @@ _SAMPLED = (
     "rollout.temperature and rollout.top_k shape it"
 )
 _SHARDED = (
-    "not offered: several GPUs are trainer.devices=N (ddp); policy.adapter={rank: 16} and "
-    "policy.quantization=nf4 save memory"
+    "trainer.strategy=fsdp shares the weights out among the processes of trainer.devices=N; "
+    "policy.adapter={rank: 16} and policy.quantization=nf4 save memory too"
 )
 _EPOCHS = "runs are counted in steps: trainer.max_steps, of data.options.batch_size prompts each"
 _PACKED = "not needed: batches are packed without padding wherever the engine serves the model"
@@ -207,7 +207,10 @@ VALUES: dict[str, dict[str, str]] = {
         "32": "32-true", "fp32": "32-true", "float32": "32-true", "no": "32-true",
     },
     "trainer.accelerator": {"cuda": "gpu", "cuda:0": "gpu", "tpu": ""},
-    "trainer.strategy": {"ddp_find_unused_parameters_true": "ddp", "fsdp": "", "deepspeed": ""},
+    "trainer.strategy": {
+        "ddp_find_unused_parameters_true": "ddp", "fsdp2": "fsdp", "full_shard": "fsdp",
+        "model_parallel": "fsdp", "deepspeed": "fsdp", "deepspeed_stage_3": "fsdp", "zero3": "fsdp",
+    },
     "policy.quantization": {
         "4bit": "nf4", "4": "nf4", "4-bit": "nf4", "int4": "nf4", "fp4": "nf4", "bnb_4bit": "nf4",
         "qlora": "nf4", "load_in_4bit": "nf4", "bitsandbytes": "nf4", "True": "nf4",

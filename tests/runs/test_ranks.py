@@ -74,6 +74,14 @@ def test_a_notebook_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert own_launch(TrainerConfig(accelerator="cpu")).world == 1
 
 
+def test_one_process_has_nobody_to_share_weights_with() -> None:
+    section = TrainerConfig(accelerator="cpu", strategy="fsdp")
+    with pytest.raises(ConfigError, match=r"this run has one; start several \(trainer\.devices=2"):
+        own_launch(section)
+    section.devices = "2"
+    assert own_launch(section).world == 2
+
+
 def test_steps_of_a_job_have_a_port_each(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = set()
     for job, step in (("1234", "0"), ("1234", "1"), ("1235", "0")):

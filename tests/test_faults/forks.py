@@ -37,6 +37,8 @@ _OURS = (
     *("callbacks.learning_check", "callbacks.loggers.build", "callbacks.molecule_monitor"),
     *("callbacks.molecule_pictures", "callbacks.progress", "callbacks.step_logging"),
 )
+Command = Callable[[Sequence[str]], int]
+
 LIBRARIES = (
     *("lightning", "peft", "torch", "transformers", "omegaconf"),
     *(f"rl4bio.{name}" for name in _OURS),
@@ -116,8 +118,9 @@ def start(
     kill_at: int = 0,
     count_in: Path | None = None,
     environment: dict[str, str],
+    command: Command | None = None,
 ) -> Started:
-    """Fork a child that runs `rl4bio fit`; see `run`."""
+    """Fork a child that runs `rl4bio fit`, or another command; see `run`."""
     logs.mkdir(exist_ok=True, parents=True)
     out, err, count = (logs / name for name in ("out", "err", "count"))
     for path, text in ((out, ""), (err, ""), (count, "0")):
@@ -125,12 +128,14 @@ def start(
     child = os.fork()
     if not child:
         with contextlib.suppress(BaseException):
-            _child(arguments, out, err, kill_at, count_in, count, environment)
+            _child(arguments, out, err, kill_at, count_in, count, environment, command)
         os._exit(99)
     return Started(number=child, logs=logs, since=time.monotonic())
 
 
-def start_pair(arguments: Sequence[str], logs: Path, **more: str) -> list[Started]:
+def start_pair(
+    arguments: Sequence[str], logs: Path, *, command: Command | None = None, **more: str
+) -> list[Started]:
     """Two tasks of a SLURM step, as srun starts them."""
     job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", **more}
     job |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
@@ -139,6 +144,7 @@ def start_pair(arguments: Sequence[str], logs: Path, **more: str) -> list[Starte
         start(
             arguments,
             logs / f"rank{number}",
+            command=command,
             environment=job | {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)},
         )
         for number in (0, 1)
@@ -192,6 +198,7 @@ def _child(
     count_in: Path | None,
     count: Path,
     environment: dict[str, str],
+    command: Command | None,
 ) -> None:
     os.setsid()
     for number, path in ((1, out), (2, err)):
@@ -210,7 +217,7 @@ def _child(
         watch_files(count_in, kill_at, count)
     code = 1
     try:
-        code = main(list(arguments))
+        code = (command or main)(list(arguments))
     finally:
         if "rl4bio.runs.ranks" in sys.modules:
             sys.modules["rl4bio.runs.ranks"].leave()

@@ -50,6 +50,7 @@ class ReplayUpdate(RolloutUpdate):
         seed = draw_seed("replay", self.seed, self.iteration)
         drawn = self.memory.draw(seed)[self.trainer.global_rank :: self.world_size]
         if not drawn:
+            self.attend_reference()
             return None
         if section.randomize:
             limit = self.rollout.max_completion_tokens
