@@ -24,6 +24,7 @@ from rl4bio.runs.activations import (
     step_tokens,
     tensor_bytes,
 )
+from rl4bio.runs.shares import gathered_bytes, num_ranks
 from rl4bio.sections import RunConfig
 
 TRAINING = 2**27
@@ -51,6 +52,12 @@ class MemoryEstimate:
                       T (L h e + one layer); with soft caps (Gemma 2), or where no kernel is fused,
                       also 20 bytes a query-key pair: of every layer where it has up to 2^22 pairs,
                       else of at most 2^24 of them
+
+    With trainer.strategy=fsdp weights, gradients, optimizer and reference are a process's share,
+    and there are no copies for rollouts:
+
+        gathered      embedding, last norm and head, three layers, and the gradients of what of
+                      them is trained: outside of the layers, and two layers'; not measured
 
     The activations are fitted to what torch's CUDA build allocates for Llama, Qwen 2.5 and Gemma 3
     under LoRA. `fullest` are those of a micro-batch that shorter completions fill to the last
@@ -81,6 +88,7 @@ class MemoryEstimate:
     key_values: int
     activations: int
     head: int = 0
+    gathered: int = 0
     fullest: int = 0
     """Activations of the fullest micro-batch that there may be."""
     attention: str = ""
@@ -97,7 +105,7 @@ class MemoryEstimate:
         sampling = self.rollout + self.key_values
         updating = self.gradients + self.activations
         lasting = self.process + self.weights + self.optimizer + self.reference + self.head
-        return lasting + max(sampling, updating)
+        return lasting + self.gathered + max(sampling, updating)
 
     def describe(self) -> str:
         """One line, in GiB (MiB where the whole is small)."""
@@ -170,12 +178,24 @@ def estimate_memory(
         fullest=activation_bytes(policy, config, full=True, **states),
         attention="" if cpu else kernel.value,
     )
+    ranks = num_ranks(config)
+    if ranks > 1:
+        half = width == 4 and card is not None and _half(policy, config, card)
+        found = shared_out(found, ranks, gathered_bytes(policy.model, half=half))
     if not cpu:
         return found
+    engine = engine and ranks == 1
     rows, sampled = rows_of(config), torch.bfloat16 if config.rollout.dtype == "bf16" else None
     head, copies = private_bytes(policy.model, dtype=sampled, rows=rows) if engine else (0, 0)
     logits = 3 * 4 * rows * shape_of(policy)["vocabulary"]
     return replace(found, process=_process_bytes(weights), head=head, rollout=copies + logits)
+
+
+def shared_out(found: MemoryEstimate, ranks: int, gathered: int) -> MemoryEstimate:
+    """What one of several processes needs that share the weights out."""
+    names = ("weights", "gradients", "optimizer", "reference")
+    shares = {name: -(-getattr(found, name) // ranks) for name in names}
+    return replace(found, **shares, gathered=gathered, rollout=0)
 
 
 def kernel_of(policy: Policy, *, cpu: bool, card: Card | None, width: int) -> Decision:

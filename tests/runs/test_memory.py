@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from rl4bio.hardware import CARDS
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
 from rl4bio.runs.memory import MemoryEstimate, estimate_memory
@@ -20,6 +21,7 @@ from rl4bio.sections import (
     PolicyConfig,
     RolloutConfig,
     RunConfig,
+    TrainerConfig,
 )
 
 # The tiny Llama of tests/conftest.py: 307 tokens, hidden 32, MLP 64, 2 layers, 2 heads of 16, one
@@ -84,6 +86,32 @@ def test_every_weight_trained(llama, run) -> None:
     # Muon keeps one number of the layers' matrices.
     muon = estimate_memory(policy, run(optim=OptimConfig(name="muon")))
     assert muon.optimizer == 8 * WEIGHTS - 4 * 2 * LAYER
+
+
+def test_processes_that_share_the_weights_out_hold_a_part(llama, run) -> None:
+    policy = llama(lora=False)
+    shared = TrainerConfig(strategy="fsdp", devices="4", num_nodes=2)
+    found = estimate_memory(policy, run(grpo={"kl_coef": 0.1}, trainer=shared))
+    assert found.weights == found.gradients == found.reference == 4 * WEIGHTS / 8
+    assert found.optimizer == 8 * WEIGHTS / 8
+    # Two embeddings and a norm, and their gradients; three layers with two norms each, and the
+    # gradients of two.
+    outside, layer = 2 * 307 * 32 + 32, LAYER + 2 * 32
+    assert found.gathered == 4 * (2 * outside + (3 + 2) * layer)
+    whole = estimate_memory(policy, run(grpo={"kl_coef": 0.1}))
+    assert whole.gathered == 0
+    lasting = found.weights + found.optimizer + found.reference + found.gathered
+    assert found.total == lasting + found.gradients + found.activations
+    assert found.activations == whole.activations
+    # Under an adapter no copy is folded for rollouts.
+    adapted = estimate_memory(llama(dtype=torch.bfloat16), run(trainer=shared))
+    assert adapted.rollout == 0
+    lora = LORA // 2  # of a layer
+    layer_bytes = 2 * (LAYER + 2 * 32) + 4 * lora
+    assert adapted.gathered == 2 * outside + 3 * layer_bytes + 2 * 4 * lora
+    # On a card that computes in bfloat16 layers of float32 are gathered so.
+    a100 = estimate_memory(policy, run(trainer=shared), card=CARDS["a100-80"])
+    assert a100.gathered == 4 * (2 * outside + 2 * layer) + 2 * 3 * layer
 
 
 def test_without_the_engine_every_completion_has_its_prompt(llama, run) -> None:
