@@ -18,6 +18,7 @@ from rl4bio.modules.sft import SFTLightningModule
 from rl4bio.sections import OptimConfig, SFTConfig
 from tests.ddp_script import load, make_grpo, train
 from tests.test_faults import forks
+from tests.test_faults.test_ranks import FAILING
 from tests.test_fit import PLUGIN
 
 pytestmark = pytest.mark.slow
@@ -222,3 +223,19 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(runs: Path, config: Pa
     fit_pair(config, "name=full", f"output_dir={copy}", "--resume")
     one, other = (forks.truth(folder / "full") for folder in (runs, copy))
     assert forks.differences(one, other) == []
+
+
+def test_a_process_that_fails_ends_the_one_that_gathers(config: Path, tmp_path: Path) -> None:
+    failing = tmp_path / "failing.py"
+    failing.write_text(FAILING)
+    more = ["name=fails", f"plugins=[{config.parent / 'letters.py'}, {failing}]"]
+    more.append("callbacks=[{name: fails_on_one}]")
+    both = forks.wait_pair(
+        forks.start_pair([str(config), *more], tmp_path / "logs", FAILS="1", HOW="data"), 100
+    )
+    assert [one.code for one in both] == [3, 3]
+    assert (
+        both[0]
+        .err.splitlines()[-1]
+        .endswith("error[data]: process 1 of 2 failed first: rows.jsonl:7: no question")
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Any, TypeVar
 
 import lightning as L
@@ -13,6 +14,8 @@ from rl4bio.engine.sharding import make_whole, shard, shards_of
 from rl4bio.errors import ConfigError
 from rl4bio.modules.engine_check import engine_serves
 from rl4bio.modules.policy import Policy
+
+log = logging.getLogger("rl4bio")
 
 T = TypeVar("T")
 
@@ -35,6 +38,9 @@ class AcrossRanks(L.LightningModule):
         half = self.trainer.precision == "bf16-mixed"
         shard(self.model, self.device_mesh["data_parallel"], half=half)
         self.policy.compile = False
+        log.info(
+            "weights: each of %d processes holds a share; layers are gathered", self.world_size
+        )
 
     def require_engine(self) -> None:
         """Refuse a model that would sample and be scored by other means than the engine's.

@@ -53,6 +53,18 @@ def section(request: str, checkpoint: str = "", quantization: str = "none") -> R
     return RunConfig(name="cell", policy=policy, trainer=trainer)
 
 
+def test_shared_weights_have_no_scaled_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a T4, where another family than Gemma is otherwise trained in 16-mixed."""
+    monkeypatch.setattr(policies, "lowest_capability", lambda: (7, 5))
+    config = section("auto")
+    config.trainer.strategy = "fsdp"
+    options: dict[str, Any] = {"cuda": True, "family": "llama"}
+    found, dtype = choose_precision(config, trained=True, **options)
+    assert (found.value, dtype) == ("32-true", torch.float32)
+    assert "fsdp" in found.reason
+    assert choose_precision(config, **options)[0].value == "16-mixed"  # to sample from it
+
+
 @pytest.mark.parametrize("capability", CELLS)
 def test_every_cell(
     capability: hardware.Capability | None, monkeypatch: pytest.MonkeyPatch
