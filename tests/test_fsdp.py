@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -48,8 +49,12 @@ class Counted:
 
 class CountedGRPO(Counted, GRPOLightningModule):
     def generate(self, *args: Any, **options: Any) -> Any:
-        rollout = super().generate(*args, **options)
+        with mock.patch.object(
+            torch.distributed, "all_gather_single", wraps=torch.distributed.all_gather_single
+        ) as gather:
+            rollout = super().generate(*args, **options)
         self.widths = [*getattr(self, "widths", []), rollout.completion_mask.shape[1]]
+        self.gathers = [*getattr(self, "gathers", []), gather.call_count]
         return rollout
 
 
@@ -59,6 +64,13 @@ class CountedSFT(Counted, SFTLightningModule):
 
 def make_full(folder: str) -> CountedGRPO:
     return make_grpo(load(folder), cls=CountedGRPO, updates_per_rollout=2)  # type: ignore[return-value]
+
+
+def make_thrifty(folder: str) -> CountedGRPO:
+    """Gathers layer by layer in rollouts, too."""
+    module = make_grpo(load(folder), cls=CountedGRPO, refill_rounds=2)
+    module.rollout.gather_weights = False
+    return module  # type: ignore[return-value]
 
 
 def make_adapted(folder: str) -> CountedGRPO:
@@ -74,7 +86,7 @@ def make_imitating(folder: str) -> CountedSFT:
 MODULES: dict[str, tuple[str, Callable[[str], Any], int]] = {
     "adapter": ("gemma3", make_adapted, 3),
     "all weights": ("gemma3", make_full, 4),
-    "a head of its own": ("llama", make_full, 4),
+    "layer by layer": ("llama", make_thrifty, 3),
     "demonstrations": ("llama", make_imitating, 2),
 }
 """Family, what is trained in float64, and for how many optimiser steps."""
@@ -91,6 +103,7 @@ def train_modules(models: dict[str, str], devices: int, output: Path) -> dict[st
             "metrics": metrics,
             "counts": module.counts,
             "widths": getattr(module, "widths", []),
+            "gathers": getattr(module, "gathers", []),
         }
     return found
 
@@ -157,6 +170,14 @@ def test_the_processes_had_different_amounts_to_do(pair: list[Any]) -> None:
     assert rounds[0] != rounds[1]
 
 
+def test_rollouts_gather_once_or_for_every_token(pair: list[Any]) -> None:
+    """Two layers, and what is outside of them."""
+    assert set(pair[0]["all weights"]["gathers"]) == {1 + 2}
+    both = [rank["layer by layer"] for rank in pair]
+    tokens = max(one["widths"][0] for one in both)
+    assert [one["gathers"][0] for one in both] == [1 + 2 * tokens] * 2
+
+
 @pytest.fixture(scope="module")
 def config(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
@@ -176,7 +197,10 @@ def fit_pair(config: Path, *more: str) -> None:
 def runs(config: Path) -> Path:
     """Runs of all weights and of an adapter, each in a pair and in one process."""
     one = ("trainer.strategy=auto", "data.options.batch_size=4")
-    for name, more in {"full": [], "lora": ["policy.adapter.rank=2"]}.items():
+    for name, more in {
+        "full": [],
+        "lora": ["policy.adapter.rank=2", "rollout.gather_weights=false"],
+    }.items():
         fit_pair(config, f"name={name}", *more)
         logs = config.parent / "logs" / f"{name}-alone"
         ended = forks.run([str(config), f"name={name}-alone", *more, *one], logs)

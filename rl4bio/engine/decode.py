@@ -63,8 +63,8 @@ def decode(
     parts = halves(model)
     packed = pack(prompt_ids, prompt_mask, front=parts.front)
     device = packed.ids.device
-    whole = parts.shards is None
-    static = device.type == "cuda" and whole if static is None else static
+    shards = parts.shards
+    static = device.type == "cuda" and shards is None if static is None else static
     options: dict[str, Any] = {"group_size": group_size, "fused": fused_is_better(device)}
     layout: DecodeAttention
     if static:
@@ -74,11 +74,13 @@ def decode(
     record = DecodingRecord(len(prompt_ids) * group_size, max_new_tokens, stop_ids, device)
     noise = None if noise is None else noise.to(finest(device)).to(device)
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k}
-    weights: contextlib.AbstractContextManager[str] = contextlib.nullcontext("sharded weights")
-    if whole:
+    weights: contextlib.AbstractContextManager[Any]
+    if shards is None:
         weights = rollout_weights(model, dtype=dtype, rows=len(record.alive))
+    else:
+        weights = shards.kept_whole()
     with attending(model, layout), weights as copies:
-        log.debug("engine: %s", copies)
+        log.debug("engine: %s", copies or "gathered weights")
         hidden = parts.hidden(packed.ids, packed.positions, conditions or {})
         hidden = hidden[packed.prompt_lengths.cumsum(0) - 1].repeat_interleave(group_size, 0)
         first = None if noise is None else noise[:, 0]

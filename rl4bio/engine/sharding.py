@@ -11,8 +11,9 @@ of micro-batches.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -50,6 +51,9 @@ class Shards:
 
     def __init__(self, root: FSDPModule, layers: list[FSDPModule], mesh: DeviceMesh) -> None:
         self.root, self.layers, self.mesh = root, layers, mesh
+        self.gathers_once = False
+        """Whether `kept_whole` keeps layers whole."""
+        self._whole = False
 
     def call(self, run: Callable[[], T]) -> T:
         """What `run` returns, its tensors no views, as one call of the model."""
@@ -66,8 +70,28 @@ class Shards:
 
     def begin_pass(self) -> None:
         """Say that the layers run now, where others may have nothing left to run."""
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and not self._whole:
             self._anyone(True)
+
+    @contextlib.contextmanager
+    def kept_whole(self) -> Iterator[None]:
+        """In a call without a gradient: gather the layers once for all passes inside, where
+        `gathers_once` says so. To the others it is one pass."""
+        if not self.gathers_once:
+            yield
+            return
+        self.begin_pass()
+        for layer in self.layers:
+            layer.set_reshard_after_forward(False)
+            layer.unshard()
+        self._whole = True
+        try:
+            yield
+        finally:
+            self._whole = False
+            for layer in self.layers:
+                layer.reshard()
+                layer.set_reshard_after_forward(True)
 
     def meet(self) -> None:
         """Gather what other processes still need, until all have come here.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl4bio.engine.sharding import shards_of
 from rl4bio.modules.backends import build_sampler
 from rl4bio.modules.bad_numbers import weight_named
 from rl4bio.modules.completing import Sampling, complete
@@ -69,7 +70,11 @@ class GRPOLightningModule(ReplayUpdate):
     def configure_model(self) -> None:
         """Share the weights out, and those of the reference."""
         super().configure_model()
-        if self.sharded and self.reference is not None:
+        shards = shards_of(self.model)
+        if shards is None:
+            return
+        shards.gathers_once = self.rollout.gather_weights
+        if self.reference is not None:
             self.reference.begin()
 
     def on_fit_start(self) -> None:

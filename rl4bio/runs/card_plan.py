@@ -102,5 +102,8 @@ def remedies(
             config, data=replace(config.data, options=options)
         ),
     }
+    if config.trainer.strategy == "fsdp" and limits.gather_weights:
+        once = replace(limits, gather_weights=False)
+        changes["rollout.gather_weights=false"] = replace(config, rollout=once)
     found = [(estimate(changed).most, text) for text, changed in changes.items()]
     return sorted(found)[:SHOWN]

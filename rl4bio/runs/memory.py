@@ -24,7 +24,7 @@ from rl4bio.runs.activations import (
     step_tokens,
     tensor_bytes,
 )
-from rl4bio.runs.shares import gathered_bytes, num_ranks
+from rl4bio.runs.shares import gathered_bytes, layer_bytes, num_ranks
 from rl4bio.sections import RunConfig
 
 TRAINING = 2**27
@@ -54,7 +54,7 @@ class MemoryEstimate:
                       else of at most 2^24 of them
 
     With trainer.strategy=fsdp weights, gradients, optimizer and reference are a process's share,
-    and there are no copies for rollouts:
+    and rollouts have no copies but (rollout.gather_weights) the rest of the layers, gathered:
 
         gathered      embedding, last norm and head, three layers, and the gradients of what of
                       them is trained: outside of the layers, and two layers'; not measured
@@ -181,7 +181,10 @@ def estimate_memory(
     ranks = num_ranks(config)
     if ranks > 1:
         half = width == 4 and card is not None and _half(policy, config, card)
-        found = shared_out(found, ranks, gathered_bytes(policy.model, half=half))
+        gathered = gathered_bytes(policy.model, half=half)
+        whole = sum(layer_bytes(policy.model, half=half).values())
+        sampling = max(0, whole - gathered) if config.rollout.gather_weights else 0
+        found = shared_out(found, ranks, gathered, rollout=sampling)
     if not cpu:
         return found
     engine = engine and ranks == 1
@@ -191,11 +194,11 @@ def estimate_memory(
     return replace(found, process=_process_bytes(weights), head=head, rollout=copies + logits)
 
 
-def shared_out(found: MemoryEstimate, ranks: int, gathered: int) -> MemoryEstimate:
+def shared_out(found: MemoryEstimate, ranks: int, gathered: int, *, rollout: int) -> MemoryEstimate:
     """What one of several processes needs that share the weights out."""
     names = ("weights", "gradients", "optimizer", "reference")
     shares = {name: -(-getattr(found, name) // ranks) for name in names}
-    return replace(found, **shares, gathered=gathered, rollout=0)
+    return replace(found, **shares, gathered=gathered, rollout=rollout)
 
 
 def kernel_of(policy: Policy, *, cpu: bool, card: Card | None, width: int) -> Decision:

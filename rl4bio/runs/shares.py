@@ -25,6 +25,17 @@ def num_ranks(config: RunConfig) -> int:
     return max(1, found) * section.num_nodes
 
 
+def layer_bytes(model: nn.Module, *, half: bool) -> Counter[str]:
+    """Bytes of each layer's weights as they are gathered; of what is outside of layers under ""."""
+    found: Counter[str] = Counter()
+    for name, weight in model.named_parameters():
+        layer = _LAYER.match(name)
+        where = layer.group() if layer else ""
+        size = min(2, weight.element_size()) if half and where else weight.element_size()
+        found[where] += weight.numel() * size
+    return found
+
+
 def gathered_bytes(model: nn.Module, *, half: bool) -> int:
     """Bytes beside the shares while the model runs: what is outside of the layers, some layers, and
     gradients of both before each process has its share of the sum.
@@ -33,14 +44,10 @@ def gathered_bytes(model: nn.Module, *, half: bool) -> int:
         model: on any device.
         half: whether layers are gathered in bfloat16.
     """
-    weights: Counter[str] = Counter()
-    trained: Counter[str] = Counter()
+    weights, trained = layer_bytes(model, half=half), Counter[str]()
     for name, weight in model.named_parameters():
         layer = _LAYER.match(name)
-        where = layer.group() if layer else ""
-        size = min(2, weight.element_size()) if half and where else weight.element_size()
-        weights[where] += weight.numel() * size
-        trained[where] += weight.numel() * 4 * weight.requires_grad
+        trained[layer.group() if layer else ""] += weight.numel() * 4 * weight.requires_grad
     outside, outside_trained = weights.pop("", 0), trained.pop("", 0)
     layers = GATHERED_LAYERS * max(weights.values(), default=0)
     gradients = GRADIENT_LAYERS * max(trained.values(), default=0)

@@ -142,6 +142,9 @@ class RolloutConfig:
     compile: bool = True
     """Where the engine trains on CUDA: compile the layers that it samples with, which takes tens of
     seconds in the first step; False is for runs of few steps."""
+    gather_weights: bool = True
+    """Of trainer.strategy fsdp: gather the whole model once for a rollout; False gathers layer by
+    layer for every token, for a base that is larger than a card."""
     correction_cap: float = 2.0
     """Cap of the importance weights exp(logprob - sampled logprob) where sampling has kernels or a
     precision of its own: backend vllm or dtype bf16."""

@@ -12,6 +12,7 @@ import torch
 from rl4bio.hardware import CARDS
 from rl4bio.modules.loading import load_policy
 from rl4bio.modules.policy import Policy
+from rl4bio.runs import shares
 from rl4bio.runs.memory import MemoryEstimate, estimate_memory
 from rl4bio.sections import (
     AdapterConfig,
@@ -88,7 +89,9 @@ def test_every_weight_trained(llama, run) -> None:
     assert muon.optimizer == 8 * WEIGHTS - 4 * 2 * LAYER
 
 
-def test_processes_that_share_the_weights_out_hold_a_part(llama, run) -> None:
+def test_processes_that_share_the_weights_out_hold_a_part(
+    llama, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = llama(lora=False)
     shared = TrainerConfig(strategy="fsdp", devices="4", num_nodes=2)
     found = estimate_memory(policy, run(grpo={"kl_coef": 0.1}, trainer=shared))
@@ -109,6 +112,15 @@ def test_processes_that_share_the_weights_out_hold_a_part(llama, run) -> None:
     lora = LORA // 2  # of a layer
     layer_bytes = 2 * (LAYER + 2 * 32) + 4 * lora
     assert adapted.gathered == 2 * outside + 3 * layer_bytes + 2 * 4 * lora
+    # A rollout gathers all layers, one more here than are gathered in any case.
+    monkeypatch.setattr(shares, "GATHERED_LAYERS", 1)
+    for gathers, rest in ((True, layer_bytes - 2 * 4 * lora), (False, 0)):
+        rollout = {"gather_weights": gathers}
+        kept = estimate_memory(
+            llama(dtype=torch.bfloat16), run(rollout=rollout, trainer=shared)
+        ).rollout
+        assert kept == rest
+    monkeypatch.undo()
     # On a card that computes in bfloat16 layers of float32 are gathered so.
     a100 = estimate_memory(policy, run(trainer=shared), card=CARDS["a100-80"])
     assert a100.gathered == 4 * (2 * outside + 2 * layer) + 2 * 3 * layer
