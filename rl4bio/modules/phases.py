@@ -22,6 +22,10 @@ REMEDIES = {
 """Of each phase the three settings that take most of its memory."""
 
 
+GATHERED = ", or set rollout.gather_weights=false"
+"""What else lowers that of a rollout for which a sharded model is gathered."""
+
+
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that there is no memory left; on CPUs torch says so in words alone."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -44,7 +48,9 @@ def phase(name: str) -> Callable[[F], F]:
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 told = getattr(error, "__notes__", None)
                 if ran_out(error) and not told:
-                    error.add_note(f"in the {name} of {self.place}; {REMEDIES[name]}")
+                    gathers = name == "rollout" and self.sharded and self.rollout.gather_weights
+                    remedies = REMEDIES[name] + (GATHERED if gathers else "")
+                    error.add_note(f"in the {name} of {self.place}; {remedies}")
                 raise
 
         return run  # type: ignore[return-value]

@@ -39,6 +39,7 @@ KEYS: dict[str, str] = {
     "rollout.top_k": "TRL: top_k",
     "rollout.backend=vllm": "TRL: use_vllm",
     "rollout.compile": "transformers: torch_compile",
+    "rollout.gather_weights": "TRL: ds3_gather_for_generation",
     "rollout.correction_cap": "TRL: vllm_importance_sampling_cap "
     "vllm_importance_sampling_correction",
     "rollout.overlong_prompts": "verl: filter_overlong_prompts truncation",

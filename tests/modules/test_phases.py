@@ -9,6 +9,7 @@ import torch
 
 from rl4bio.modules.grpo import GRPOLightningModule
 from rl4bio.modules.phases import REMEDIES, phase
+from rl4bio.sections import RolloutConfig
 
 
 class Step:
@@ -39,6 +40,23 @@ def test_it_is_said_once_with_what_lowers_it(error: BaseException) -> None:
     assert found.value is error
     (note,) = error.__notes__
     assert note == f"in the update of step 3; {REMEDIES['update']}"
+
+
+@pytest.mark.parametrize(("sharded", "gathers"), [(True, True), (True, False), (False, True)])
+def test_a_model_that_is_gathered_for_a_rollout_need_not_be(sharded: bool, gathers: bool) -> None:
+    class Sampling(Step):
+        rollout = RolloutConfig(gather_weights=gathers)
+
+        @phase("rollout")
+        def generate(self) -> None:
+            raise MemoryError
+
+    step = Sampling()
+    step.sharded = sharded  # type: ignore[attr-defined]
+    with pytest.raises(MemoryError) as found:
+        step.generate()
+    (note,) = found.value.__notes__
+    assert note.endswith("set rollout.gather_weights=false") is (sharded and gathers)
 
 
 def test_other_errors_and_results_pass_as_they_are() -> None:
