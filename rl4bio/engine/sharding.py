@@ -30,6 +30,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
 
 from rl4bio.engine.known_tokens import inner_model
+from rl4bio.errors import ConfigError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -136,7 +137,7 @@ def shard(model: Any, mesh: DeviceMesh, *, half: bool = False) -> None:
             summed and what is outside of the layers keep their type.
 
     Raises:
-        ValueError: the model does not say what its layers are.
+        ConfigError: the model does not say what its layers are.
     """
     inner = inner_model(model)
     names = set(getattr(inner, "_no_split_modules", None) or ())
@@ -145,7 +146,10 @@ def shard(model: Any, mesh: DeviceMesh, *, half: bool = False) -> None:
     run = {id(module) for module in getattr(body, "language_model", body).modules()}
     layers = [part for part in parts if id(part) in run]
     if not layers:
-        raise ValueError(f"{type(inner).__name__} does not say what its layers are")
+        raise ConfigError(
+            f"trainer.strategy: fsdp gathers layers, and {type(inner).__name__} does not say what "
+            "its layers are; use ddp"
+        )
     policy = MixedPrecisionPolicy()
     if half:
         policy = MixedPrecisionPolicy(
