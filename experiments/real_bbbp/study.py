@@ -5,7 +5,7 @@
 
 `notes` adds a column `reasoning`: what RDKit computes of a molecule, as one sentence. `line` fits
 gradient-boosted trees (LightGBM, its defaults) to Morgan fingerprints (radius 2, 2,048 bits) of the
-training molecules of the same scaffold split, and needs `pip install lightgbm`.
+training molecules of the same scaffold split, and needs `pip install lightgbm scikit-learn`.
 """
 
 from __future__ import annotations
