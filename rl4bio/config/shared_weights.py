@@ -15,6 +15,11 @@ def check_shared_weights(config: RunConfig) -> None:
         return
     optim, rollout = config.optim.name, config.rollout
     reasons = {
+        "stages": (
+            not config.stages,
+            "the processes of a later stage may not meet again; start each stage as a run of its "
+            "own, the next with policy.checkpoint=runs/NAME/model",
+        ),
         "policy.quantization": (
             config.policy.quantization == "none",
             f"quantised weights ({config.policy.quantization}) cannot be shared out; set it to "

@@ -24,6 +24,7 @@ REFUSED = {
     "rollout.backend=vllm": "vllm does not gather shared weights",
     "rollout.dtype=bf16": "bf16 is a copy of whole weights",
     "trainer.precision=16-mixed": "gradients are not scaled (16-mixed)",
+    "stages=[{name: one, task: sft}, {name: two}]": "start each stage as a run of its own",
 }
 
 
