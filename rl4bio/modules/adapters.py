@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from rl4bio.engine.short_lora import shorten_adapters
 from rl4bio.errors import ConfigError, ModelError
 from rl4bio.files.model_folder import check_model_folder
 from rl4bio.modules.quantized import freeze, is_quantized
@@ -40,6 +41,7 @@ def add_adapter(model: Any, config: AdapterConfig) -> nn.Module:
     if config.path is not None:
         freeze_beside_text(found.get_base_model())
     untie_adapted(found.get_base_model())
+    shorten_adapters(found)
     adapted: nn.Module = found
     return adapted
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from rl4bio.answers.forms import Form, write_completion
 from rl4bio.data.base import QuestionCorpus, Split, check_limits, check_shares
+from rl4bio.data.medical.letters import balance_letters
 from rl4bio.data.medical.overlap import KnownQuestions, merge_duplicates
 from rl4bio.data.medical.prompts import BEGINS, Task, instruction, question_text
 from rl4bio.data.medical.records import MedicalItem, MedicalRecord, read_records
@@ -66,8 +67,12 @@ class MedicalReasoningCorpus(QuestionCorpus):
     max_train: int | None = None
     max_test: int | None = None
     """Seeded subsets; None = all."""
+    balance_letters: bool = False
+    """Move the right options of training questions until every letter is right equally often, in
+    every step too where its prompts are a multiple of the letters. Questions with a reasoning, and
+    options that speak of others ("all of the above"), stay as they are."""
     seed: int = 0
-    """Of the split and of the subsets."""
+    """Of the split, the subsets and the letters."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,7 +98,10 @@ class MedicalReasoningCorpus(QuestionCorpus):
             kept = [record for record in records["train"] if record.uid not in used]
             if not kept:
                 raise DataError("data.options.shots: leaves no question to train on; lower it")
-            records["train"] = kept[: self.max_train]
+            kept = kept[: self.max_train]
+            records["train"] = (
+                balance_letters(kept, seed=self.seed) if self.balance_letters else kept
+            )
             self._splits = {
                 name: [self.to_sample(record, name, shown[record.task]) for record in of]
                 for name, of in records.items()
@@ -126,6 +134,9 @@ class MedicalReasoningCorpus(QuestionCorpus):
                 letter=record.letter if record.options else None,
             ),
         )
+
+    def stratum(self, sample: Sample) -> str:
+        return (MedicalItem.of(sample).letter or "") if self.balance_letters else ""
 
     def _can_show(self, record: MedicalRecord) -> bool:
         return bool(record.reasoning) or self.form == "direct"

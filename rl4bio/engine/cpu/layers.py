@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from rl4bio.engine.short_lora import short_class
+
 
 def linear_layers(model: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
     """Each layer that one product can stand in for, and whether its packed form may be kept."""
@@ -23,7 +25,7 @@ def linear_layers(model: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
         if _is_linear(module):
             yield module, keep
         elif peft is not None and isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
-            if type(module) is peft.tuners.lora.Linear and _is_foldable(module):
+            if type(module) in (peft.tuners.lora.Linear, short_class()) and _is_foldable(module):
                 yield module, False
             elif module.disable_adapters and not module.merged:
                 # Not kept: a disabled adapter is an exception, a second base model in memory is not
