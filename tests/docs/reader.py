@@ -147,6 +147,11 @@ class Reader:
         """`rl4bio fit ...`: as it stands its configuration is checked, a small one is run."""
         arguments = parse(fit_parser(), words)
         config = load_config(arguments.config, arguments.overrides)
+        if config.stages and not any(word.startswith("stages=") for word in words):
+            # Each stage is a process; a block that is about stages has them.
+            words = [*words, "stages=[]"]
+            arguments = parse(fit_parser(), words)
+            config = load_config(arguments.config, arguments.overrides)
         words = [*words, *small_run(config)]
         if arguments.seeds or arguments.sweep or arguments.dry_run:
             self._succeed(["fit", *words, *(["--seeds=1"] if arguments.seeds else [])])

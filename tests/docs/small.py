@@ -59,11 +59,6 @@ def small_run(config: RunConfig) -> list[str]:
         changes += SOURCES[config.data.name]
         if "test_sources" in options:
             changes.append("data.options.test_sources=[medqa_test.jsonl]")
-    changes += [
-        f"stages.{number}.data.options.sources=[huatuogpt_o1_demo.jsonl]"
-        for number, stage in enumerate(config.stages)
-        if "data.options.sources" in stage
-    ]
     kept = [part.name for part in config.rewards if part.name not in LARGE]
     if len(kept) < len(config.rewards):
         changes.append("rewards=[" + ", ".join(f"{{name: {name}}}" for name in kept) + "]")
