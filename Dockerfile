@@ -1,5 +1,6 @@
 # A machine with rl4bio and its tested versions. On a GPU host:
 #   docker build -t rl4bio .
+#   mkdir -p runs    # yours: a folder that docker makes is root's, and the image writes as user 1000
 #   docker run --rm --gpus all -v "$PWD/runs:/work/runs" rl4bio fit rl4bio:pubmedqa_nano
 # Without a GPU, smaller: docker build --build-arg TORCH=cpu -t rl4bio .
 FROM python:3.12-slim

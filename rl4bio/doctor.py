@@ -18,6 +18,7 @@ from typing import Any
 from rl4bio import __version__, hardware
 from rl4bio.cli import add_config_arguments, run_command
 from rl4bio.config.load import load_config, stage_configs
+from rl4bio.runs.log import leave_out_noise
 from rl4bio.runs.network import network_state
 from rl4bio.sections.checks import require
 from rl4bio.text.redaction import mask_secrets, one_line
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    leave_out_noise()  # bitsandbytes speaks of other packages when it is imported
     plans = memory_plans(arguments)
     report = examine(Path(arguments.output_dir)) | ({"memory": plans} if plans else {})
     print(json.dumps(report, indent=2) if arguments.json else render(report))

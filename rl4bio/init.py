@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import keyword
 import re
 import sys
 from collections.abc import Sequence
@@ -92,7 +94,8 @@ def init(arguments: argparse.Namespace) -> None:
     """Write the files into the working directory; none is replaced.
 
     Raises:
-        ConfigError: the name is no name, or the configuration to start from is wrong.
+        ConfigError: the name is no name for a file here, or the configuration to start from is
+            wrong.
         StorageError: a file is there already.
     """
     from rl4bio.config.json_schema import json_schema
@@ -115,6 +118,9 @@ def init(arguments: argparse.Namespace) -> None:
         _from_reinvent(arguments.reinvent, like, name)
         return
     _check_free(files)
+    spec = importlib.util.find_spec(name)
+    if keyword.iskeyword(name) or (spec is not None and spec.origin):
+        raise ConfigError(f"{name!r}: {name}.py would hide what Python calls so; take another name")
     reward = f"{name}_reward"
     text = config_path(like).read_text("utf-8")
     if config.task == "grpo":

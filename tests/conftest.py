@@ -58,7 +58,7 @@ LONG = (
     "test_faults/",
     "test_memory_level.py",
     "test_notebooks.py",
-    "test_docs.py",
+    "docs/",
     "runs/test_chain.py",
     "test_launched.py",
     "exports/test_cards.py",

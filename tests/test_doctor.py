@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -46,10 +47,14 @@ def test_text_holds_every_part(report: dict) -> None:
     assert text.endswith("pip install -c constraints.txt peft")
 
 
+@pytest.mark.usefixtures("no_traces")
 def test_json_and_exit_codes(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And what bitsandbytes says of other packages when it is imported is not shown."""
     monkeypatch.setattr(doctor, "PACKAGES", {"pyyaml": "yaml", "torch": "torch"})
+    monkeypatch.setattr(logging.getLogger("bitsandbytes"), "level", logging.NOTSET)
     arguments = ["--json", "--output-dir", str(tmp_path)]
     assert doctor.main(arguments) == 0
+    assert not logging.getLogger("bitsandbytes.functional").isEnabledFor(logging.WARNING)
     assert json.loads(capsys.readouterr().out)["ok"] is True
     monkeypatch.setitem(sys.modules, "yaml", None)  # importing it now raises ImportError
     assert doctor.main(arguments) == 2

@@ -74,6 +74,9 @@ def test_the_run_starts_with_it(here: Path, capsys: Capture) -> None:
     [
         (["my-run"], 2, "'my-run': no name for a Python file"),
         (["../x"], 2, "no name for a Python file"),
+        (["torch"], 2, "'torch': torch.py would hide what Python calls so"),
+        (["class"], 2, "take another name"),
+        (["x", "--like", "nothing"], 2, "nothing: no such file; name a YAML file, or one of"),
         (["taken"], 7, "taken.py: is there already"),
         (["x", "--like", "rl4bio:nothing"], 2, "no configuration of this name ships"),
         (["x", "--like", "plugged.yaml"], 2, "has plugins of its own"),
@@ -88,6 +91,7 @@ def test_refusals(
     assert message in capsys.readouterr().err
     assert (here / "taken.py").read_text() == "mine = 1\n"
     assert not (here / "x.yaml").exists()
+    assert not (here / "torch.py").exists()
 
 
 def test_options_are_those_of_the_help() -> None:

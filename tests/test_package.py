@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rl4bio.__main__ import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
@@ -38,13 +40,27 @@ def test_commit_hooks_are_the_checks_of_make() -> None:
 
 
 def test_images_use_what_is_there() -> None:
-    for line in (ROOT / "Dockerfile").read_text().splitlines():
-        if line.startswith("COPY "):
-            for source in line.split()[1:-1]:
-                assert (ROOT / source).exists(), source
+    text = (ROOT / "Dockerfile").read_text()
+    copied = [
+        name for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE) for name in line.split()
+    ]
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert source not in ignored
+    assert set(re.findall(r"-c (\S+)", text)) <= set(copied)
+    assert set(re.findall(r"\.\[(\w+)\]", text)) <= set(SETUP["options.extras_require"])
+    [entry] = json.loads(re.findall(r"^ENTRYPOINT (.+)$", text, re.MULTILINE)[0])
+    [default] = json.loads(re.findall(r"^CMD (.+)$", text, re.MULTILINE)[0])
+    assert f"{entry} = rl4bio.__main__:main" in SETUP["options.entry_points"]["console_scripts"]
+    assert {default, "fit"} <= set(COMMANDS)
+    for name in re.findall(r"rl4bio:(\w+)", text):
+        assert (ROOT / "configs" / f"{name}.yaml").is_file()
     container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
     assert container["postCreateCommand"] == "make setup"
     assert "\nsetup:" in (ROOT / "Makefile").read_text()
+    for version in re.findall(r"python:(\d\.\d+)", f"{text} {container['image']}"):
+        assert f"Python :: {version}" in SETUP["metadata"]["classifiers"]
 
 
 @pytest.mark.slow

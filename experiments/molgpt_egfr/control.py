@@ -43,12 +43,12 @@ def mean_predictions(folder: Path, forest: Any) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    from sklearn.ensemble import RandomForestRegressor
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="columns smiles and pic50")
     parser.add_argument("folders", nargs="+", type=Path, help="evaluation/ of runs")
     args = parser.parse_args(argv)
+    from sklearn.ensemble import RandomForestRegressor
+
     table = read_table(args.data, option="--data")
     smiles, label = table.names.index("smiles"), table.names.index("pic50")
     half = np.random.default_rng(0).permutation(len(table.rows))[: len(table.rows) // 2]

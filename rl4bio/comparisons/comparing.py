@@ -62,6 +62,11 @@ def compare_runs(folders: Sequence[Path], output: Path) -> str:
     names = run_names(folders)
     runs = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
     settings = settings_of(runs)
+    for setting in settings:
+        seeds = [run.config.get("seed") for run in setting.runs]
+        if len(set(seeds)) < len(seeds):
+            same = ", ".join(run.name for run in setting.runs)
+            print(f"rl4bio: {same}: not each has a seed of its own", file=sys.stderr)
     comparison = comparison_of(runs, settings)
     with storage_errors(output):
         output.mkdir(parents=True, exist_ok=True)

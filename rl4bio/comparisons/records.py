@@ -39,7 +39,8 @@ def why_not(path: Path) -> str | None:
     if not path.exists():
         return "no such folder"
     if not folder.config.is_file():
-        return "no run's folder (no config.yaml)"
+        inside = any(path.glob("*/config.yaml"))
+        return "no run's folder (no config.yaml)" + (f", but {path}/* are" if inside else "")
     if not folder.summary.is_file():
         return "is not finished (no summary.json)"
     return None

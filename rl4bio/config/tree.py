@@ -192,15 +192,15 @@ def _no_file(path: Path) -> str:
     if path.is_dir():
         inside = [file for file in (path / "config.yaml",) if file.is_file()]
         hint = f"; did you mean {str(inside[0])!r}?" if inside else ""
-        return f"{path}: is a folder{hint}; name a YAML file with --config"
+        return f"{path}: is a folder{hint}; name a YAML file"
     name = path.name if path.suffix else f"{path.name}.yaml"
     for folder in (path.parent, Path("configs")):
         beside = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []
         if hint := did_you_mean(name, beside):
             near = hint if folder == path.parent else hint.replace("'", f"'{folder}/", 1)
-            return f"{path}: no such file{near}; name a YAML file with --config"
+            return f"{path}: no such file{near}; name a YAML file"
     ships = did_you_mean(path.stem, names()).replace("'", f"'{PREFIX}", 1)
-    return f"{path}: no such file{ships}; name a YAML file with --config"
+    return f"{path}: no such file{ships}; name a YAML file, or one of `rl4bio list configs`"
 
 
 def _quotes(text: str) -> str:

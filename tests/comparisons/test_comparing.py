@@ -122,7 +122,8 @@ def test_curves_of_one_setting_look_alike(tmp_path: Path) -> None:
         (["old", "old"], 2, "is named twice"),
         (["begun"], 7, "begun: is not finished"),
         (["begun", "."], 7, "begun: is not finished"),
-        (["."], 2, ".: no run's folder"),
+        (["."], 2, ".: no run's folder (no config.yaml), but ./* are; name folders of"),
+        (["empty"], 2, "empty: no run's folder (no config.yaml); name folders of"),
         (["old", "broken"], 7, "broken: cannot be read"),
         (["old", "--output", "old"], 7, "is a run's folder; choose another --output"),
         (["old", "bad_items"], 7, "is not what `rl4bio evaluate` writes"),
@@ -134,6 +135,7 @@ def test_refusals(
     monkeypatch.chdir(tmp_path)
     for name in ("old", "begun", "broken", "bad_items"):
         make_run(tmp_path, name, lr=len(name))
+    (tmp_path / "empty").mkdir()
     (tmp_path / "begun" / "summary.json").unlink()
     (tmp_path / "broken" / "summary.json").write_text('{"name": "bro')
     (tmp_path / "bad_items" / "evaluation").mkdir()
@@ -144,13 +146,19 @@ def test_refusals(
     assert err.count("\n") == 1
 
 
+def test_a_copy_of_a_run_is_no_other_seed(tmp_path: Path, capsys: Any) -> None:
+    runs = [make_run(tmp_path, "run"), make_run(tmp_path, "copy"), make_run(tmp_path, "2", seed=2)]
+    assert main([str(run) for run in runs]) == 0
+    assert "rl4bio: run, copy, 2: not each has a seed of its own" in capsys.readouterr().err
+
+
 def test_what_a_pattern_names_besides_runs_is_left_out(
     tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
     """`rl4bio compare runs/*`, with a run that failed, an earlier comparison and a file."""
     monkeypatch.chdir(tmp_path)
-    for name in ("a", "b", "failed"):
-        make_run(tmp_path, name, lr=len(name))
+    for lr, name in enumerate(("a", "b", "failed")):
+        make_run(tmp_path, name, lr=lr)
     (tmp_path / "failed" / "summary.json").unlink()
     (tmp_path / "comparison").mkdir()
     (tmp_path / "notes.txt").touch()

@@ -37,7 +37,6 @@ def test_the_line_is_measured_on_the_molecules_of_the_runs(
     shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("lightgbm")
-    pytest.importorskip("sklearn")
     notes = tmp_path / "notes.csv"
     write_notes(shared_data / "tdc" / "bbbp.csv", notes)
     line(notes)
