@@ -31,11 +31,8 @@ from rl4bio.types import Sample
 CONFIG = Path(__file__).with_name("letters.yaml")
 
 
-def note(smiles: str) -> str:
-    """What is computed of a molecule, as the sentence of a demonstration; "" where RDKit cannot."""
-    mol = Chem.MolFromSmiles(smiles)
-    if mol is None:
-        return ""
+def note(mol: Chem.Mol) -> str:
+    """What is computed of a molecule, as the sentence of a demonstration."""
     return (
         f"Weight {Descriptors.MolWt(mol):.0f}, logP {Descriptors.MolLogP(mol):.1f}, polar surface "
         f"{TPSA(mol):.0f}, donors {Lipinski.NumHDonors(mol)}, acceptors "
@@ -44,13 +41,14 @@ def note(smiles: str) -> str:
 
 
 def write_notes(table: Path, output: Path) -> None:
-    """The rows of a table with columns smiles and y, each with its note."""
+    """The rows of a table with columns smiles and y that RDKit reads, each with its note."""
     with table.open(encoding="utf-8", newline="") as stream:
         rows = [(row["smiles"], row["y"]) for row in csv.DictReader(stream)]
+    read = ((smiles, y, Chem.MolFromSmiles(smiles)) for smiles, y in rows)
     with output.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(("smiles", "y", "reasoning"))
-        writer.writerows((smiles, y, text) for smiles, y in rows if (text := note(smiles)))
+        writer.writerows((smiles, y, note(mol)) for smiles, y, mol in read if mol)
 
 
 def line(table: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from rdkit import Chem
 
 from experiments.real_bbbp.study import line, note, write_notes
 from rl4bio.data.therapeutics.corpus import TherapeuticsCorpus
@@ -14,19 +15,20 @@ ETHANOL = "Weight 46, logP -0.0, polar surface 20, donors 1, acceptors 1, rings 
 
 
 def test_a_note_says_what_rdkit_computes() -> None:
-    assert note("CCO") == ETHANOL
-    assert note("c1ccccc1").endswith("polar surface 0, donors 0, acceptors 0, rings 1.")
-    assert note("C1CC") == ""
+    assert note(Chem.MolFromSmiles("CCO")) == ETHANOL
+    benzene = note(Chem.MolFromSmiles("c1ccccc1"))
+    assert benzene.endswith("polar surface 0, donors 0, acceptors 0, rings 1.")
 
 
 def test_the_table_has_what_rdkit_reads_and_can_be_imitated(tmp_path: Path) -> None:
     given, made = tmp_path / "bbbp.csv", tmp_path / "notes.csv"
-    rows = [(f"C{'C' * n}O", n % 2, "x") for n in range(40)]
+    rows = [(f"OC{'C' * n}", n % 2, "x") for n in range(40)]
     with given.open("w", newline="") as stream:
         csv.writer(stream).writerows([("smiles", "y", "name"), *rows, ("C1CC", 1, "no molecule")])
     write_notes(given, made)
     task = {"task": "BBB_Martins", "source": str(made), "reasoning": "reasoning"}
     train = TherapeuticsCorpus(tasks=[task], test_fraction=0.1).samples("train")
+    assert f'\nOCC,1,"{ETHANOL}"\n' in made.read_text()
     assert len(made.read_text().splitlines()) == 41
     for sample in train:
         assert f"</reasoning><answer>({sample.target})</answer>" in sample.demonstration

@@ -67,7 +67,7 @@ class TherapeuticsRecord:
 
     @property
     def input(self) -> str:
-        """SMILES of the first molecule as the table writes it, "" where there is none."""
+        """SMILES of the first molecule as the prompt writes it, "" where there is none."""
         return self.inputs[self.template.molecules[0]] if self.template.molecules else ""
 
 
@@ -164,7 +164,7 @@ def _read_row(
     key = "\n".join(f"{name}: {text}" for name, text in keys.items())
     record = TherapeuticsRecord(
         template=template,
-        inputs=inputs,
+        inputs=keys if columns.entry.canonical else inputs,
         way=columns.way,
         place=row.place,
         key=key,

@@ -37,6 +37,10 @@ class TherapeuticsTask:
     """What is answered; None reads it off the template."""
     template: str | None = None
     """A template of one's own, in place of the one under the task's name."""
+    canonical: bool = False
+    """Write molecules in prompts as RDKit's canonical SMILES, not as the table does. Tables that
+    were put together from several sources tell the label by how they write (docs/therapeutics.md).
+    """
     positive: Any = 1
     """The label whose answer is (B); the other one is (A)."""
     scale: Any = None

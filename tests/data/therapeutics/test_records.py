@@ -53,6 +53,21 @@ class TestColumns:
         ]
         assert [r.place.rpartition(":")[2] for r in records] == ["2", "3"]
 
+    def test_molecules_are_written_as_the_table_does_or_in_canonical_form(
+        self, tmp_path: Path
+    ) -> None:
+        rows = table(tmp_path, "smiles,y\nOCC,1\nC1=CC=CC=C1,0\n")
+        written, canonical = read(rows), read(rows, canonical=True)
+        assert [r.input for r in written] == ["OCC", "C1=CC=CC=C1"]
+        assert [r.input for r in canonical] == ["CCO", "c1ccccc1"]
+        assert [r.uid for r in written] == [r.uid for r in canonical]  # the same splits
+        assert [r.group for r in written] == [r.group for r in canonical]
+
+    def test_what_is_no_molecule_stays_as_it_is_written(self, tmp_path: Path) -> None:
+        lines = "drug1,drug2,cell_line,y\nOCC,NCC,OCC,2.5\n"
+        (record,) = read(table(tmp_path, lines), "DrugComb_CSS", canonical=True)
+        assert [*record.inputs.values()] == ["CCO", "CCN", "OCC"]
+
     def test_of_several_inputs(self, tmp_path: Path) -> None:
         """The column names of TDC's tables, tab-separated and packed."""
         path = tmp_path / "css.tab.gz"
