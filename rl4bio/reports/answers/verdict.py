@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rl4bio.reports.answers.paired_words import p_text
 from rl4bio.reports.answers.table import ResultRow
 from rl4bio.reports.html.ticks import number_text
-from rl4bio.statistics.compare import ErrorTable, PairedComparison, RewardTable
+from rl4bio.statistics.compare import ErrorTable, PairedComparison, PairedTable, RewardTable
 
 CHANCE = 0.05
 """p above which a difference may well be chance."""
@@ -53,7 +53,23 @@ def _difference(old: ResultRow, new: ResultRow, compared: PairedComparison, befo
         return f"{said}: no difference"
     if compared.p_value > CHANCE:
         return f"{said}; the difference may be chance, {p}"
-    return f"{said}; {'better' if second > first else 'worse'} than chance explains, {p}"
+    better = second > first
+    moved = _mix_alone(compared, better=better) if isinstance(table, PairedTable) else ""
+    return f"{said}; {'better' if better else 'worse'} than chance explains, {p}{moved}"
+
+
+def _mix_alone(compared: PairedComparison, *, better: bool) -> str:
+    """Said where the labels on average go the other way: "" unless all of an interval does."""
+    for key, name in (("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro-F1")):
+        change = compared.differences.get(key)
+        if change is None:
+            continue
+        if change.high < 0 if better else change.low > 0:
+            way = "falls" if better else "rises"
+            size = number_text(round(100 * abs(change.value), 1))
+            return f", but {name} {way} by {size} points: the mix of answers has moved"
+        return ""
+    return ""
 
 
 def _right(row: ResultRow) -> str | None:

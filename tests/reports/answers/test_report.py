@@ -283,6 +283,34 @@ def test_what_is_quoted_of_the_abstract_is_marked_in_both() -> None:
     assert "pubmed" not in page_of("trials {}, test split")
 
 
+def test_a_gain_of_one_label_at_the_others_cost_is_said() -> None:
+    """Accuracy rises since most are yes; a constant answer does not know more."""
+    gold = ["yes"] * 40 + ["no"] * 10
+    mixed = ["yes"] * 26 + ["no"] * 14 + ["no"] * 9 + ["yes"]
+    before = [answer(said, true) for said, true in zip(mixed, gold, strict=True)]
+    after = [answer("yes", true) for true in gold]
+    rows = [
+        ResultRow(model=model, mode="tags", metrics=answer_metrics(of, seed=0, rounds=200))
+        for model, of in (("base", before), ("tuned", after))
+    ]
+    there = {"tags": compare_answers(before, after, seed=0, rounds=200)}
+    said = verdict(rows, there)
+    assert said.startswith("tuned is right in 40 of 50, base in 35")
+    assert "chance" in said  # 14 won, 9 lost
+    assert "macro-F1" not in said  # nothing is claimed, so nothing is taken back
+    won = dataclasses.replace(there["tags"], p_value=0.01)
+    fall = -100 * won.differences["macro_f1"].value
+    assert f"than chance explains, p = 0.010, but macro-F1 falls by {fall:.1f} points" in verdict(
+        rows, {"tags": won}
+    )
+    back = compare_answers(after, before, seed=0, rounds=200)
+    lost = verdict(
+        [dataclasses.replace(rows[1], model="base"), dataclasses.replace(rows[0], model="tuned")],
+        {"tags": dataclasses.replace(back, p_value=0.01)},
+    )
+    assert f"worse than chance explains, p = 0.010, but macro-F1 rises by {fall:.1f}" in lost
+
+
 def test_the_verdict_comes_first() -> None:
     """74 of 100 against 63, 8 and 19 alone: p = .052 by the binomial of 27, 8 or fewer."""
     base = [answer("yes")] * 63 + [answer("no")] * 37
