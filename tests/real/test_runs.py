@@ -50,6 +50,7 @@ def arguments(real_model: Callable[[str], Path], shared_data: Path, tmp_path: Pa
 
     def build(name: str) -> list[str]:
         own = ["policy.gradient_checkpointing=false", f"output_dir={tmp_path}", "name=trial"]
+        own += ["stages=[]"]
         if name in PUBMEDQA:
             file = PUBMEDQA[name]
             records = json.loads((medical / "pubmedqa" / "ori_pqal.json").read_text("utf-8"))
@@ -58,7 +59,6 @@ def arguments(real_model: Callable[[str], Path], shared_data: Path, tmp_path: Pa
             own += [
                 f"data.options.source={source}",
                 "data.options.val_size=4",
-                "stages=[]",
                 "rollout.max_prompt_tokens=300",
             ]
         else:
