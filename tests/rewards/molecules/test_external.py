@@ -336,9 +336,13 @@ def test_the_documented_configuration(
     build: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = re.search(r"```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    page = DOCUMENT.read_text()
+    engine = re.search(r"```python\n(# engine\.py.*?)```", page, re.DOTALL)
+    text = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert engine is not None
     assert text is not None
+    (tmp_path / "engine.py").write_text(engine[1])
     (mix,) = yaml.safe_load(text[1])["rewards"]
-    part = build(mix["name"], **mix["options"])._rewards["docking"]
-    assert part.value(-11) > 0.99 > 0.01 > part.value(-6)
+    part = build(mix["name"], **mix["options"])._rewards["slow_logp"]
+    assert part.value(1) > 0.99 > 0.01 > part.value(5)
     assert json.loads(json.dumps(part.command))[0] == "python"
