@@ -51,16 +51,22 @@ def short_class() -> type[nn.Module]:
 
 
 def _only_adapter(layer: Any, device: str) -> str | None:
-    """The name of the one active adapter of a layer, where it is two matrices and no more, and of
-    the base's type as far as products see it."""
+    """The name of the one active adapter of a layer, where it is plain, and of the base's type as
+    far as products see it."""
+    names = plain_adapters(layer)
+    if names is None or len(names) != 1:
+        return None
+    same = layer.base_layer.weight.dtype == layer.lora_A[names[0]].weight.dtype
+    return names[0] if same or torch.is_autocast_enabled(device) else None
+
+
+def plain_adapters(layer: Any) -> list[str] | None:
+    """The active adapters of a LoRA layer that is its base plus products of two matrices; None
+    where it is more or less than that."""
+    if layer.disable_adapters or layer.merged:
+        return None
     names = [name for name in layer.active_adapters if name in layer.lora_A]
-    if len(names) != 1 or layer.disable_adapters or layer.merged:
-        return None
-    name: str = names[0]
-    if name in layer.lora_variant or layer.lora_bias[name]:
-        return None
-    dropout = layer.lora_dropout[name]
-    if isinstance(dropout, nn.Dropout) and dropout.training and dropout.p > 0:
-        return None
-    same = layer.base_layer.weight.dtype == layer.lora_A[name].weight.dtype
-    return name if same or torch.is_autocast_enabled(device) else None
+    dropouts = [layer.lora_dropout[name] for name in names]
+    more = any(name in layer.lora_variant or layer.lora_bias[name] for name in names)
+    noisy = any(isinstance(drop, nn.Dropout) and drop.training for drop in dropouts)
+    return None if more or noisy else names

@@ -29,8 +29,7 @@ def layer_bytes(model: nn.Module, *, half: bool) -> Counter[str]:
     """Bytes of each layer's weights as they are gathered; of what is outside of layers under ""."""
     found: Counter[str] = Counter()
     for name, weight in model.named_parameters():
-        layer = _LAYER.match(name)
-        where = layer.group() if layer else ""
+        where = _layer_of(name)
         size = min(2, weight.element_size()) if half and where else weight.element_size()
         found[where] += weight.numel() * size
     return found
@@ -46,9 +45,13 @@ def gathered_bytes(model: nn.Module, *, half: bool) -> int:
     """
     weights, trained = layer_bytes(model, half=half), Counter[str]()
     for name, weight in model.named_parameters():
-        layer = _LAYER.match(name)
-        trained[layer.group() if layer else ""] += weight.numel() * 4 * weight.requires_grad
+        trained[_layer_of(name)] += weight.numel() * 4 * weight.requires_grad
     outside, outside_trained = weights.pop("", 0), trained.pop("", 0)
     layers = GATHERED_LAYERS * max(weights.values(), default=0)
     gradients = GRADIENT_LAYERS * max(trained.values(), default=0)
     return outside + layers + outside_trained + gradients
+
+
+def _layer_of(name: str) -> str:
+    layer = _LAYER.match(name)
+    return layer.group() if layer else ""

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from rl4bio.engine.short_lora import short_class
+from rl4bio.engine.short_lora import plain_adapters, short_class
 
 
 def linear_layers(model: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
@@ -45,16 +45,8 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _is_foldable(layer: Any) -> bool:
-    """Whether a LoRA layer is its base plus products of two matrices, and no more."""
-    names = [name for name in layer.active_adapters if name in layer.lora_A]
-    dropouts = [layer.lora_dropout[name] for name in names]
-    return (
-        _is_linear(layer.base_layer)
-        and not layer.disable_adapters
-        and not layer.merged
-        and not any(name in layer.lora_variant or layer.lora_bias[name] for name in names)
-        and not any(isinstance(drop, nn.Dropout) and drop.training for drop in dropouts)
-    )
+    """Whether a LoRA layer is a plain one over a plain base."""
+    return _is_linear(layer.base_layer) and plain_adapters(layer) is not None
 
 
 def active_adapters(layer: Any) -> list[tuple[Tensor, Tensor, float]]:

@@ -60,16 +60,15 @@ def _difference(old: ResultRow, new: ResultRow, compared: PairedComparison, befo
 
 def _mix_alone(compared: PairedComparison, *, better: bool) -> str:
     """Said where the labels on average go the other way: "" unless all of an interval does."""
-    for key, name in (("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro-F1")):
-        change = compared.differences.get(key)
-        if change is None:
-            continue
-        if change.high < 0 if better else change.low > 0:
-            way = "falls" if better else "rises"
-            size = number_text(round(100 * abs(change.value), 1))
-            return f", but {name} {way} by {size} points: the mix of answers has moved"
+    names = {"balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
+    key = next((key for key in names if key in compared.differences), None)
+    if key is None:
         return ""
-    return ""
+    change = compared.differences[key]
+    if not (change.high < 0 if better else change.low > 0):
+        return ""
+    way, size = "falls" if better else "rises", number_text(round(100 * abs(change.value), 1))
+    return f", but {names[key]} {way} by {size} points: the mix of answers has moved"
 
 
 def _right(row: ResultRow) -> str | None:
