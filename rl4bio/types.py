@@ -261,6 +261,15 @@ class RememberingScorer:
         """Whether a text is a molecule that no step has scored; never where nothing is known."""
         return False
 
+    def scored(self) -> list[tuple[str, float]]:
+        """Canonical SMILES and total reward of every molecule that an account holds, in the order
+        of the calls, the same in all processes; none where there is no account."""
+        return []
+
+    def kept(self, smiles: str) -> float:
+        """The share of its reward that a molecule would be paid now, in [0, 1]."""
+        return 1.0
+
     def numbers(self) -> dict[str, float]:
         """Metrics of a step, the same in all processes."""
         return {}

@@ -41,7 +41,7 @@ trainer: {{accelerator: cpu, precision: 32-true, max_steps: 50, save_every_steps
 
 REPLAY = (
     "grpo.replay={size: 10, rows: 4, max_alike: 3, randomize: true}",
-    "molecules.offspring={children: 3, brood: 2, parents: 6}",
+    "molecules.offspring={children: 3, brood: 2, parents: 6, surrogate: {candidates: 3, size: 8}}",
     "molecules.max_calls=40",
 )
 
@@ -149,6 +149,7 @@ def test_seeds_are_scored_first_and_remembered(config: Path, tmp_path: Path) -> 
         ("rewards=[{name: structure}]", "no reward reads any"),
         ("molecules.offspring={}", "add grpo.replay"),
         ("molecules.inception=seeds.smi", "add grpo.replay"),
+        ("molecules={max_calls: null, offspring: {surrogate: {}}}", "add grpo.replay"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(config: Path, override: str, message: str) -> None:

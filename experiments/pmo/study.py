@@ -27,6 +27,7 @@ NO_OFFSPRING = ["molecules.offspring=null"]
 PLAIN = [*NO_OFFSPRING, "grpo.replay=null"]
 VARIANTS: dict[str, list[str]] = {
     "whole": [],
+    "no_surrogate": ["molecules.offspring.surrogate=null"],
     "no_offspring": NO_OFFSPRING,
     "plain": PLAIN,
     "rank": ["grpo.advantage_scale=rank"],

@@ -189,6 +189,12 @@ def _check_molecules(config: RunConfig, *, guarded: bool) -> None:
         "stored has no advantage for bred molecules (molecules.offspring); write mean_abs",
     )
     budget = config.molecules.max_calls is not None
+    offspring = config.molecules.offspring
+    require(
+        budget or offspring is None or offspring.surrogate is None,
+        "molecules.offspring.surrogate",
+        "learns from the account of scored molecules; add molecules.max_calls for it",
+    )
     require(
         guarded or not budget,
         "molecules.max_calls",

@@ -133,6 +133,17 @@ class RepeatGuard(RememberingScorer):
         molecule = read_smiles(smiles)
         return molecule.valid and same_key(molecule) not in self.seen
 
+    def kept(self, smiles: str) -> float:
+        """The share that the diversity filter leaves a molecule."""
+        from rl4bio.chem.reading import read_smiles
+
+        return 1.0 if self.diversity is None else self.diversity.kept(read_smiles(smiles))
+
+    def scored(self) -> list[tuple[str, float]]:
+        """Canonical SMILES and total reward of every call, in their order."""
+        calls = () if self.ledger is None else self.ledger.calls.values()
+        return [(call.canonical, call.total) for call in calls if not math.isnan(call.total)]
+
     def numbers(self) -> dict[str, float]:
         """Metrics of a step, the same in all processes once they have shared."""
         found = {k: v for part in self.memories.values() for k, v in part.numbers().items()}

@@ -5,7 +5,12 @@ checks them, and the classes they configure take them as arguments.
 """
 
 from rl4bio.sections.checks import require
-from rl4bio.sections.design import DiversityConfig, MoleculesConfig, OffspringConfig
+from rl4bio.sections.design import (
+    DiversityConfig,
+    MoleculesConfig,
+    OffspringConfig,
+    SurrogateConfig,
+)
 from rl4bio.sections.policy import (
     DATE,
     NEW,
@@ -53,6 +58,7 @@ __all__ = [
     "MoleculesConfig",
     "NEW",
     "OffspringConfig",
+    "SurrogateConfig",
     "OptimConfig",
     "PartConfig",
     "PolicyConfig",

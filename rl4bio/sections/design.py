@@ -37,6 +37,27 @@ class DiversityConfig:
 
 
 @dataclass(kw_only=True)
+class SurrogateConfig:
+    """A Gaussian process on fingerprints foretells the scores of bred molecules; the promising ones
+    are scored. It is fitted before each brood on what `molecules.max_calls` counts."""
+
+    candidates: int = 5
+    """Bred for each that is scored."""
+    exploration: float = 1.0
+    """The best are those of the highest mean + exploration * standard deviation."""
+    size: int = 2000
+    """Scored molecules that it is fitted on at most: the best half of them, and the latest others.
+    The time grows with the cube."""
+    noise: float = 0.01
+    """Variance that likeness does not explain, as a share of the variance of the scores."""
+
+    def __post_init__(self) -> None:
+        where = "molecules.offspring.surrogate"
+        positive(where, self, "candidates", "size", "noise")
+        not_negative(where, self, "exploration")
+
+
+@dataclass(kw_only=True)
 class OffspringConfig:
     """Molecules bred from the best of `grpo.replay`'s memory, beside those that the policy writes.
 
@@ -58,6 +79,9 @@ class OffspringConfig:
     """Share of the children of two parents that are mutated as well."""
     max_atoms: int = 50
     """Heavy atoms of a child at most."""
+    surrogate: SurrogateConfig | None = None
+    """Breed more and score those that promise most; null = off, {} = with its defaults. Needs
+    molecules.max_calls."""
 
     def __post_init__(self) -> None:
         where = "molecules.offspring"

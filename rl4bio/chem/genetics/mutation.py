@@ -9,6 +9,12 @@ from typing import Any
 from rdkit import Chem, rdBase
 
 from rl4bio.chem.genetics.soundness import kekulized, sound_smiles
+from rl4bio.chem.genetics.substituents import (
+    append_group,
+    move_branch,
+    replace_branch,
+    take_hydrogens,
+)
 
 TRIES = 10
 ELEMENTS = {"C": 8, "N": 4, "O": 4, "F": 2, "S": 2, "Cl": 1, "Br": 1}
@@ -39,7 +45,7 @@ def append_atom(mol: Any, noise: random.Random) -> bool:
     place = noise.choice(places)
     new = mol.AddAtom(Chem.Atom(_element(noise)))
     order = noise.choices(ORDERS, weights=(8, 2, 1))[0]
-    _take_hydrogens(place, ORDERS.index(order) + 1)
+    take_hydrogens(place, ORDERS.index(order) + 1)
     mol.AddBond(place.GetIdx(), new, order)
     return True
 
@@ -105,7 +111,7 @@ def close_ring(mol: Any, noise: random.Random) -> bool:
         return False
     begin, end = noise.choice(pairs)
     for number in (begin, end):
-        _take_hydrogens(mol.GetAtomWithIdx(number), 1)
+        take_hydrogens(mol.GetAtomWithIdx(number), 1)
     mol.AddBond(begin, end, Chem.BondType.SINGLE)
     return True
 
@@ -128,6 +134,9 @@ CHANGES: dict[Callable[[Any, random.Random], bool], float] = {
     change_order: 2,
     close_ring: 1,
     open_ring: 1,
+    append_group: 3,
+    replace_branch: 3,
+    move_branch: 3,
 }
 """The changes, and how often each is tried."""
 
@@ -141,8 +150,3 @@ def _plain(atom: Any) -> None:
     atom.SetNoImplicit(False)
     atom.SetNumExplicitHs(0)
     atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
-
-
-def _take_hydrogens(atom: Any, count: int) -> None:
-    """Make room in an atom whose hydrogens are written, as in [nH]."""
-    atom.SetNumExplicitHs(max(0, atom.GetNumExplicitHs() - count))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from rdkit import Chem, rdBase
+
+from rl4bio.chem.reading import read_smiles
 
 LARGEST_RING = 7
 SMALL_RING = 4
@@ -25,6 +28,8 @@ def sound_smiles(mol: Any, max_atoms: int) -> str:
     radicals, without rings of more than LARGEST_RING atoms, without double bonds in rings of up to
     SMALL_RING, and without cumulated double bonds in a ring.
     """
+    if not 0 < mol.GetNumHeavyAtoms() <= max_atoms:
+        return ""
     with rdBase.BlockLogs():
         try:
             copy = Chem.Mol(mol)
@@ -32,17 +37,14 @@ def sound_smiles(mol: Any, max_atoms: int) -> str:
                 if not atom.GetFormalCharge() and not atom.IsInRing():
                     atom.SetNoImplicit(False)
             Chem.SanitizeMol(copy)
-            text = str(Chem.MolToSmiles(copy))
-            read = Chem.MolFromSmiles(text)
+            text = str(Chem.MolToSmiles(copy)) if _rings_are_sound(copy) else ""
         except Exception:  # RDKit raises a dozen unrelated types from C++
             return ""
-    if read is None or "." in text or "*" in text:
+    molecule = read_smiles(text)
+    if not molecule.valid or "." in text:
         return ""
-    if not 0 < read.GetNumHeavyAtoms() <= max_atoms:
-        return ""
-    if any(atom.GetNumRadicalElectrons() for atom in read.GetAtoms()) or not _rings_are_sound(read):
-        return ""
-    return str(Chem.MolToSmiles(read))
+    has_radicals = any(atom.GetNumRadicalElectrons() for atom in molecule.mol.GetAtoms())
+    return "" if has_radicals else molecule.canonical
 
 
 def _rings_are_sound(mol: Any) -> bool:
@@ -54,5 +56,9 @@ def _rings_are_sound(mol: Any) -> bool:
         doubles = [kind in (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE) for kind in kinds]
         if Chem.BondType.TRIPLE in kinds or (len(atoms) <= SMALL_RING and any(doubles)):
             return False
-    cumulated = Chem.MolFromSmarts("[R]=[R]=[R]")
-    return not mol.HasSubstructMatch(cumulated)
+    return not mol.HasSubstructMatch(_cumulated())
+
+
+@functools.cache
+def _cumulated() -> Any:
+    return Chem.MolFromSmarts("[R]=[R]=[R]")

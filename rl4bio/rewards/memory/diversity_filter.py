@@ -73,14 +73,21 @@ class DiversityFilter:
                 found.append(total)
                 continue
             name = self._bucket(molecule)
-            before = self.buckets.get(name, 0)
-            found.append(total * share_kept(self.section.penalty, before, self.section.bucket_size))
+            found.append(total * self._kept(name))
             self._judged += 1
             self._lowered += found[-1] < total
             if state == "valid" and total >= self.section.min_score:
-                self.buckets[name] = before + 1
+                self.buckets[name] = self.buckets.get(name, 0) + 1
                 self._latest.append(name)
         return found
+
+    def kept(self, molecule: Molecule) -> float:
+        """The share of its reward that a molecule would keep now."""
+        return self._kept(self._bucket(molecule))
+
+    def _kept(self, bucket: str) -> float:
+        before = self.buckets.get(bucket, 0)
+        return share_kept(self.section.penalty, before, self.section.bucket_size)
 
     def share(self, gather: Callable[[list[Any]], list[Any]]) -> None:
         """Count what other processes have put into buckets since the last time."""

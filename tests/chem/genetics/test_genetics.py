@@ -21,6 +21,7 @@ from rl4bio.chem.genetics.mutation import (
     open_ring,
 )
 from rl4bio.chem.genetics.soundness import kekulized, sound_smiles
+from rl4bio.chem.genetics.substituents import GROUPS, append_group, move_branch, replace_branch
 from rl4bio.chem.objectives import REFERENCES
 from rl4bio.chem.reading import read_smiles
 
@@ -55,6 +56,24 @@ def test_each_change_of_a_small_molecule_by_hand() -> None:
     assert after(change_order, "CC") == {"C=C", "C#C"}
     assert after(close_ring, "CCC") == {"C1CC1"}
     assert after(open_ring, "C1CC1") == {"CCC"}
+
+
+def test_each_change_of_a_substituent_by_hand() -> None:
+    assert {"CCC", "COC", "CC#N", "C[N+](=O)[O-]"} <= after(append_group, "C", 800)
+    # A ring keeps its place; what hangs on it goes.
+    assert {"CCC1CC1", "COC1CC1", "N#CC1CC1"} <= after(replace_branch, "IC1CC1", 800)
+    assert not [text for text in after(replace_branch, "IC1CC1") if "I" in text]
+    isomers = {"Cc1ccccc1F", "Cc1cccc(F)c1", "Cc1ccc(F)cc1", "FCc1ccccc1"}
+    assert after(move_branch, "Cc1ccccc1F") == isomers
+    for change in (replace_branch, move_branch):
+        assert after(change, "C1CC1") == set()  # no bond outside of a ring
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_substituent_is_sound_and_bound_by_its_first_atom(group: str) -> None:
+    bound = sound_smiles(mol("I" + group.replace("[nH]", "n")), 10)
+    assert bound
+    assert 3 <= mol(bound).GetNumHeavyAtoms() <= 10  # type: ignore[attr-defined]
 
 
 def test_a_crossover_has_a_part_of_each() -> None:
@@ -138,4 +157,4 @@ def test_nothing_to_breed_from() -> None:
 def test_every_drug_can_be_mutated() -> None:
     for n, text in enumerate(PARENTS):
         assert mutate(mol(text), random.Random(n), max_atoms=50), text
-    assert len(CHANGES) == 7
+    assert len(CHANGES) == 10
