@@ -17,8 +17,8 @@ from typing import Any
 
 from rdkit import DataStructs
 from rdkit.Chem import rdFingerprintGenerator as generators
-from rdkit.Chem.Pharm2D import Generate, Gobbi_Pharm2D
 
+from rl4bio.chem.pharmacophores import Feature, features_of, pharmacophores
 from rl4bio.chem.reading import Molecule, remembered
 
 FOLDED_BITS = 1024
@@ -103,11 +103,11 @@ def _function(kind: str) -> Callable[[Molecule], Any]:
 
 
 def _pharmacophores(molecule: Molecule) -> Any:
-    mol, factory = molecule.mol, Gobbi_Pharm2D.factory
-    few = mol.GetNumAtoms() <= MAX_PHARMACOPHORE_ATOMS
-    if few and sum(len(found) for found in factory.GetMolFeats(mol)) <= MAX_PHARMACOPHORES:
-        return Generate.Gen2DFingerprint(mol, factory)
-    return DataStructs.SparseBitVect(factory.GetSigSize())
+    features: list[Feature] = []
+    if molecule.mol.GetNumAtoms() <= MAX_PHARMACOPHORE_ATOMS:
+        features = features_of(molecule.mol)
+    few = len(features) <= MAX_PHARMACOPHORES
+    return pharmacophores(molecule.mol, features if few else [])
 
 
 @functools.cache
