@@ -37,7 +37,7 @@ VARIANTS: dict[str, list[str]] = {
         "grpo.loss=luspo",
         "grpo.augmented_sigma=500",
         "grpo.group_size=64",
-        "grpo.replay={size: 100, rows: 24, draw: score}",
+        "grpo.replay={size: 100, rows: 24, draw: score, min_score: 0}",
         "optim.lr=5e-4",
     ],
 }

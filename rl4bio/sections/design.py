@@ -45,7 +45,7 @@ class SurrogateConfig:
     """Bred for each that is scored."""
     exploration: float = 1.0
     """The best are those of the highest mean + exploration * standard deviation."""
-    size: int = 2000
+    size: int = 1000
     """Scored molecules that it is fitted on at most: the best half of them, and the latest others.
     The time grows with the cube."""
     noise: float = 0.01

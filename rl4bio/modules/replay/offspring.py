@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rl4bio.answers.design import Begun
 from rl4bio.errors import DataError
@@ -12,11 +11,9 @@ from rl4bio.modules.policy import Policy
 from rl4bio.modules.replay.memory import Entry
 from rl4bio.modules.replay.mixing import ReplayUpdate, draw_seed
 from rl4bio.modules.replay.respelling import check_prompts
-from rl4bio.sections import OffspringConfig, SurrogateConfig
-from rl4bio.types import PromptBatch, RememberingScorer, Sample
-
-if TYPE_CHECKING:
-    from rl4bio.chem.genetics.surrogate import Surrogate
+from rl4bio.modules.replay.screening import Screen
+from rl4bio.sections import OffspringConfig
+from rl4bio.types import PromptBatch, Sample
 
 
 class Breeder:
@@ -32,7 +29,8 @@ class Breeder:
     def __init__(self, section: OffspringConfig | None, inception: Sequence[str] = ()) -> None:
         self.section = section
         self.inception = list(inception)
-        self._surrogate: Surrogate | None = None
+        surrogate = None if section is None else section.surrogate
+        self._screen = None if surrogate is None else Screen(surrogate)
 
     def step(self, module: ReplayUpdate, batch: PromptBatch) -> dict[str, float]:
         """Breed and score; gives the step's metrics, the same on every rank."""
@@ -65,10 +63,9 @@ class Breeder:
             return module.gather_values([])
         from rl4bio.chem.genetics.breeding import breed
 
-        screen = section.surrogate
         children = breed(
             [entry.key for entry in memory.entries[: section.parents]],
-            size if screen is None else size * screen.candidates,
+            size if self._screen is None else size * self._screen.section.candidates,
             random.Random(draw_seed(f"brood {brood}", module.seed, module.iteration)),
             rank_offset=section.rank_offset,
             crossover_share=section.crossover,
@@ -76,28 +73,9 @@ class Breeder:
             max_atoms=section.max_atoms,
             is_new=module.remembering.is_new,
         )
-        if screen is not None and len(children) > size:
-            children = self._promising(screen, module.remembering, children, size)
+        if self._screen is not None:
+            children = self._screen(module.remembering, children, size)
         return module.gather_values(children)
-
-    def _promising(
-        self,
-        screen: SurrogateConfig,
-        scorer: RememberingScorer,
-        children: list[str],
-        count: int,
-    ) -> list[str]:
-        """Those that a process fitted on all scores expects most of."""
-        from rl4bio.chem.genetics.surrogate import Surrogate
-
-        scored = scorer.scored()
-        if not scored:
-            return children[:count]
-        if self._surrogate is None:
-            self._surrogate = Surrogate(screen.size, screen.noise)
-        self._surrogate.fit(*zip(*scored, strict=True))
-        kept = [scorer.kept(text) for text in children]
-        return self._surrogate.promising(children, count, screen.exploration, kept)
 
     def _offer(
         self, module: ReplayUpdate, batch: PromptBatch, molecules: Sequence[str]
