@@ -69,6 +69,7 @@ def test_a_run_ends_with_its_budget_and_says_what_it_bought(
     calls = table(tmp_path / "tiny" / "calls.csv")
     assert [row["call"] for row in calls] == [str(n) for n in range(1, 26)]
     assert len({row["smiles"] for row in calls}) == 25
+    assert all(row["reward_qed"] == row["raw_qed"] == row["total"] for row in calls)
     last = table(tmp_path / "tiny" / "metrics.csv")[-1]
     assert last["step"] == calls[-1]["step"]
     assert int(last["step"]) < 50

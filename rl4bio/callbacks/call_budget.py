@@ -28,7 +28,8 @@ class CallBudget(StepCallback):
     """Writes `calls.csv`, a row for each molecule that was scored (`molecules.max_calls`), in the
     order of the calls, and ends the run after the last one.
 
-    The first step that a resumed run writes removes the rows from that step on.
+    Columns: step, call, smiles, total, reward_<name> of each reward and raw_<name> of what rewards
+    were made from. The first step that a resumed run writes removes the rows from that step on.
     """
 
     path: str | None = None
@@ -36,7 +37,7 @@ class CallBudget(StepCallback):
 
     def __post_init__(self) -> None:
         self._written = 0
-        self._begun = False
+        self._columns: list[str] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """A run that is resumed at its end takes no step more."""
@@ -66,13 +67,17 @@ class CallBudget(StepCallback):
 
     def _append(self, path: Path, ledger: Any, step: Step) -> None:
         calls = list(ledger.calls.values())
-        if not self._begun:
-            rewind(path, step.number, COLUMNS)
-            self._begun = True
-        rows = [
-            [str(step.number), str(number), call.canonical, number_cell(call.total)]
-            for number, call in enumerate(calls[self._written :], start=self._written + 1)
-        ]
+        parts = list(dict.fromkeys(name for call in calls for name in call.parts))
+        raw = list(dict.fromkeys(name for call in calls for name in call.raw))
+        columns = [*COLUMNS, *(f"reward_{name}" for name in parts), *(f"raw_{n}" for n in raw)]
+        if columns != self._columns:
+            rewind(path, step.number, columns)
+            self._columns = columns
+        rows = []
+        for number, call in enumerate(calls[self._written :], start=self._written + 1):
+            values = [call.total, *map(call.parts.get, parts), *map(call.raw.get, raw)]
+            cells = ["" if value is None else number_cell(value) for value in values]
+            rows.append([str(step.number), str(number), call.canonical, *cells])
         with storage_errors(path), path.open("ab") as stream:
             stream.write(csv_text(rows).encode())
             stream.flush()
