@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.molgpt_egfr import few_calls
 from experiments.molgpt_egfr.study import CONFIG, VARIANTS, gain, inside_values, known_share
 from rl4bio.config.load import load_config
 from rl4bio.fit import main
@@ -100,3 +101,24 @@ def test_numbers_of_the_study_by_hand(tmp_path: Path) -> None:
     assert inside_values(tmp_path, "base").tolist() == [5, 6]
     assert gain(tmp_path) == "2.00 [1.00, 3.00]"
     assert known_share(tmp_path) == 0.5
+
+
+def test_hits_of_the_calls_by_hand(tmp_path: Path) -> None:
+    """Of four calls two are hits, of one scaffold; a refused one has empty cells."""
+    names = ("affinity", "affinity_domain", "sa")
+    rows = ["smiles," + ",".join(f"raw_combined.{name}" for name in names)]
+    rows += ["Cc1ccccc1,7.0,0.1,4.0", "CCc1ccccc1,8,1,2", "c1ccncc1,9,0,2", "CCO,,,"]
+    (tmp_path / "calls.csv").write_text("\n".join(rows) + "\n")
+    found = few_calls.measures(tmp_path)
+    assert found["hits per 1,000 calls"] == 500
+    assert found["scaffolds of hits per 1,000 calls"] == 250
+    assert found["scaffolds per hit"] == 0.5
+    assert 0 < found["IntDiv of the first 1000 hits"] < 0.5
+    assert few_calls.table({"a": [found], "b": [found]}).count("500 (500 to 500)") == 2
+
+
+@pytest.mark.parametrize("arm", few_calls.ARMS)
+def test_every_arm_is_a_configuration(arm: str) -> None:
+    path, changes = few_calls.ARMS[arm]
+    config = load_config(str(path), [*changes, "molecules.max_calls=10"])
+    assert (config.grpo.replay is None) == (arm == "policy")
