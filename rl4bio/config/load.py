@@ -19,7 +19,7 @@ from rl4bio.config.schema import (
     check_types,
     reason,
 )
-from rl4bio.config.shared_weights import check_shared_weights
+from rl4bio.config.shared_weights import check_shared_weights, check_stage_weights
 from rl4bio.config.shipped import config_path
 from rl4bio.config.stages import check_stages, stage_tree
 from rl4bio.config.tree import ConfigTree
@@ -78,6 +78,7 @@ def stage_configs(config: RunConfig) -> list[RunConfig]:
             made = _typed(value)
             check_numbers(config_dict(made))
             check_run(made)
+            check_stage_weights(made)
         except ConfigError as error:
             last = f"callbacks[{len(base['callbacks'])}].options."
             message = str(error).replace(last, "until.", 1) if stage.get("until") else str(error)

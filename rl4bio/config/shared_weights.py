@@ -5,6 +5,12 @@ from __future__ import annotations
 from rl4bio.sections import RunConfig, require
 
 
+_NO_STAGES = (
+    "the processes of a later stage may not meet again; start each stage as a run of its own, the "
+    "next with policy.checkpoint=runs/NAME/model"
+)
+
+
 def check_shared_weights(config: RunConfig) -> None:
     """Refuse what does not know weights of which a process has a share alone.
 
@@ -17,8 +23,7 @@ def check_shared_weights(config: RunConfig) -> None:
     reasons = {
         "stages": (
             not config.stages,
-            "the processes of a later stage may not meet again; start each stage as a run of its "
-            "own, the next with policy.checkpoint=runs/NAME/model",
+            _NO_STAGES,
         ),
         "policy.quantization": (
             config.policy.quantization == "none",
@@ -46,3 +51,13 @@ def check_shared_weights(config: RunConfig) -> None:
     }
     for key, (ok, reason) in reasons.items():
         require(ok, key, f"with trainer.strategy=fsdp, {reason}")
+
+
+def check_stage_weights(stage: RunConfig) -> None:
+    """Refuse a stage that shares weights out where the file around it does not.
+
+    Raises:
+        ConfigError: names the key, why, and what to do instead.
+    """
+    shared = stage.trainer.strategy == "fsdp"
+    require(not shared, "trainer.strategy", f"fsdp knows no stages: {_NO_STAGES}")

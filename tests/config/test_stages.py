@@ -58,6 +58,7 @@ def test_a_file_without_stages_has_none(file: Path) -> None:
     ("override", "message"),
     [
         ("stages.0.name=tuned", r"stages\[0\]\.name: got 'tuned', needs a word"),
+        ("stages.1.trainer.strategy=fsdp", r"stages\[1\]\.trainer\.strategy: fsdp knows no stages"),
         ("stages.1.name=warm", r"stages\[1\]\.name: 'warm' is there twice"),
         ("stages=[rl]", r"stages\[0\]: got 'rl', needs a mapping"),
         ("stages=[{task: sft}]", r"stages\[0\]\.name: got None"),
