@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rl4bio.sections import RunConfig, require
 
-
 _NO_STAGES = (
     "the processes of a later stage may not meet again; start each stage as a run of its own, the "
     "next with policy.checkpoint=runs/NAME/model"
