@@ -8,6 +8,7 @@ from typing import Any
 from rdkit import Chem, rdBase
 
 from rl4bio.chem.genetics.soundness import kekulized, sound_smiles
+from rl4bio.chem.genetics.substituents import acyclic_single_bonds
 
 TRIES = 10
 RING_CUTS = 0.5
@@ -54,11 +55,7 @@ def _part(mol: Any, count: int, noise: random.Random) -> tuple[Any, list[int]] |
 
 
 def _acyclic_cut(mol: Any, noise: random.Random) -> list[Any] | None:
-    found = [
-        bond
-        for bond in mol.GetBonds()
-        if not bond.IsInRing() and bond.GetBondType() == Chem.BondType.SINGLE
-    ]
+    found = acyclic_single_bonds(mol)
     return [noise.choice(found)] if found else None
 
 

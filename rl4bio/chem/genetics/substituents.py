@@ -69,6 +69,15 @@ def move_branch(mol: Any, noise: random.Random) -> bool:
     return True
 
 
+def acyclic_single_bonds(mol: Any) -> list[Any]:
+    """The bonds where a molecule can be cut in two."""
+    return [
+        bond
+        for bond in mol.GetBonds()
+        if not bond.IsInRing() and bond.GetBondType() == Chem.BondType.SINGLE
+    ]
+
+
 def take_hydrogens(atom: Any, count: int) -> None:
     """Make room in an atom whose hydrogens are written, as in [nH]."""
     atom.SetNumExplicitHs(max(0, atom.GetNumExplicitHs() - count))
@@ -77,11 +86,7 @@ def take_hydrogens(atom: Any, count: int) -> None:
 def _cut(mol: Any, noise: random.Random) -> tuple[int, int, set[int]] | None:
     """An acyclic single bond: its atom on the larger side, that on the smaller, and the smaller
     side; None where there is no such bond."""
-    bonds = [
-        bond
-        for bond in mol.GetBonds()
-        if not bond.IsInRing() and bond.GetBondType() == Chem.BondType.SINGLE
-    ]
+    bonds = acyclic_single_bonds(mol)
     if not bonds:
         return None
     bond = noise.choice(bonds)
