@@ -8,7 +8,7 @@ from typing import Any
 
 from rdkit import Chem, rdBase
 
-from rl4bio.chem.genetics.soundness import kekulized, sound_smiles
+from rl4bio.chem.genetics.soundness import atoms_of, bonds_of, kekulized, sound_smiles
 from rl4bio.chem.genetics.substituents import (
     append_group,
     move_branch,
@@ -39,7 +39,7 @@ def mutate(mol: Any, noise: random.Random, *, max_atoms: int) -> str:
 
 def append_atom(mol: Any, noise: random.Random) -> bool:
     """A new atom on one that has a hydrogen, by a bond that both have room for."""
-    places = [atom for atom in mol.GetAtoms() if atom.GetTotalNumHs()]
+    places = [atom for atom in atoms_of(mol) if atom.GetTotalNumHs()]
     if not places:
         return False
     place = noise.choice(places)
@@ -52,7 +52,7 @@ def append_atom(mol: Any, noise: random.Random) -> bool:
 
 def insert_atom(mol: Any, noise: random.Random) -> bool:
     """A new atom in the middle of a single bond."""
-    bonds = [bond for bond in mol.GetBonds() if bond.GetBondType() == Chem.BondType.SINGLE]
+    bonds = [bond for bond in bonds_of(mol) if bond.GetBondType() == Chem.BondType.SINGLE]
     if not bonds:
         return False
     bond = noise.choice(bonds)
@@ -66,7 +66,7 @@ def insert_atom(mol: Any, noise: random.Random) -> bool:
 
 def delete_atom(mol: Any, noise: random.Random) -> bool:
     """One atom less; its two neighbours, where it has two, are joined."""
-    places = [atom for atom in mol.GetAtoms() if atom.GetDegree() in (1, 2)]
+    places = [atom for atom in atoms_of(mol) if atom.GetDegree() in (1, 2)]
     if not places or mol.GetNumAtoms() < 3:
         return False
     place = noise.choice(places)
@@ -81,7 +81,7 @@ def delete_atom(mol: Any, noise: random.Random) -> bool:
 
 def change_element(mol: Any, noise: random.Random) -> bool:
     """Another element in an uncharged atom's place."""
-    places = [atom for atom in mol.GetAtoms() if not atom.GetFormalCharge()]
+    places = [atom for atom in atoms_of(mol) if not atom.GetFormalCharge()]
     if not places:
         return False
     place = noise.choice(places)
@@ -92,7 +92,7 @@ def change_element(mol: Any, noise: random.Random) -> bool:
 
 def change_order(mol: Any, noise: random.Random) -> bool:
     """Another order of a bond."""
-    bonds = list(mol.GetBonds())
+    bonds = bonds_of(mol)
     if not bonds:
         return False
     bond = noise.choice(bonds)
@@ -104,7 +104,7 @@ def change_order(mol: Any, noise: random.Random) -> bool:
 
 def close_ring(mol: Any, noise: random.Random) -> bool:
     """A single bond between atoms two to six bonds apart."""
-    free = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs()]
+    free = [atom.GetIdx() for atom in atoms_of(mol) if atom.GetTotalNumHs()]
     distances = Chem.GetDistanceMatrix(mol)
     pairs = [(a, b) for a in free for b in free if a < b and 2 <= distances[a][b] <= 6]
     if not pairs:
@@ -118,7 +118,7 @@ def close_ring(mol: Any, noise: random.Random) -> bool:
 
 def open_ring(mol: Any, noise: random.Random) -> bool:
     """A bond of a ring less."""
-    bonds = [bond for bond in mol.GetBonds() if bond.IsInRing()]
+    bonds = [bond for bond in bonds_of(mol) if bond.IsInRing()]
     if not bonds:
         return False
     bond = noise.choice(bonds)

@@ -14,6 +14,16 @@ SMALL_RING = 4
 """Rings up to this size hold no double bond."""
 
 
+def atoms_of(mol: Any) -> list[Any]:
+    """Its atoms, in half the time of `GetAtoms`."""
+    return list(map(mol.GetAtomWithIdx, range(mol.GetNumAtoms())))
+
+
+def bonds_of(mol: Any) -> list[Any]:
+    """Its bonds, in half the time of `GetBonds`."""
+    return list(map(mol.GetBondWithIdx, range(mol.GetNumBonds())))
+
+
 def kekulized(mol: Any) -> Any:
     """An editable copy with alternating bonds in place of aromatic ones."""
     copy = Chem.RWMol(mol)
@@ -33,7 +43,7 @@ def sound_smiles(mol: Any, max_atoms: int) -> str:
     with rdBase.BlockLogs():
         try:
             copy = Chem.Mol(mol)
-            for atom in copy.GetAtoms():
+            for atom in atoms_of(copy):
                 if not atom.GetFormalCharge() and not atom.IsInRing():
                     atom.SetNoImplicit(False)
             Chem.SanitizeMol(copy)
@@ -43,7 +53,7 @@ def sound_smiles(mol: Any, max_atoms: int) -> str:
     molecule = read_smiles(text)
     if not molecule.valid or "." in text:
         return ""
-    has_radicals = any(atom.GetNumRadicalElectrons() for atom in molecule.mol.GetAtoms())
+    has_radicals = any(atom.GetNumRadicalElectrons() for atom in atoms_of(molecule.mol))
     return "" if has_radicals else molecule.canonical
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from rdkit import Chem
 
+from rl4bio.chem.genetics.soundness import atoms_of, bonds_of
+
 _FREQUENT = """
     CC OC c1ccccc1 C(C)C C#N CCC C1CC1 [N+](=O)[O-] C(F)(F)F OCC C(=O)O Cc1ccccc1 c1ccc(F)cc1
     C(C)(C)C N(C)C C(C)=O CO c1ccc(C)cc1 C(=O)OC C(N)=O c1ccc(Cl)cc1 c1cccs1 c1ccc(OC)cc1
@@ -30,7 +32,7 @@ but for nitro, in 30,000 molecules of ZINC250k; frequent first, each bound by it
 
 def append_group(mol: Any, noise: random.Random) -> bool:
     """One of GROUPS on an atom that has a hydrogen."""
-    places = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs()]
+    places = [atom.GetIdx() for atom in atoms_of(mol) if atom.GetTotalNumHs()]
     if not places:
         return False
     place = noise.choice(places)
@@ -58,7 +60,7 @@ def move_branch(mol: Any, noise: random.Random) -> bool:
     if cut is None:
         return False
     place, end, branch = cut
-    free = (atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs())
+    free = (atom.GetIdx() for atom in atoms_of(mol) if atom.GetTotalNumHs())
     others = [atom for atom in free if atom not in branch and atom != place]
     if not others:
         return False
@@ -73,7 +75,7 @@ def acyclic_single_bonds(mol: Any) -> list[Any]:
     """The bonds where a molecule can be cut in two."""
     return [
         bond
-        for bond in mol.GetBonds()
+        for bond in bonds_of(mol)
         if not bond.IsInRing() and bond.GetBondType() == Chem.BondType.SINGLE
     ]
 
