@@ -71,6 +71,8 @@ class OffspringConfig:
     """Bred at once; the memory is sorted anew behind each brood."""
     parents: int = 120
     """The best of the memory that are bred from."""
+    founders: int = 1
+    """Molecules that the memory was offered before the first are bred; of few, all are kin."""
     rank_offset: float = 3.6
     """A parent is drawn with the weight 1 / (rank_offset + rank), rank from 0."""
     crossover: float = 0.8
@@ -85,7 +87,8 @@ class OffspringConfig:
 
     def __post_init__(self) -> None:
         where = "molecules.offspring"
-        positive(where, self, "children", "brood", "parents", "rank_offset", "max_atoms")
+        positive(where, self, "children", "brood", "parents", "founders")
+        positive(where, self, "rank_offset", "max_atoms")
         not_negative(where, self, "crossover", "mutation")
         for name in ("crossover", "mutation"):
             value = getattr(self, name)

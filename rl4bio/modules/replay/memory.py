@@ -51,7 +51,8 @@ class ReplayMemory:
         self.section = section
         self.entries: list[Entry] = []
         """Best first; of equal scores the newest."""
-        self._offered = 0
+        self.offered = 0
+        """Completions above `min_score` that were offered."""
 
     def add(self, candidates: Iterable[Entry]) -> None:
         """Keep what is among the best.
@@ -63,10 +64,10 @@ class ReplayMemory:
         for candidate in candidates:
             if not candidate.score > self.section.min_score:
                 continue
-            self._offered += 1
+            self.offered += 1
             there = found.get(candidate.key)
             if there is None or candidate.score >= there.score:
-                found[candidate.key] = dataclasses.replace(candidate, born=self._offered)
+                found[candidate.key] = dataclasses.replace(candidate, born=self.offered)
         ranked = sorted(found.values(), key=lambda entry: (-entry.score, -entry.born))
         limit, counts = self.section.max_alike, Counter[str]()
         self.entries = []
@@ -105,9 +106,9 @@ class ReplayMemory:
     def state_dict(self) -> dict[str, Any]:
         """The memory, for checkpoints."""
         entries: Sequence[Any] = [dataclasses.asdict(entry) for entry in self.entries]
-        return {"offered": self._offered, "entries": entries}
+        return {"offered": self.offered, "entries": entries}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the memory by a checkpoint's."""
-        self._offered = state["offered"]
+        self.offered = state["offered"]
         self.entries = [Entry(**entry) for entry in state["entries"]]

@@ -41,6 +41,8 @@ class Breeder:
             self._offer(module, batch, self.inception)
         if self.section is None:
             return {}
+        if module.memory.offered < self.section.founders:
+            return {"offspring/scored": 0.0}
         scored: list[float] = []
         left = self.section.children
         for brood in range(-(-left // self.section.brood)):
