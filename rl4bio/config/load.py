@@ -187,7 +187,7 @@ def _check_molecules(config: RunConfig, *, guarded: bool) -> None:
     require(
         replay is None or replay.advantage != "stored" or config.molecules.offspring is None,
         "grpo.replay.advantage",
-        "stored has no advantage for bred molecules (molecules.offspring); write mean_abs",
+        "stored has no advantage for bred molecules (molecules.offspring); write mean_abs or unit",
     )
     budget = config.molecules.max_calls is not None
     offspring = config.molecules.offspring

@@ -7,12 +7,16 @@ in the same denominators. rho is the importance ratio from the weights at the st
 | advantage | A                                                           |
 |-----------|-------------------------------------------------------------|
 | mean_abs  | mean |A_i| over the sampled rows of the step, on all ranks  |
+| unit      | 1, whatever the sampled rows are worth                      |
 | stored    | what it was in the step that sampled the completion         |
 
 | importance | w_t                                                                     |
 |------------|-------------------------------------------------------------------------|
 | on_policy  | 1                                                                       |
 | truncated  | min(pi(y_t) / pi_then(y_t), cap), at the start of the step, held fixed  |
+
+mean_abs is 0 in a step whose groups are all equal. A policy that has come to write nothing of worth
+has such groups alone, and would never learn from the memory again; unit goes on.
 
 on_policy is imitation of the best so far: its gradient is that of A log pi(y), whichever policy
 found y. It has no bound on how far it pulls, but needs no knowledge of the sampler, so that it also
@@ -40,7 +44,7 @@ def replay_advantages(stored: Tensor, sampled: Tensor, *, kind: ReplayAdvantage)
     Args:
         stored: float [R], the rows' advantages when they were sampled.
         sampled: float [M], the advantages of the step's sampled rows on all ranks.
-        kind: mean_abs or stored.
+        kind: mean_abs, unit or stored.
 
     Returns:
         float [R].
@@ -53,6 +57,8 @@ def replay_advantages(stored: Tensor, sampled: Tensor, *, kind: ReplayAdvantage)
     require_shape("replay_advantages", "sampled", sampled, ("M",))
     if kind == "stored":
         return at_least_float32(stored)
+    if kind == "unit":
+        return torch.ones_like(at_least_float32(stored))
     if kind != "mean_abs":
         raise ValueError(f"replay_advantages: unknown kind {kind!r}")
     return at_least_float32(sampled).abs().mean().expand(stored.shape[0]).clone()

@@ -8,7 +8,7 @@ from typing import Literal
 from rl4bio.sections.checks import positive, require
 
 ReplayDraw = Literal["uniform", "score"]
-ReplayAdvantage = Literal["mean_abs", "stored"]
+ReplayAdvantage = Literal["mean_abs", "unit", "stored"]
 ReplayImportance = Literal["on_policy", "truncated"]
 
 
@@ -23,8 +23,8 @@ class ReplayConfig:
     draw: ReplayDraw = "uniform"
     """How they are drawn: all alike, or in proportion to their total reward."""
     advantage: ReplayAdvantage = "mean_abs"
-    """Of a replayed completion: the mean |advantage| of the step's sampled rows, or the advantage
-    that it had when it was sampled."""
+    """Of a replayed completion: the mean |advantage| of the step's sampled rows, which is 0 where
+    all of a step earned the same; 1; or the advantage that it had when it was sampled."""
     importance: ReplayImportance = "on_policy"
     """on_policy: its ratio starts at 1, as if it had just been sampled. truncated: each token is
     weighted by min(p_now / p_when_sampled, importance_cap)."""

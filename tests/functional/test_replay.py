@@ -14,10 +14,13 @@ SAMPLED = torch.tensor([1.0, -3.0, 0.0, 2.0])
 MASK = torch.tensor([[True, True, False], [True, False, False]])
 
 
-def test_mean_abs_is_the_size_of_the_step_and_stored_is_their_own() -> None:
+def test_each_kind_of_advantage() -> None:
     found = replay_advantages(STORED, SAMPLED, kind="mean_abs")
     torch.testing.assert_close(found, torch.tensor([1.5, 1.5, 1.5]))  # (1 + 3 + 0 + 2) / 4
     torch.testing.assert_close(replay_advantages(STORED, SAMPLED, kind="stored"), STORED)
+    for sampled in (SAMPLED, torch.zeros(4)):  # also where nothing was worth more than the rest
+        unit = replay_advantages(STORED, sampled, kind="unit")
+        torch.testing.assert_close(unit, torch.ones(3))
     with pytest.raises(ValueError, match="unknown kind"):
         replay_advantages(STORED, SAMPLED, kind="other")  # type: ignore[arg-type]
 
