@@ -54,6 +54,7 @@ class DiversityFilter:
         self.section = section
         self.buckets: dict[str, int] = {}
         """Scaffold -> molecules in its bucket; "" holds those without a ring."""
+        self._prints: dict[str, Any] = {}
         self._latest: list[str] = []
         self._judged = self._lowered = 0
 
@@ -126,7 +127,15 @@ class DiversityFilter:
         if self.section.kind == "murcko" or not own or own in self.buckets:
             return own
         names = [name for name in self.buckets if name]
-        prints = [fingerprint(read_smiles(name, allow_dummies=True), "AP") for name in names]
-        near = bulk_tanimoto(fingerprint(read_smiles(own, allow_dummies=True), "AP"), prints)
+        near = bulk_tanimoto(_print(own), [self._print(name) for name in names])
         best = max(range(len(near)), key=near.__getitem__, default=None)
         return own if best is None or near[best] < self.section.min_similarity else names[best]
+
+    def _print(self, bucket: str) -> Any:
+        if bucket not in self._prints:
+            self._prints[bucket] = _print(bucket)
+        return self._prints[bucket]
+
+
+def _print(scaffold: str) -> Any:
+    return fingerprint(read_smiles(scaffold, allow_dummies=True), "AP")
