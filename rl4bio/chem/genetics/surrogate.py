@@ -62,7 +62,7 @@ class Surrogate:
             raise ValueError("a surrogate needs scored molecules")
         values = np.asarray(scores, dtype=np.float64)
         chosen = informative(values, self.size)
-        self._take([read_smiles(smiles[n]) for n in chosen])
+        self._take([smiles[n] for n in chosen])
         targets = values[chosen]
         self._mean, self._scale = float(targets.mean()), float(targets.std()) or 1.0
         kernel = self._likeness[self._order[:, None], self._order]
@@ -101,20 +101,20 @@ class Surrogate:
         bound *= np.where(bound > 0, np.asarray(kept), 1.0)
         return [smiles[n] for n in np.argsort(-bound, kind="stable")[:count]]
 
-    def _take(self, molecules: Sequence[Molecule]) -> None:
+    def _take(self, smiles: Sequence[str]) -> None:
         """Have the likeness of these molecules; what it was for those of the last time stays."""
-        names = {molecule.canonical: molecule for molecule in molecules}
-        self._places = {name: row for name, row in self._places.items() if name in names}
-        fresh = [name for name in names if name not in self._places]
-        self._make_room(len(names))
+        wanted = dict.fromkeys(smiles)
+        self._places = {text: row for text, row in self._places.items() if text in wanted}
+        fresh = [text for text in wanted if text not in self._places]
+        self._make_room(len(wanted))
         free = sorted(set(range(len(self._bits))) - set(self._places.values()))
         self._places.update(zip(fresh, free, strict=False))
-        rows = torch.tensor([self._places[name] for name in fresh], dtype=torch.long)
-        self._bits[rows] = bits([names[name] for name in fresh])
+        rows = torch.tensor([self._places[text] for text in fresh], dtype=torch.long)
+        self._bits[rows] = bits([read_smiles(text) for text in fresh])
         across = similarities(self._bits[rows], self._bits)
         self._likeness[rows] = across
         self._likeness[:, rows] = across.T
-        self._order = torch.tensor([self._places[name] for name in names], dtype=torch.long)
+        self._order = torch.tensor([self._places[text] for text in smiles], dtype=torch.long)
 
     def _make_room(self, count: int) -> None:
         """Have rows for so many molecules; twice as many as needed, so that it happens rarely."""
