@@ -152,6 +152,14 @@ def test_seeds_are_scored_first_and_remembered(config: Path, tmp_path: Path) -> 
     assert run(config, seeds, "grpo.replay={}", "name=other") == 3
 
 
+def test_a_surrogate_needs_an_account(config: Path) -> None:
+    from rl4bio.config.load import load_config
+
+    given = ["grpo.replay={}", "molecules={max_calls: null, offspring: {surrogate: {}}}"]
+    with pytest.raises(ConfigError, match=r"offspring\.surrogate: .* add molecules\.max_calls"):
+        load_config(str(config), given)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -14,16 +14,16 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.molgpt_egfr.study import CONFIG, number
 from rl4bio.chem.diversity import internal_diversity
 from rl4bio.chem.fingerprints import folded_ecfp4
 from rl4bio.chem.identity import parent_scaffold
 from rl4bio.chem.reading import read_smiles
 from rl4bio.fit import main as fit
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-FEW = CONFIGS / "molgpt_egfr_few_calls.yaml"
+FEW = CONFIG.with_name("molgpt_egfr_few_calls.yaml")
 ARMS: dict[str, tuple[Path, list[str]]] = {
-    "policy": (CONFIGS / "molgpt_egfr.yaml", []),
+    "policy": (CONFIG, []),
     "no_surrogate": (FEW, ["molecules.offspring.surrogate=null"]),
     "no_filter": (FEW, ["molecules.diversity=null"]),
     "whole": (FEW, []),
@@ -61,7 +61,7 @@ def measures(folder: Path) -> dict[str, float]:
 def is_hit(row: dict[str, str]) -> bool:
     """Whether a row of calls.csv is one; what the filters refuse has empty cells."""
     names = ("affinity", "affinity_domain", "sa")
-    affinity, domain, sa = (float(row[f"raw_combined.{name}"] or "nan") for name in names)
+    affinity, domain, sa = (number(row[f"raw_combined.{name}"]) for name in names)
     return affinity >= 7 and domain > 0 and sa <= 4
 
 

@@ -37,6 +37,9 @@ class CallBudget(StepCallback):
 
     def __post_init__(self) -> None:
         self._written = 0
+        self._parts: dict[str, None] = {}
+        self._raw: dict[str, None] = {}
+        """Names of rewards and of what they were made from, in the order of the calls."""
         self._columns: list[str] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -67,15 +70,21 @@ class CallBudget(StepCallback):
 
     def _append(self, path: Path, ledger: Any, step: Step) -> None:
         calls = list(ledger.calls.values())
-        parts = list(dict.fromkeys(name for call in calls for name in call.parts))
-        raw = list(dict.fromkeys(name for call in calls for name in call.raw))
-        columns = [*COLUMNS, *(f"reward_{name}" for name in parts), *(f"raw_{n}" for n in raw)]
+        new = calls[self._written :]
+        for call in new if self._columns else calls:
+            self._parts |= dict.fromkeys(call.parts)
+            self._raw |= dict.fromkeys(call.raw)
+        columns = [
+            *COLUMNS,
+            *(f"reward_{n}" for n in self._parts),
+            *(f"raw_{n}" for n in self._raw),
+        ]
         if columns != self._columns:
             rewind(path, step.number, columns)
             self._columns = columns
         rows = []
-        for number, call in enumerate(calls[self._written :], start=self._written + 1):
-            values = [call.total, *map(call.parts.get, parts), *map(call.raw.get, raw)]
+        for number, call in enumerate(new, start=self._written + 1):
+            values = [call.total, *map(call.parts.get, self._parts), *map(call.raw.get, self._raw)]
             cells = ["" if value is None else number_cell(value) for value in values]
             rows.append([str(step.number), str(number), call.canonical, *cells])
         with storage_errors(path), path.open("ab") as stream:

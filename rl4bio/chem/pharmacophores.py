@@ -38,6 +38,8 @@ def pharmacophores(mol: Any, features: Sequence[Feature]) -> Any:
         features: of it, by `features_of`.
     """
     bits = DataStructs.SparseBitVect(Gobbi_Pharm2D.factory.GetSigSize())
+    if len(features) < 2:
+        return bits
     distances = _distances(mol, features)
     families = np.array([family for family, _ in features], dtype=np.int64)
     found: set[int] = set()

@@ -12,6 +12,7 @@ from rl4bio.chem.genetics.soundness import atoms_of, bonds_of, kekulized, sound_
 from rl4bio.chem.genetics.substituents import (
     append_group,
     move_branch,
+    open_places,
     replace_branch,
     take_hydrogens,
 )
@@ -39,10 +40,10 @@ def mutate(mol: Any, noise: random.Random, *, max_atoms: int) -> str:
 
 def append_atom(mol: Any, noise: random.Random) -> bool:
     """A new atom on one that has a hydrogen, by a bond that both have room for."""
-    places = [atom for atom in atoms_of(mol) if atom.GetTotalNumHs()]
+    places = open_places(mol)
     if not places:
         return False
-    place = noise.choice(places)
+    place = mol.GetAtomWithIdx(noise.choice(places))
     new = mol.AddAtom(Chem.Atom(_element(noise)))
     order = noise.choices(ORDERS, weights=(8, 2, 1))[0]
     take_hydrogens(place, ORDERS.index(order) + 1)
@@ -104,7 +105,7 @@ def change_order(mol: Any, noise: random.Random) -> bool:
 
 def close_ring(mol: Any, noise: random.Random) -> bool:
     """A single bond between atoms two to six bonds apart."""
-    free = [atom.GetIdx() for atom in atoms_of(mol) if atom.GetTotalNumHs()]
+    free = open_places(mol)
     distances = Chem.GetDistanceMatrix(mol)
     pairs = [(a, b) for a in free for b in free if a < b and 2 <= distances[a][b] <= 6]
     if not pairs:

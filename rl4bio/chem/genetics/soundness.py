@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from rdkit import Chem, rdBase
 
+from rl4bio.chem.patterns import read_smarts
 from rl4bio.chem.reading import read_smiles
 
 LARGEST_RING = 7
@@ -66,9 +66,4 @@ def _rings_are_sound(mol: Any) -> bool:
         doubles = [kind in (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE) for kind in kinds]
         if Chem.BondType.TRIPLE in kinds or (len(atoms) <= SMALL_RING and any(doubles)):
             return False
-    return not mol.HasSubstructMatch(_cumulated())
-
-
-@functools.cache
-def _cumulated() -> Any:
-    return Chem.MolFromSmarts("[R]=[R]=[R]")
+    return not mol.HasSubstructMatch(read_smarts("[R]=[R]=[R]"))

@@ -32,7 +32,7 @@ but for nitro, in 30,000 molecules of ZINC250k; frequent first, each bound by it
 
 def append_group(mol: Any, noise: random.Random) -> bool:
     """One of GROUPS on an atom that has a hydrogen."""
-    places = [atom.GetIdx() for atom in atoms_of(mol) if atom.GetTotalNumHs()]
+    places = open_places(mol)
     if not places:
         return False
     place = noise.choice(places)
@@ -60,8 +60,7 @@ def move_branch(mol: Any, noise: random.Random) -> bool:
     if cut is None:
         return False
     place, end, branch = cut
-    free = (atom.GetIdx() for atom in atoms_of(mol) if atom.GetTotalNumHs())
-    others = [atom for atom in free if atom not in branch and atom != place]
+    others = [atom for atom in open_places(mol) if atom not in branch and atom != place]
     if not others:
         return False
     new = noise.choice(others)
@@ -69,6 +68,11 @@ def move_branch(mol: Any, noise: random.Random) -> bool:
     take_hydrogens(mol.GetAtomWithIdx(new), 1)
     mol.AddBond(new, end, Chem.BondType.SINGLE)
     return True
+
+
+def open_places(mol: Any) -> list[int]:
+    """The atoms that have a hydrogen to give."""
+    return [atom.GetIdx() for atom in atoms_of(mol) if atom.GetTotalNumHs()]
 
 
 def acyclic_single_bonds(mol: Any) -> list[Any]:

@@ -118,18 +118,20 @@ class Surrogate:
 
     def _make_room(self, count: int) -> None:
         """Have rows for so many molecules; twice as many as needed, so that it happens rarely."""
-        more = min(self.size, 2 * count) - len(self._bits)
         if len(self._bits) < count:
+            more = min(self.size, 2 * count) - len(self._bits)
             self._bits = torch.nn.functional.pad(self._bits, (0, 0, 0, more))
             self._likeness = torch.nn.functional.pad(self._likeness, (0, more, 0, more))
 
 
 def informative(scores: NDArray[np.float64], size: int) -> NDArray[np.int64]:
     """Numbers of at most `size` scores, ascending: the best half of them, then the latest."""
-    ranked = np.argsort(-scores, kind="stable")
-    best = ranked[: size // 2] if len(scores) > size else ranked
-    others = np.sort(ranked[len(best) :])[len(best) - size :] if len(best) < size else ranked[:0]
-    return np.sort(np.concatenate([best, others]))
+    every = np.arange(len(scores))
+    if len(scores) <= size:
+        return every
+    best = np.argsort(-scores, kind="stable")[: size // 2]
+    latest = np.setdiff1d(every, best)[len(best) - size :]
+    return np.sort(np.concatenate([best, latest]))
 
 
 def bits(molecules: Sequence[Molecule]) -> Tensor:

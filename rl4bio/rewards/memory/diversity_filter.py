@@ -127,15 +127,15 @@ class DiversityFilter:
         if self.section.kind == "murcko" or not own or own in self.buckets:
             return own
         names = [name for name in self.buckets if name]
-        near = bulk_tanimoto(_print(own), [self._print(name) for name in names])
+        near = bulk_tanimoto(_atom_pairs(own), [self._print(name) for name in names])
         best = max(range(len(near)), key=near.__getitem__, default=None)
         return own if best is None or near[best] < self.section.min_similarity else names[best]
 
     def _print(self, bucket: str) -> Any:
         if bucket not in self._prints:
-            self._prints[bucket] = _print(bucket)
+            self._prints[bucket] = _atom_pairs(bucket)
         return self._prints[bucket]
 
 
-def _print(scaffold: str) -> Any:
+def _atom_pairs(scaffold: str) -> Any:
     return fingerprint(read_smiles(scaffold, allow_dummies=True), "AP")
